@@ -1,0 +1,32 @@
+//! Who a request or a subscription is from: tokens, passwords, sessions.
+
+use dataflows::access::Caller;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Somebody at the door: who he is, and which of his requests and subscriptions belong together.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Whose rights
+    pub caller: Arc<Caller>,
+    /// The user's id, `/db/User/…`; none for anonymous callers
+    pub user: Option<Arc<str>>,
+    /// Hash of the token's session id; for anonymous callers of the remote address. Never 0.
+    pub hash: u64,
+}
+
+impl Session {
+    /// A caller without a token: all those of one address are one session.
+    pub fn anonymous(address: IpAddr) -> Session {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        address.to_canonical().hash(&mut hasher);
+        Session { caller: Arc::new(Caller::anonymous()), user: None, hash: hasher.finish() | 1 }
+    }
+}
+
+/// Tells who holds a token. An invalid or expired one is nobody's (CONTRACT section 3).
+pub trait Authenticate: Send + Sync + 'static {
+    /// The session of a token of an app.
+    fn session(&self, app: &str, token: &str) -> Option<Session>;
+}

@@ -1,0 +1,155 @@
+//! One typed configuration: file, environment, flags, in that order; `default.toml` is the one source of defaults.
+
+use serde::Deserialize;
+
+/// All of it. Every option is explained in `default.toml`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The front stage
+    pub server: ServerOptions,
+    /// The store and its data directory
+    pub store: StoreOptions,
+    /// The change log
+    pub changelog: ChangelogOptions,
+    /// The dataflow
+    pub engine: EngineOptions,
+    /// The gateway
+    pub live: LiveOptions,
+    /// Logs and traces
+    pub log: LogOptions,
+}
+
+/// The front stage.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerOptions {
+    /// Address of the API
+    pub listen: String,
+    /// Address of metrics and administration
+    pub admin_listen: String,
+    /// First segment of every path, `v1`
+    pub base: String,
+    /// Largest request body, bytes
+    pub body_bytes: usize,
+    /// Connections at a time, all together
+    pub connections: usize,
+    /// Most objects in one answer
+    pub result_objects: usize,
+    /// Origins that browsers may come from; `*` for all
+    pub origins: Vec<String>,
+    /// Lifetime of a token, seconds
+    pub token_seconds: u64,
+}
+
+/// The store.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreOptions {
+    /// The data directory
+    pub data: std::path::PathBuf,
+    /// When a write is acknowledged
+    pub durability: Durability,
+    /// Largest object, bytes of its JSON text
+    pub object_bytes: usize,
+    /// Memory for cached blocks, bytes
+    pub cache_bytes: u64,
+    /// Writes that may wait for the disk before new ones are refused
+    pub queue: usize,
+}
+
+/// When a write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// When it is on the disk: nothing acknowledged is lost, whatever stops
+    Disk,
+    /// When the operating system has it: survives the process, not the machine
+    System,
+}
+
+/// The change log.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangelogOptions {
+    /// Kept so long, seconds
+    pub age_seconds: u64,
+    /// Never more than this, bytes
+    pub size_bytes: u64,
+    /// Recent changes kept in memory, bytes
+    pub recent_bytes: usize,
+}
+
+/// The dataflow.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineOptions {
+    /// Workers; 0: the cores less one, at least one
+    pub workers: usize,
+    /// Columns of the grid; the workers are a multiple of it
+    pub columns: usize,
+    /// Standing queries of one app that no index entry fits
+    pub residual_queries: usize,
+    /// Changes that may be under way in the dataflow
+    pub changes_under_way: usize,
+}
+
+/// The gateway.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiveOptions {
+    /// Connections at a time
+    pub connections: usize,
+    /// Subscriptions of one connection
+    pub subscriptions: usize,
+    /// Largest message of a client, bytes
+    pub message_bytes: usize,
+    /// Largest query, bytes
+    pub query_bytes: usize,
+    /// Events that may wait for one connection
+    pub queue_events: usize,
+    /// Bytes of events that may wait for one connection
+    pub queue_bytes: usize,
+    /// Objects in one initial result
+    pub result_objects: usize,
+    /// Time from the writer's answer to his event at the earliest, milliseconds
+    pub answer_grace_ms: u64,
+    /// Upper bound on how long his event waits for his answer, milliseconds
+    pub answer_limit_ms: u64,
+    /// Time between pings, seconds
+    pub ping_seconds: u64,
+    /// A peer silent for so long is dead, seconds
+    pub dead_seconds: u64,
+    /// Changes that a resuming client may be behind before it gets a fresh result
+    pub resume_changes: u64,
+    /// Lifetime of a ticket for an event stream, seconds
+    pub ticket_seconds: u64,
+}
+
+/// Logs and traces.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogOptions {
+    /// A level, or directives such as `info,tidegate::live=debug`
+    pub level: String,
+    /// `text` or `json`
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// For machines, one object a line
+    Json,
+}
+
+impl Default for Config {
+    /// What `default.toml` says.
+    #[allow(clippy::expect_used)] // the text is part of the binary, and a test reads it
+    fn default() -> Self {
+        toml::from_str(include_str!("default.toml")).expect("default.toml is complete")
+    }
+}

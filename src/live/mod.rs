@@ -1,0 +1,3 @@
+//! The gateway: sessions, protocol messages, queues, resume.
+
+pub mod answers;

@@ -1,0 +1,116 @@
+//! Declared classes: what fields a bucket has and what their types are.
+//!
+//! A bucket without a class is open: any fields, no types. Both kinds live side by side.
+
+use dataflows::access::ClassRights;
+use dataflows::document::{DateField, DateFields};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// An app's classes at one version.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Schema {
+    /// Raised with every change
+    pub version: u64,
+    /// By bucket name (without `/db/`), in the order of declaration
+    pub classes: IndexMap<Box<str>, Arc<Class>>,
+}
+
+/// A declared class, in the JSON form of CONTRACT section 5.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Class {
+    /// `/db/<bucket>`
+    pub class: Box<str>,
+    /// The class it inherits from, `/db/Object` for most
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub super_class: Option<Box<str>>,
+    /// Whether its values live inside other objects only
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub embedded: bool,
+    /// Free for clients
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub metadata: IndexMap<Box<str>, Box<str>>,
+    /// Code that judges objects before they are stored
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_code: Option<Box<str>>,
+    /// Who may do what
+    #[serde(default)]
+    pub acl: ClassRights,
+    /// The fields, in order
+    #[serde(default)]
+    pub fields: IndexMap<Box<str>, Field>,
+}
+
+/// A declared field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Field {
+    /// Its name
+    pub name: Box<str>,
+    /// `/db/String`, a class, `/db/collection.List[/db/String]`, …
+    #[serde(rename = "type")]
+    pub kind: Box<str>,
+    /// Its place among the fields
+    #[serde(default)]
+    pub order: i64,
+    /// Free for clients
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub metadata: IndexMap<Box<str>, Box<str>>,
+    /// `METADATA`, `READONLY`, …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Box<str>>,
+}
+
+impl Schema {
+    /// The class of a bucket; none where the bucket is open.
+    pub fn class(&self, bucket: &str) -> Option<&Arc<Class>> {
+        self.classes.get(bucket)
+    }
+
+    /// What a bucket's callers may do; open buckets are public.
+    pub fn rights(&self, bucket: &str) -> ClassRights {
+        self.class(bucket).map(|class| class.acl.clone()).unwrap_or_default()
+    }
+
+    /// Which fields of a bucket hold times. `createdAt` and `updatedAt` always do.
+    pub fn dates(&self, bucket: &str) -> DateFields {
+        let mut dates = DateFields { fields: vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)] };
+        // The bound ends a circle of classes that embed or inherit each other.
+        self.collect_dates(bucket, &mut dates, 8);
+        dates
+    }
+
+    fn collect_dates(&self, bucket: &str, dates: &mut DateFields, depth: usize) {
+        let Some(class) = self.class(bucket).filter(|_| depth > 0) else { return };
+        if let Some(parent) = class.super_class.as_deref().and_then(|parent| parent.strip_prefix("/db/")) {
+            self.collect_dates(parent, dates, depth - 1);
+        }
+        for field in class.fields.values() {
+            if let Some(date) = self.date_field(&field.kind, depth) {
+                dates.fields.retain(|(name, _)| *name != field.name);
+                dates.fields.push((field.name.clone(), date));
+            }
+        }
+    }
+
+    fn date_field(&self, kind: &str, depth: usize) -> Option<DateField> {
+        let kind = kind.strip_prefix("/db/")?;
+        match kind {
+            "DateTime" | "Date" | "Time" => return Some(DateField::Date),
+            _ => {}
+        }
+        let element = ["collection.List[", "collection.Set["].iter().find_map(|list| kind.strip_prefix(list)?.strip_suffix(']'));
+        if let Some(element) = element {
+            return match self.date_field(element, depth)? {
+                DateField::Date => Some(DateField::List),
+                DateField::Embedded(dates) => Some(DateField::EmbeddedList(dates)),
+                _ => None,
+            };
+        }
+        let class = self.class(kind).filter(|class| class.embedded)?;
+        let mut dates = DateFields::default();
+        self.collect_dates(class.class.strip_prefix("/db/")?, &mut dates, depth.saturating_sub(1));
+        (!dates.fields.is_empty()).then(|| DateField::Embedded(Box::new(dates)))
+    }
+}

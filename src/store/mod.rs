@@ -1,0 +1,170 @@
+//! The system of record: one trait; the embedded implementation is the default.
+//!
+//! Every write goes through [`Store::commit`], whoever makes it. A write is a pure decision on the image
+//! before; the store runs it inside its transaction, so versions and object access are judged against
+//! what is really there, and an implementation may run it again after a conflict.
+
+use crate::changelog::Position;
+use crate::schema::Schema;
+use bytes::Bytes;
+use dataflows::access::Caller;
+use dataflows::change::{Change, CommitNumber, Image, Writer};
+use dataflows::query::ast::Predicate;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+
+/// Where an object lives. Ids are canonical: decoded and encoded again once, at the edge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The app
+    pub app: Arc<str>,
+    /// The bucket, without `/db/`
+    pub bucket: Arc<str>,
+    /// The canonical id, `/db/<bucket>/<percent-encoded>`
+    pub id: Arc<str>,
+}
+
+/// What the store gives to a decision beside the image before.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp {
+    /// The commit that the write will be if it is decided
+    pub commit: CommitNumber,
+    /// One more than the version before; 1 for an insert
+    pub version: u64,
+    /// Milliseconds since 1970; larger than that of every earlier commit of this object
+    pub now: i64,
+}
+
+/// What a decision decided.
+#[derive(Debug)]
+pub enum Decision {
+    /// The object's whole JSON text is now this
+    Put(Bytes),
+    /// The object is gone
+    Delete,
+    /// Nothing changes, which is a success (a delete of what is not there)
+    Nothing,
+}
+
+/// Why a decision refused; the front stage makes a status code of it (CONTRACT section 2).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The version asked for is not the one that is there, or nothing is there
+    #[error("the object {id} is out of date: it has version {found}, the request names {asked}; load it again")]
+    OutOfDate {
+        /// Whose
+        id: String,
+        /// What the request names
+        asked: String,
+        /// What is there, `none` for nothing
+        found: String,
+    },
+    /// An insert met an object
+    #[error("an object with the id {0} exists already")]
+    Exists(String),
+    /// The object is not there, or the caller may not know that it is
+    #[error("there is no object {0}")]
+    Missing(String),
+    /// The object's access list refuses
+    #[error("write permissions are required on {0}")]
+    Denied(String),
+    /// The object cannot be stored as it is
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Decides a write: (image before, stamp) to what happens. Pure: it may be run more than once.
+pub type Decide = Arc<dyn Fn(Option<&Image>, &Stamp) -> Result<Decision, Refusal> + Send + Sync>;
+
+/// A write of one object.
+#[derive(Clone)]
+pub struct Write {
+    /// Which object
+    pub key: Key,
+    /// What happens to it
+    pub decide: Decide,
+    /// Who does it
+    pub writer: Writer,
+}
+
+/// What a write came to.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The change; none where nothing changed
+    pub change: Option<Arc<Change>>,
+    /// The position that contains it
+    pub position: Position,
+}
+
+/// What failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The decision refused; nothing changed
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The object does not fit the limits, or cannot be read
+    #[error("the object cannot be stored: {0}")]
+    Unfit(String),
+    /// The disk or the engine failed; the write is not acknowledged
+    #[error("the store failed: {0}; see the server's log, free disk space or restart")]
+    Broken(String),
+    /// The store is shutting down
+    #[error("the server is shutting down; try again")]
+    Closed,
+}
+
+/// What to select from a bucket.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    /// The app
+    pub app: Arc<str>,
+    /// The bucket
+    pub bucket: Arc<str>,
+    /// Which objects; the same code that judges live
+    pub predicate: Arc<Predicate>,
+    /// Only what he may read
+    pub caller: Arc<Caller>,
+    /// In the order of ids, at most so many; more is an error that says so
+    pub limit: usize,
+}
+
+/// The system of record.
+pub trait Store: Send + Sync + 'static {
+    /// Commits a write; resolves when it is durable at the configured level.
+    fn commit(&self, write: Write) -> BoxFuture<'static, Result<Committed, StoreError>>;
+
+    /// The newest durable state. Whoever was told of a commit finds it here.
+    fn snapshot(&self) -> BoxFuture<'static, Result<Arc<dyn Snapshot>, StoreError>>;
+
+    /// An app's schema as it is now; apps that never declared one have the built-in classes.
+    fn schema(&self, app: &str) -> Arc<Schema>;
+
+    /// Replaces an app's schema by what `change` makes of it. The version is raised by the store.
+    fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>>;
+
+    /// Stops taking writes, finishes those under way and closes.
+    fn close(&self) -> BoxFuture<'static, Result<(), StoreError>>;
+}
+
+/// Makes a new schema of the one that is there, or refuses. Pure: it may be run more than once.
+pub type SchemaChange = Arc<dyn Fn(&Schema) -> Result<Schema, Refusal> + Send + Sync>;
+
+/// One consistent state. Can say of any change whether it contains it.
+pub trait Snapshot: Send + Sync + 'static {
+    /// The position of this state.
+    fn position(&self) -> Position;
+
+    /// Whether this state has the change in it.
+    fn contains(&self, change: &Change) -> bool;
+
+    /// One object, whoever may read it.
+    fn get(&self, key: &Key) -> BoxFuture<'static, Result<Option<Arc<Image>>, StoreError>>;
+
+    /// The objects that match and that the caller may read, in the order of their ids.
+    fn select(&self, selection: Selection) -> BoxFuture<'static, Result<Vec<Arc<Image>>, StoreError>>;
+
+    /// How many objects match that the caller may read.
+    fn count(&self, selection: Selection) -> BoxFuture<'static, Result<u64, StoreError>>;
+}
