@@ -12,6 +12,7 @@ mod parse;
 mod view;
 
 pub use number::{Number, compare_numbers};
+pub(crate) use parse::parse_instant;
 pub use parse::{DocumentError, DocumentLimits};
 pub use view::{Array, Entry, Object, Value};
 

@@ -1,15 +1,28 @@
 //! The query language: MongoDB's, over documents of one bucket.
 //!
 //! * [`ast`]: the tree
-//! * `parse`: text to tree, refusing what is not supported with path and operator
-//! * `normal`: the normal form, so that equal queries written differently are one standing query
+//! * `parse` (with `json`, `parse_geo`, `pattern`): text to tree, refusing what is not supported with path and operator
+//! * `normal` and `text`: the normal form, so that equal queries written differently are one standing query
 //! * `matches`: the tree against a document; live and one-shot answers both come from here
-//! * `order`: comparing values with operands, brackets of types
-//! * `geo`: points, shapes, distances
-//! * `limits`: how deep, how large, how costly a query may be
+//! * [`order`]: comparing values with operands, brackets of types
+//! * [`geo`]: points, shapes, distances
+//! * `limits`: how deep, how large, how costly a query may be, and why one is refused
 
 pub mod ast;
+pub mod geo;
+mod json;
+mod limits;
+mod matches;
+pub mod order;
+mod parse;
+mod parse_geo;
+mod pattern;
 
+pub use limits::{QueryError, QueryLimits};
+pub use matches::Leaf;
+pub use parse::parse;
+
+use crate::document::Document;
 use std::sync::Arc;
 
 /// A query that was parsed and brought to its normal form.
@@ -19,4 +32,18 @@ pub struct Filter {
     pub predicate: Arc<ast::Predicate>,
     /// The normal form as JSON text: equal queries have equal texts
     pub text: Arc<str>,
+}
+
+impl Filter {
+    /// Parses a query and brings it to its normal form.
+    pub fn parse(text: &str, limits: &QueryLimits) -> Result<Filter, QueryError> {
+        let predicate = parse(text, limits)?;
+        Ok(Filter { predicate: Arc::new(predicate), text: text.into() })
+    }
+
+    /// Whether the document is in the result.
+    #[inline]
+    pub fn matches(&self, document: &Document) -> bool {
+        self.predicate.matches(document)
+    }
 }
