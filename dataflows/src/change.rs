@@ -3,13 +3,14 @@
 use crate::access::{Acl, Rights, Rule};
 use crate::document::{DateFields, Document, DocumentError, DocumentLimits, Value};
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The place of a change in the order of all commits of a store: 1, 2, 3 …; 0 is before the first.
 pub type CommitNumber = u64;
 
 /// What was done to the object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
     /// It was not there before
@@ -21,7 +22,7 @@ pub enum Operation {
 }
 
 /// An object as it stood after some commit.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Image {
     /// The whole object with its metadata, parsed
     pub document: Document,
@@ -67,7 +68,7 @@ fn read_rights(map: crate::document::Object<'_>) -> Rights {
 }
 
 /// Who made a change, as far as the order of his answer and his event is concerned (invariant 10).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writer {
     /// Hash of the session (anonymous: of the remote address); 0 for none
     pub session: u64,
@@ -76,7 +77,7 @@ pub struct Writer {
 }
 
 /// One change of one object: what the matchers read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Change {
     /// Its place in the order of commits
     pub commit: CommitNumber,

@@ -9,12 +9,17 @@
 //! * [`access`]: who may see which image; the server's front stage judges with the same code
 //! * [`change`]: the pair of images and what travels with it
 //! * [`index`]: the index over queries: which standing queries could care about this image?
-//! * [`matching`]: the operator that turns changes into deltas
+//! * `matching`: the operator that turns changes into deltas
+//! * `deliver`: the operator that hands them over
 //! * [`grid`]: which worker has which queries and which changes
 //! * [`engine`]: the handle that the server holds, and the timely workers behind it
 
 pub mod access;
 pub mod change;
+mod deliver;
 pub mod document;
 pub mod engine;
+pub mod grid;
+pub mod index;
+mod matching;
 pub mod query;

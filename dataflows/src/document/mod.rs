@@ -10,6 +10,7 @@
 mod number;
 mod parse;
 mod view;
+mod wire;
 
 pub use number::{Number, compare_numbers};
 pub(crate) use parse::parse_instant;

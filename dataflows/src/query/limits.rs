@@ -24,6 +24,12 @@ impl Default for QueryLimits {
 }
 
 impl QueryLimits {
+    /// For texts that were judged before: the normal form of a query may be longer than what was written.
+    pub(crate) fn unlimited() -> QueryLimits {
+        let all = usize::MAX;
+        QueryLimits { bytes: all, depth: all, nodes: all, regex_source: all, regex_compiled: 64 << 20, regexes: all }
+    }
+
     /// Deeper trees would need text that no JSON reader takes back: it stops at 128 levels, and one
     /// level of conditions needs up to three of JSON.
     pub(crate) fn depth(&self) -> usize {

@@ -17,6 +17,7 @@ pub mod order;
 mod parse;
 mod parse_geo;
 mod pattern;
+mod wire;
 
 pub use limits::{QueryError, QueryLimits};
 pub use matches::Leaf;
