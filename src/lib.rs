@@ -4,6 +4,7 @@
 //! * [`schema`]: declared classes
 //! * [`store`]: the system of record
 //! * [`changelog`]: the ordered log of changes
+//! * [`clock`]: time that never runs backwards
 //! * [`auth`]: tokens, passwords, sessions
 //! * [`live`]: the gateway: sessions, protocol messages, queues, resume
 //!
@@ -11,6 +12,7 @@
 
 pub mod auth;
 pub mod changelog;
+pub mod clock;
 pub mod config;
 pub mod live;
 pub mod schema;

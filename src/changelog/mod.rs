@@ -1,18 +1,25 @@
 //! The ordered log of changes: one trait; the embedded implementation is the default.
 
+pub mod embedded;
 mod position;
+pub(crate) mod recent;
+pub mod record;
+pub mod trim;
 
 pub use position::{LogId, Position, PositionError};
+pub use record::Record;
 
 use dataflows::change::Change;
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
 
-/// Changes read from the log, in commit order.
+/// Records read from the log, each kind in commit order. The log is read to its end when `through` is where it was read from.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The changes
+    /// The changes of objects
     pub changes: Vec<Arc<Change>>,
+    /// The records of other kinds between them: schema, rights, truncate. Merge by commit number.
+    pub control: Vec<Arc<Record>>,
     /// The position behind the last of them: read on from here
     pub through: Position,
 }
@@ -40,6 +47,21 @@ pub enum LogError {
     /// The disk or the engine failed
     #[error("the change log failed: {0}")]
     Broken(String),
+    /// The store was closed, and everything in the log has been read
+    #[error("the change log is closed")]
+    Closed,
+}
+
+impl LogError {
+    /// Stable name for clients and logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LogError::Gone { .. } => "position-gone",
+            LogError::Unreadable { .. } => "log-unreadable",
+            LogError::Broken(_) => "log-broken",
+            LogError::Closed => "log-closed",
+        }
+    }
 }
 
 /// The ordered log of changes.
@@ -50,10 +72,11 @@ pub trait ChangeLog: Send + Sync + 'static {
     /// The oldest position that can still be read on from.
     fn oldest(&self) -> Position;
 
-    /// The changes after a position: at least one if there is one, at most about so many bytes of images.
-    /// An empty batch means that `from` is the head.
+    /// What comes after a position: at least one record if there is one, at most about so many bytes of images.
+    /// A batch whose `through` is `from` means that `from` is the head.
     fn read(&self, from: Position, bytes: usize) -> BoxFuture<'static, Result<Batch, LogError>>;
 
-    /// Resolves when there is something after the position (at once if there is already).
+    /// Resolves when there is something after the position (at once if there is already), or reading it would
+    /// be an error.
     fn beyond(&self, position: Position) -> BoxFuture<'static, ()>;
 }

@@ -1,6 +1,6 @@
 //! One typed configuration: file, environment, flags, in that order; `default.toml` is the one source of defaults.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// All of it. Every option is explained in `default.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -59,7 +59,7 @@ pub struct StoreOptions {
 }
 
 /// When a write is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Durability {
     /// When it is on the disk: nothing acknowledged is lost, whatever stops

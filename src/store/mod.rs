@@ -4,6 +4,8 @@
 //! before; the store runs it inside its transaction, so versions and object access are judged against
 //! what is really there, and an implementation may run it again after a conflict.
 
+pub mod embedded;
+
 use crate::changelog::Position;
 use crate::schema::Schema;
 use bytes::Bytes;
@@ -107,12 +109,52 @@ pub enum StoreError {
     /// The object does not fit the limits, or cannot be read
     #[error("the object cannot be stored: {0}")]
     Unfit(String),
+    /// More writes wait for the disk than may; nothing changed
+    #[error("the server has more writes waiting than it may; try again in a moment")]
+    Overloaded,
+    /// A decision panicked; nothing changed, and no other write noticed
+    #[error("the write failed inside the server: {0}; please report it with the server's log")]
+    Panicked(String),
+    /// More objects match than were asked for at most
+    #[error("more than {limit} objects match; narrow the query or raise the limit")]
+    TooMany {
+        /// At most so many
+        limit: usize,
+    },
     /// The disk or the engine failed; the write is not acknowledged
     #[error("the store failed: {0}; see the server's log, free disk space or restart")]
     Broken(String),
     /// The store is shutting down
     #[error("the server is shutting down; try again")]
     Closed,
+}
+
+impl Refusal {
+    /// Stable name for clients and logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::OutOfDate { .. } => "object-out-of-date",
+            Refusal::Exists(_) => "object-exists",
+            Refusal::Missing(_) => "object-missing",
+            Refusal::Denied(_) => "object-denied",
+            Refusal::Invalid(_) => "object-invalid",
+        }
+    }
+}
+
+impl StoreError {
+    /// Stable name for clients and logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StoreError::Refused(refusal) => refusal.code(),
+            StoreError::Unfit(_) => "object-unfit",
+            StoreError::Overloaded => "store-overloaded",
+            StoreError::Panicked(_) => "write-panicked",
+            StoreError::TooMany { .. } => "too-many-objects",
+            StoreError::Broken(_) => "store-broken",
+            StoreError::Closed => "store-closed",
+        }
+    }
 }
 
 /// What to select from a bucket.
@@ -146,6 +188,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Stops taking writes, finishes those under way and closes.
     fn close(&self) -> BoxFuture<'static, Result<(), StoreError>>;
+}
+
+/// Small values that no client may ever see: keys that sign tokens, the hash of the administrator's password.
+///
+/// They are in no image, no change record and no export. Backups contain them: a restored server must accept
+/// the tokens and passwords that it accepted before, so keep backups as safe as the data directory.
+pub trait Secrets: Send + Sync + 'static {
+    /// A secret; none if it was never put. Reads memory or a few blocks of the disk: for the start, not for each request.
+    fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Puts a secret; resolves when it is on the disk, at either durability.
+    fn put_secret(&self, name: &str, value: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>>;
 }
 
 /// Makes a new schema of the one that is there, or refuses. Pure: it may be run more than once.

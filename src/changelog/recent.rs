@@ -1,0 +1,111 @@
+//! The newest records in memory, so that readers who keep up read no disk.
+
+use super::{Batch, LogId, Position, Record};
+use dataflows::change::{Change, CommitNumber, Image};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A record as readers get it.
+#[derive(Debug, Clone)]
+pub(crate) enum Recorded {
+    Change(Arc<Change>),
+    Control(Arc<Record>),
+}
+
+impl Recorded {
+    pub(crate) fn commit(&self) -> CommitNumber {
+        match self {
+            Recorded::Change(change) => change.commit,
+            Recorded::Control(record) => record.commit,
+        }
+    }
+
+    /// About the memory that it keeps alive, bytes.
+    pub(crate) fn size(&self) -> usize {
+        // The change itself, its queue entry and the allocations around the two images.
+        const OVERHEAD: usize = 320;
+        let image = |image: &Option<Arc<Image>>| image.as_ref().map_or(0, |image| image.document.memory());
+        match self {
+            Recorded::Change(change) => OVERHEAD + image(&change.before) + image(&change.after),
+            Recorded::Control(_) => OVERHEAD,
+        }
+    }
+}
+
+/// Collects records into a batch until its bytes are used up.
+pub(crate) struct Gather {
+    batch: Batch,
+    budget: usize,
+}
+
+impl Gather {
+    pub(crate) fn new(from: Position, budget: usize) -> Gather {
+        Gather { batch: Batch { changes: Vec::new(), control: Vec::new(), through: from }, budget }
+    }
+
+    /// Takes the record; false where it would no longer fit. The first always fits.
+    pub(crate) fn take(&mut self, log: LogId, recorded: &Recorded) -> bool {
+        let size = recorded.size();
+        if size > self.budget && !(self.batch.changes.is_empty() && self.batch.control.is_empty()) {
+            return false;
+        }
+        self.budget = self.budget.saturating_sub(size);
+        self.batch.through = Position::single(log, recorded.commit());
+        match recorded {
+            Recorded::Change(change) => self.batch.changes.push(Arc::clone(change)),
+            Recorded::Control(record) => self.batch.control.push(Arc::clone(record)),
+        }
+        true
+    }
+
+    pub(crate) fn finish(self) -> Batch {
+        self.batch
+    }
+}
+
+/// Every record behind `base`, as many as fit.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    records: VecDeque<Recorded>,
+    base: CommitNumber,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Recent {
+    pub(crate) fn new(head: CommitNumber, limit: usize) -> Recent {
+        Recent { records: VecDeque::new(), base: head, bytes: 0, limit }
+    }
+
+    pub(crate) fn append(&mut self, records: impl IntoIterator<Item = Recorded>) {
+        for record in records {
+            self.bytes += record.size();
+            self.records.push_back(record);
+        }
+        while self.bytes > self.limit {
+            let Some(oldest) = self.records.pop_front() else { break };
+            self.bytes -= oldest.size();
+            self.base = oldest.commit();
+        }
+    }
+
+    /// What comes after `from`; none where that reaches further back than the memory.
+    pub(crate) fn read(&self, log: LogId, from: &Position, bytes: usize) -> Option<Batch> {
+        let commit = from.commit();
+        if commit < self.base {
+            return None;
+        }
+        let start = self.records.partition_point(|record| record.commit() <= commit);
+        let mut gather = Gather::new(from.clone(), bytes);
+        for record in self.records.range(start..) {
+            if !gather.take(log, record) {
+                break;
+            }
+        }
+        Some(gather.finish())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}

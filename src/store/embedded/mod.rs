@@ -1,0 +1,450 @@
+//! The embedded store: a data directory, one writer, and the change log in the same transactions.
+//!
+//! * `writer`: the one thread that decides and commits, in groups
+//! * `snapshot`: what readers see
+//! * `schemas`: every app's classes, and which fields hold times
+//! * `trimmer`: keeps the log within its bounds
+//! * `directory`: lock, format and migrations of the data directory
+//! * `meta`: what the store notes about itself
+//! * `keys`: how objects are named on the disk
+//! * [`backup`]: consistent copies while writes go on, and how to restore them
+//!
+//! The log itself is [`crate::changelog::embedded`].
+
+pub mod backup;
+mod directory;
+mod keys;
+mod meta;
+pub(crate) mod schemas;
+mod snapshot;
+mod statistics;
+mod trimmer;
+mod writer;
+
+pub use statistics::Statistics;
+
+use super::{Committed, SchemaChange, Secrets, Snapshot, Store, StoreError, Write};
+use crate::changelog::embedded::{Cuts, EmbeddedLog, Gap, Opened};
+use crate::changelog::trim::{Keep, Mark};
+use crate::changelog::{ChangeLog, LogId};
+use crate::clock::Clock;
+use crate::config::{ChangelogOptions, StoreOptions};
+use crate::schema::Schema;
+use dataflows::document::DocumentLimits;
+use directory::Directory;
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use futures_util::future::BoxFuture;
+use schemas::SchemaHistory;
+use snapshot::{EmbeddedSnapshot, Reading, broken};
+use statistics::Counters;
+use std::collections::{HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use writer::{Command, Writer};
+
+/// Why a data directory cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has it
+    #[error("the data directory {path} is in use by another process; stop that or choose another directory")]
+    Locked {
+        /// Which
+        path: PathBuf,
+    },
+    /// It was written by a newer version
+    #[error("the data directory {path} has format {found}, this version knows up to {known}; install a newer version, or restore a backup")]
+    Newer {
+        /// Which
+        path: PathBuf,
+        /// What it has
+        found: u32,
+        /// What is known
+        known: u32,
+    },
+    /// It holds something else
+    #[error("{path} is no data directory of Tidegate, and not empty; choose another")]
+    Foreign {
+        /// Which
+        path: PathBuf,
+    },
+    /// A backup cannot be restored over something
+    #[error("{path} is not empty; restore into a new directory")]
+    NotEmpty {
+        /// Which
+        path: PathBuf,
+    },
+    /// A restore was interrupted
+    #[error("a backup was not restored completely into {path}; remove it and restore again")]
+    Incomplete {
+        /// Which
+        path: PathBuf,
+    },
+    /// It could not be brought to the next format
+    #[error("the data directory {path} could not be brought from format {from} to the next: {reason}")]
+    Migration {
+        /// Which
+        path: PathBuf,
+        /// The format it has
+        from: u32,
+        /// What failed
+        reason: String,
+    },
+    /// The file system refuses
+    #[error("the data directory {path} cannot be used: {reason}")]
+    Io {
+        /// Which
+        path: PathBuf,
+        /// What failed
+        reason: String,
+    },
+    /// What stands in it makes no sense
+    #[error("the store is damaged: {0}; restore a backup")]
+    Damaged(String),
+    /// The engine cannot open it
+    #[error("the store cannot be opened: {0}")]
+    Engine(String),
+}
+
+impl OpenError {
+    /// Stable name for logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            OpenError::Locked { .. } => "data-locked",
+            OpenError::Newer { .. } => "data-newer",
+            OpenError::Foreign { .. } => "data-foreign",
+            OpenError::NotEmpty { .. } => "data-not-empty",
+            OpenError::Incomplete { .. } => "data-incomplete",
+            OpenError::Migration { .. } => "data-migration",
+            OpenError::Io { .. } => "data-io",
+            OpenError::Damaged(_) => "data-damaged",
+            OpenError::Engine(_) => "data-engine",
+        }
+    }
+}
+
+impl From<fjall::Error> for OpenError {
+    fn from(error: fjall::Error) -> Self {
+        OpenError::Engine(error.to_string())
+    }
+}
+
+/// The engine's keyspaces.
+#[derive(Clone)]
+struct Keyspaces {
+    /// Object key to JSON text
+    objects: Keyspace,
+    /// Commit number to change record
+    log: Keyspace,
+    /// Commit number to [`Mark`]
+    marks: Keyspace,
+    /// App and version to schema
+    schemas: Keyspace,
+    /// Name to value
+    meta: Keyspace,
+    /// Name to value; in no image, record or export
+    secrets: Keyspace,
+}
+
+impl Keyspaces {
+    fn open(database: &Database) -> Result<Keyspaces, OpenError> {
+        let small = || KeyspaceCreateOptions::default().max_memtable_size(1 << 20);
+        // Records are written once, read in order and dropped as whole tables.
+        let log = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(32 << 20)
+                .data_block_size_policy(fjall::config::BlockSizePolicy::all(16 << 10))
+                .filter_policy(fjall::config::FilterPolicy::disabled())
+        };
+        let objects = || KeyspaceCreateOptions::default().max_memtable_size(32 << 20);
+        Ok(Keyspaces {
+            objects: database.keyspace("objects", objects)?,
+            log: database.keyspace("log", log)?,
+            marks: database.keyspace("marks", small)?,
+            schemas: database.keyspace("schemas", small)?,
+            meta: database.keyspace("meta", small)?,
+            secrets: database.keyspace("secrets", small)?,
+        })
+    }
+}
+
+/// The engine, opened.
+fn open_engine(path: &Path, cache_bytes: u64) -> Result<(Database, Keyspaces), OpenError> {
+    let database = Database::builder(path).cache_size(cache_bytes).open()?;
+    let keyspaces = Keyspaces::open(&database)?;
+    Ok((database, keyspaces))
+}
+
+/// The embedded store and its change log. Closed by [`Store::close`]; merely dropped it stops as after a crash, but
+/// what was acknowledged at durability `disk` is there.
+pub struct Embedded {
+    queue: Option<mpsc::Sender<Command>>,
+    published: Arc<RwLock<Arc<EmbeddedSnapshot>>>,
+    log: Arc<EmbeddedLog>,
+    clock: Arc<Clock>,
+    secrets: Keyspace,
+    database: Database,
+    counters: Arc<Counters>,
+    closing: Arc<AtomicBool>,
+    trimmer: Arc<trimmer::Signal>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    // Last, so that the directory is released when all is done.
+    _directory: Directory,
+}
+
+impl Embedded {
+    /// Opens the store in its data directory, makes it if it is not there, with the machine's clock.
+    pub fn open(options: &StoreOptions, log: &ChangelogOptions) -> Result<Embedded, OpenError> {
+        Embedded::open_at(options, log, Arc::new(Clock::system()))
+    }
+
+    /// Opens the store with a clock.
+    pub fn open_at(options: &StoreOptions, log: &ChangelogOptions, clock: Arc<Clock>) -> Result<Embedded, OpenError> {
+        let directory = Directory::open(&options.data)?;
+        directory::create_store(&directory)?;
+        let (database, keyspaces) = open_engine(&directory.store(), options.cache_bytes)?;
+        let Started { id, mut state, gaps, cuts } = start(&database, &keyspaces, options)?;
+        // No object may be written again at the time of its last commit, and which those were is forgotten.
+        state.at = state.at.saturating_add(1);
+        clock.raise(state.at);
+
+        let schemas = Arc::new(schemas::load(&keyspaces.schemas).map_err(OpenError::Damaged)?);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let readers = Arc::new(Semaphore::new(cores + 1));
+        let keep = Keep { age: i64::try_from(log.age_seconds).unwrap_or(i64::MAX).saturating_mul(1000), size: log.size_bytes };
+        let change_log = Arc::new(EmbeddedLog::new(Opened {
+            id,
+            records: keyspaces.log.clone(),
+            history: Arc::new(SchemaHistory::new(keyspaces.schemas.clone())),
+            gaps,
+            cuts,
+            keep,
+            recent_bytes: log.recent_bytes,
+            readers: Arc::new(Semaphore::new(cores + 1)),
+        }));
+        let reading = Arc::new(Reading { log: id, objects: keyspaces.objects.clone(), scans: readers });
+        let published = Arc::new(RwLock::new(Arc::new(EmbeddedSnapshot {
+            reading: Arc::clone(&reading),
+            state: database.snapshot(),
+            commit: state.commit,
+            schemas: Arc::clone(&schemas),
+        })));
+        let (sender, queue) = mpsc::channel(options.queue.max(1));
+        let counters = Arc::new(Counters::default());
+        let signal = Arc::new(trimmer::Signal::default());
+        let secrets = keyspaces.secrets.clone();
+        let trimmer = trimmer::Trimmer {
+            log: Arc::clone(&change_log),
+            records: keyspaces.log.clone(),
+            clock: Arc::clone(&clock),
+            signal: Arc::clone(&signal),
+            writer: sender.clone(),
+        };
+        let writer = Writer {
+            database: database.clone(),
+            keyspaces,
+            queue,
+            log_id: id,
+            log: Arc::clone(&change_log),
+            reading,
+            published: Arc::clone(&published),
+            trimmer: Arc::clone(&signal),
+            clock: Arc::clone(&clock),
+            durability: options.durability,
+            limits: DocumentLimits { bytes: options.object_bytes, ..DocumentLimits::default() },
+            counters: Arc::clone(&counters),
+            schemas,
+            state,
+            moment: HashSet::new(),
+            failed: None,
+        };
+        let threads = vec![thread("store-writer", move || writer.run())?, thread("store-trimmer", move || trimmer.run())?];
+        Ok(Embedded {
+            queue: Some(sender),
+            published,
+            log: change_log,
+            clock,
+            secrets,
+            database,
+            counters,
+            closing: Arc::new(AtomicBool::new(false)),
+            trimmer: signal,
+            threads: Arc::new(Mutex::new(threads)),
+            _directory: directory,
+        })
+    }
+
+    /// The change log that the store writes.
+    pub fn changelog(&self) -> Arc<dyn ChangeLog> {
+        Arc::clone(&self.log) as Arc<dyn ChangeLog>
+    }
+
+    /// The clock whose time the commits bear.
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.clock
+    }
+
+    /// What the store counts about itself. Cheap.
+    pub fn statistics(&self) -> Statistics {
+        let (log_bytes, log_records, recent_bytes) = self.log.sizes();
+        let queued = self.queue.as_ref().map_or(0, |queue| queue.max_capacity() - queue.capacity());
+        let mut statistics = Statistics {
+            queued: queued as u64,
+            log_bytes,
+            log_records,
+            recent_bytes: recent_bytes as u64,
+            oldest: self.log.oldest().commit(),
+            head: self.log.head().commit(),
+            disk_bytes: self.database.disk_space().unwrap_or(0),
+            ..Statistics::default()
+        };
+        self.counters.fill(&mut statistics);
+        statistics
+    }
+
+    fn snapshot_now(&self) -> Arc<EmbeddedSnapshot> {
+        Arc::clone(&self.published.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Queues a command at once, so that the order of calls is the order of commits.
+    fn send<T: Send + 'static>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        let (answer, answered) = oneshot::channel();
+        let sent = match &self.queue {
+            Some(queue) if !self.closing.load(Ordering::Acquire) => queue.try_send(command(answer)).map_err(|error| match error {
+                TrySendError::Full(_) => {
+                    Counters::add(&self.counters.overloaded, 1);
+                    StoreError::Overloaded
+                }
+                TrySendError::Closed(_) => StoreError::Closed,
+            }),
+            _ => Err(StoreError::Closed),
+        };
+        Box::pin(async move {
+            sent?;
+            answered.await.unwrap_or_else(|_| Err(StoreError::Broken("its writer stopped".into())))
+        })
+    }
+}
+
+impl Store for Embedded {
+    fn commit(&self, write: Write) -> BoxFuture<'static, Result<Committed, StoreError>> {
+        self.send(|answer| Command::Write { write, answer })
+    }
+
+    fn snapshot(&self) -> BoxFuture<'static, Result<Arc<dyn Snapshot>, StoreError>> {
+        let snapshot = self.snapshot_now();
+        Box::pin(std::future::ready(Ok(snapshot as Arc<dyn Snapshot>)))
+    }
+
+    fn schema(&self, app: &str) -> Arc<Schema> {
+        Arc::clone(&schemas::of(&self.snapshot_now().schemas, app).schema)
+    }
+
+    fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>> {
+        self.send(|answer| Command::Schema { app, change, answer })
+    }
+
+    fn close(&self) -> BoxFuture<'static, Result<(), StoreError>> {
+        let first = !self.closing.swap(true, Ordering::AcqRel);
+        let (queue, trimmer, threads) = (self.queue.clone(), Arc::clone(&self.trimmer), Arc::clone(&self.threads));
+        Box::pin(async move {
+            let (Some(queue), true) = (queue, first) else { return Ok(()) };
+            trimmer.stop();
+            let (answer, answered) = oneshot::channel();
+            // Waits for room behind the writes that are under way.
+            if queue.send(Command::Close { answer }).await.is_err() {
+                return Err(StoreError::Broken("its writer stopped".into()));
+            }
+            let closed = answered.await.unwrap_or_else(|_| Err(StoreError::Broken("its writer stopped".into())));
+            let joined = tokio::task::spawn_blocking(move || join(&threads)).await;
+            joined.map_err(|error| StoreError::Broken(error.to_string())).and(closed)
+        })
+    }
+}
+
+impl Secrets for Embedded {
+    fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.secrets.get(name).map_err(|error| broken(&error))?.map(|value| value.to_vec()))
+    }
+
+    fn put_secret(&self, name: &str, value: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>> {
+        let name = name.to_owned();
+        self.send(|answer| Command::Secret { name, value, answer })
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.trimmer.stop();
+        self.queue = None;
+        join(&self.threads);
+    }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new().name(name.into()).spawn(work).map_err(|error| OpenError::Engine(error.to_string()))
+}
+
+fn join(threads: &Mutex<Vec<JoinHandle<()>>>) {
+    for thread in std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner)) {
+        if thread.join().is_err() {
+            tracing::error!("a thread of the store panicked");
+        }
+    }
+}
+
+/// Where the store goes on.
+struct Started {
+    id: LogId,
+    state: meta::State,
+    gaps: Vec<Gap>,
+    cuts: Cuts,
+}
+
+/// Reads how the store was left, and notes durably that it runs.
+fn start(database: &Database, keyspaces: &Keyspaces, options: &StoreOptions) -> Result<Started, OpenError> {
+    let store = &keyspaces.meta;
+    let identity = meta::read::<meta::Identity>(store, meta::IDENTITY)?;
+    let state = meta::read::<meta::State>(store, meta::STATE)?.unwrap_or_default();
+    let trimmed = meta::read::<Mark>(store, meta::TRIMMED)?.unwrap_or_default();
+    let gaps = meta::read::<Vec<Gap>>(store, meta::GAPS)?.unwrap_or_default();
+    let left = meta::read::<meta::Run>(store, meta::RUN)?;
+    if let Some(last) = keyspaces.log.last_key_value() {
+        let last = last.key()?;
+        // After a restore or a gap the state is ahead of the log, never behind it.
+        if *last > state.commit.to_be_bytes()[..] {
+            return Err(OpenError::Damaged("the change log goes on behind the last commit".into()));
+        }
+    }
+    let (state, mut gaps) = meta::resume(state, &gaps, left);
+    if left.is_some_and(|run| !run.clean) {
+        tracing::warn!(commit = state.commit, "the store was not closed; what was acknowledged as durable is there");
+    }
+    gaps.retain(|gap| gap.until > trimmed.commit);
+    let mut marks = VecDeque::new();
+    for entry in keyspaces.marks.iter() {
+        let mark: Mark = serde_json::from_slice(&entry.value()?).map_err(|error| OpenError::Damaged(error.to_string()))?;
+        if mark.commit > trimmed.commit {
+            marks.push_back(mark);
+        }
+    }
+    let id = identity.map_or_else(LogId::generate, meta::Identity::log);
+    let run = meta::Run { clean: false, durability: options.durability };
+    let text = |value: Result<Vec<u8>, String>| value.map_err(OpenError::Engine);
+    let mut batch = database.batch();
+    batch.insert(store, meta::IDENTITY, text(meta::text(&meta::Identity::new(id)))?);
+    batch.insert(store, meta::STATE, text(meta::text(&state))?);
+    batch.insert(store, meta::GAPS, text(meta::text(&gaps))?);
+    batch.insert(store, meta::RUN, text(meta::text(&run))?);
+    batch.commit()?;
+    // After a crash of the process the last commits may be with the operating system only; they are about to be seen.
+    database.persist(PersistMode::SyncAll)?;
+    Ok(Started { id, state, gaps, cuts: Cuts { trimmed, marks, tail: state.tail() } })
+}

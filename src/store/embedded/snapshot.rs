@@ -1,0 +1,124 @@
+//! A published state: what a reader sees, from the moment a group of commits is durable.
+
+use super::keys;
+use super::schemas::{self, Schemas};
+use crate::changelog::record::STORED;
+use crate::changelog::{LogId, Position};
+use crate::store::{Key, Selection, Snapshot, StoreError};
+use bytes::Bytes;
+use dataflows::change::{Change, CommitNumber, Image};
+use dataflows::document::DateFields;
+use fjall::{Keyspace, Readable};
+use futures_util::future::BoxFuture;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// What every snapshot of a store reads with.
+pub(super) struct Reading {
+    pub(super) log: LogId,
+    pub(super) objects: Keyspace,
+    /// Scans at a time: more would only share the same cores and push each other out of the cache
+    pub(super) scans: Arc<Semaphore>,
+}
+
+/// A published state.
+#[derive(Clone)]
+pub(super) struct EmbeddedSnapshot {
+    pub(super) reading: Arc<Reading>,
+    pub(super) state: fjall::Snapshot,
+    pub(super) commit: CommitNumber,
+    pub(super) schemas: Arc<Schemas>,
+}
+
+/// An object as it is stored.
+pub(super) fn parse(text: &[u8], dates: &DateFields) -> Result<Arc<Image>, StoreError> {
+    Image::parse(Bytes::copy_from_slice(text), dates, STORED)
+        .map(Arc::new)
+        .map_err(|error| StoreError::Broken(format!("a stored object cannot be read: {error}")))
+}
+
+pub(super) fn broken(error: &fjall::Error) -> StoreError {
+    StoreError::Broken(error.to_string())
+}
+
+impl EmbeddedSnapshot {
+    /// Blocks.
+    fn read(&self, key: &Key) -> Result<Option<Arc<Image>>, StoreError> {
+        let text = self.state.get(&self.reading.objects, keys::object(key)).map_err(|error| broken(&error))?;
+        text.map(|text| parse(&text, schemas::of(&self.schemas, &key.app).dates(&key.bucket))).transpose()
+    }
+
+    /// Shows each object that matches and that the caller may read, in the order of ids. Blocks.
+    fn scan(&self, selection: &Selection, mut show: impl FnMut(Arc<Image>) -> ControlFlow<StoreError>) -> Result<(), StoreError> {
+        let dates = schemas::of(&self.schemas, &selection.app).dates(&selection.bucket);
+        for entry in self.state.prefix(&self.reading.objects, keys::bucket(&selection.app, &selection.bucket)) {
+            let image = parse(&entry.value().map_err(|error| broken(&error))?, dates)?;
+            if image.acl.read.permits(&selection.caller)
+                && selection.predicate.matches(&image.document)
+                && let ControlFlow::Break(error) = show(image)
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn scanning<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(EmbeddedSnapshot) -> Result<T, StoreError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        let snapshot = self.clone();
+        Box::pin(async move {
+            let permit = Arc::clone(&snapshot.reading.scans).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+            let scan = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                work(snapshot)
+            });
+            scan.await.map_err(|error| StoreError::Panicked(error.to_string()))?
+        })
+    }
+}
+
+impl Snapshot for EmbeddedSnapshot {
+    fn position(&self) -> Position {
+        Position::single(self.reading.log, self.commit)
+    }
+
+    fn contains(&self, change: &Change) -> bool {
+        change.commit <= self.commit
+    }
+
+    fn get(&self, key: &Key) -> BoxFuture<'static, Result<Option<Arc<Image>>, StoreError>> {
+        let (snapshot, key) = (self.clone(), key.clone());
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || snapshot.read(&key));
+            read.await.map_err(|error| StoreError::Panicked(error.to_string()))?
+        })
+    }
+
+    fn select(&self, selection: Selection) -> BoxFuture<'static, Result<Vec<Arc<Image>>, StoreError>> {
+        self.scanning(move |snapshot| {
+            let mut found = Vec::new();
+            snapshot.scan(&selection, |image| {
+                if found.len() >= selection.limit {
+                    return ControlFlow::Break(StoreError::TooMany { limit: selection.limit });
+                }
+                found.push(image);
+                ControlFlow::Continue(())
+            })?;
+            Ok(found)
+        })
+    }
+
+    fn count(&self, selection: Selection) -> BoxFuture<'static, Result<u64, StoreError>> {
+        self.scanning(move |snapshot| {
+            let mut count = 0;
+            snapshot.scan(&selection, |_| {
+                count += 1;
+                ControlFlow::Continue(())
+            })?;
+            Ok(count)
+        })
+    }
+}

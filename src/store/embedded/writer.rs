@@ -1,0 +1,347 @@
+//! The one thread that writes.
+//!
+//! It takes all writes that wait, decides them one after the other, and commits them as one group: one atomic
+//! batch, one wait for the disk. While that lasts the next group gathers in the queue, so nobody waits for a group to
+//! fill. Only when the group is durable is it published (snapshot, then log), and only then are its writers
+//! answered: nobody sees a state that a crash could take back.
+
+use super::schemas::{self, AppSchema, Schemas};
+use super::snapshot::{EmbeddedSnapshot, Reading, broken, parse};
+use super::statistics::Counters;
+use super::{Keyspaces, keys, meta};
+use crate::changelog::embedded::EmbeddedLog;
+use crate::changelog::recent::Recorded;
+use crate::changelog::record::{self, Payload, Record};
+use crate::changelog::trim::Mark;
+use crate::changelog::{LogId, Position};
+use crate::clock::Clock;
+use crate::config::Durability;
+use crate::schema::Schema;
+use crate::store::{Committed, Decision, Refusal, SchemaChange, Stamp, StoreError, Write};
+use dataflows::change::{Change, Image, Operation};
+use dataflows::document::DocumentLimits;
+use fjall::{Database, OwnedWriteBatch as WriteBatch, PersistMode};
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, RwLock};
+use tokio::sync::{mpsc, oneshot};
+
+/// Writes in one group at most: bounds how long the first of them waits for the last to be decided.
+const GROUP_WRITES: usize = 4096;
+/// Bytes of records in one group at most.
+const GROUP_BYTES: u64 = 16 << 20;
+/// Objects remembered as written at one moment, see [`Writer::moment`].
+const MOMENT_OBJECTS: usize = 1 << 16;
+
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    Write { write: Write, answer: Answer<Committed> },
+    Schema { app: Arc<str>, change: SchemaChange, answer: Answer<Arc<Schema>> },
+    Secret { name: String, value: Vec<u8>, answer: Answer<()> },
+    Trim { mark: Mark, done: std::sync::mpsc::Sender<bool> },
+    Close { answer: Answer<()> },
+}
+
+pub(super) struct Writer {
+    pub(super) database: Database,
+    pub(super) keyspaces: Keyspaces,
+    pub(super) queue: mpsc::Receiver<Command>,
+    pub(super) log_id: LogId,
+    pub(super) log: Arc<EmbeddedLog>,
+    pub(super) reading: Arc<Reading>,
+    pub(super) published: Arc<RwLock<Arc<EmbeddedSnapshot>>>,
+    pub(super) trimmer: Arc<super::trimmer::Signal>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) durability: Durability,
+    pub(super) limits: DocumentLimits,
+    pub(super) counters: Arc<Counters>,
+    pub(super) schemas: Arc<Schemas>,
+    pub(super) state: meta::State,
+    /// Keys of the objects written at `state.at`, so that the next write of one of them gets a later time
+    pub(super) moment: HashSet<Vec<u8>>,
+    /// Why nothing can be written any more
+    pub(super) failed: Option<StoreError>,
+}
+
+/// A group while it gathers.
+struct Group {
+    batch: WriteBatch,
+    /// Objects as this group leaves them
+    images: HashMap<Vec<u8>, Option<Arc<Image>>>,
+    records: Vec<Recorded>,
+    answers: Vec<(Answer<Committed>, Result<Committed, StoreError>)>,
+    bytes: u64,
+}
+
+impl Writer {
+    /// Runs until the store is closed or dropped.
+    pub(super) fn run(mut self) {
+        let mut next = None;
+        while let Some(command) = next.take().or_else(|| self.queue.blocking_recv()) {
+            match command {
+                Command::Write { write, answer } => next = self.group(write, answer),
+                Command::Schema { app, change, answer } => {
+                    let _ = answer.send(self.schema(&app, &change));
+                }
+                Command::Secret { name, value, answer } => {
+                    let mut batch = self.database.batch();
+                    batch.insert(&self.keyspaces.secrets, name, value);
+                    let _ = answer.send(self.commit(batch.durability(Some(PersistMode::SyncAll))));
+                }
+                Command::Trim { mark, done } => {
+                    let _ = done.send(self.trim(mark).is_ok());
+                }
+                Command::Close { answer } => {
+                    self.queue.close();
+                    let _ = answer.send(self.close());
+                    // What was queued behind it is refused.
+                    self.failed.get_or_insert(StoreError::Closed);
+                }
+            }
+        }
+    }
+
+    /// Commits a write and all that wait behind it. Hands back the command that is no write and ended the group.
+    fn group(&mut self, first: Write, answer: Answer<Committed>) -> Option<Command> {
+        let mut group = Group {
+            batch: self.database.batch(),
+            images: HashMap::new(),
+            records: Vec::new(),
+            answers: Vec::new(),
+            bytes: 0,
+        };
+        let before = self.state;
+        let mut next = Some((first, answer));
+        let mut end = None;
+        while let Some((write, answer)) = next.take() {
+            let outcome = self.decide(&write, &mut group);
+            group.answers.push((answer, outcome));
+            if group.answers.len() < GROUP_WRITES && group.bytes < GROUP_BYTES {
+                match self.queue.try_recv() {
+                    Ok(Command::Write { write, answer }) => next = Some((write, answer)),
+                    Ok(other) => end = Some(other),
+                    Err(_) => {}
+                }
+            }
+        }
+        let Group { batch, records, answers, .. } = group;
+        let done = if records.is_empty() { Ok(()) } else { self.publish(batch, records, before) };
+        for (answer, outcome) in answers {
+            // Also a refusal was decided on a state that is published only now, or not at all.
+            let _ = answer.send(done.clone().and(outcome));
+        }
+        end
+    }
+
+    /// Decides one write and adds it to the group.
+    fn decide(&mut self, write: &Write, group: &mut Group) -> Result<Committed, StoreError> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone());
+        }
+        let key = keys::object(&write.key);
+        if key.len() > keys::LONGEST {
+            return Err(StoreError::Unfit(format!("its id has {} bytes, which is too long", write.key.id.len())));
+        }
+        let schema = Arc::clone(schemas::of(&self.schemas, &write.key.app));
+        let dates = schema.dates(&write.key.bucket);
+        let before = match group.images.get(&key) {
+            Some(image) => image.clone(),
+            None => match self.keyspaces.objects.get(&key).map_err(|error| broken(&error))? {
+                Some(text) => Some(parse(&text, dates)?),
+                None => None,
+            },
+        };
+        let now = self.now(&key);
+        let version = before.as_ref().map_or(0, |image| image.version()).saturating_add(1);
+        let stamp = Stamp { commit: self.state.commit + 1, version, now };
+        let decision = catch_unwind(AssertUnwindSafe(|| (write.decide)(before.as_deref(), &stamp)))
+            .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))??;
+        let (operation, after) = match (decision, &before) {
+            (Decision::Nothing, _) | (Decision::Delete, None) => {
+                return Ok(Committed { change: None, position: Position::single(self.log_id, self.state.commit) });
+            }
+            (Decision::Delete, Some(_)) => (Operation::Delete, None),
+            (Decision::Put(text), before) => {
+                let image = Image::parse(text, dates, self.limits).map_err(|error| StoreError::Unfit(error.to_string()))?;
+                (if before.is_some() { Operation::Update } else { Operation::Insert }, Some(Arc::new(image)))
+            }
+        };
+        let change = Arc::new(Change {
+            commit: stamp.commit,
+            at: now,
+            app: Arc::clone(&write.key.app),
+            bucket: Arc::clone(&write.key.bucket),
+            id: Arc::clone(&write.key.id),
+            operation,
+            before,
+            after,
+            schema_version: schema.schema.version,
+            control: self.state.control,
+            writer: write.writer,
+        });
+        let record = record::encode(&Record::of(&change, self.state.commit)).map_err(|error| StoreError::Unfit(error.to_string()))?;
+        // From here on nothing fails: the group has the write.
+        match &change.after {
+            Some(image) => group.batch.insert(&self.keyspaces.objects, key.as_slice(), &**image.json()),
+            None => group.batch.remove(&self.keyspaces.objects, key.as_slice()),
+        }
+        group.bytes += record.len() as u64;
+        self.append(&mut group.batch, now, record);
+        group.images.insert(key.clone(), change.after.clone());
+        self.moment.insert(key);
+        group.records.push(Recorded::Change(Arc::clone(&change)));
+        Ok(Committed { position: Position::single(self.log_id, change.commit), change: Some(change) })
+    }
+
+    /// The time of the next commit: not before the last one, and behind the last one of this object. With the
+    /// clock set back it stands still, and moves on only where an object is written again.
+    fn now(&mut self, key: &[u8]) -> i64 {
+        let now = self.clock.now_ms().max(self.state.at);
+        let taken = now == self.state.at && (self.moment.contains(key) || self.moment.len() >= MOMENT_OBJECTS);
+        if taken { now.saturating_add(1) } else { now }
+    }
+
+    /// Adds a record to the log and moves the state on.
+    fn append(&mut self, batch: &mut WriteBatch, at: i64, record: Vec<u8>) {
+        if at > self.state.at {
+            self.moment.clear();
+            self.state.at = at;
+            self.clock.raise(at);
+        }
+        self.state.commit += 1;
+        self.state.bytes += record.len() as u64;
+        self.state.records += 1;
+        batch.insert(&self.keyspaces.log, self.state.commit.to_be_bytes(), record);
+    }
+
+    /// Makes a group durable, then known.
+    fn publish(&mut self, mut batch: WriteBatch, records: Vec<Recorded>, before: meta::State) -> Result<(), StoreError> {
+        let tail = self.state.tail();
+        let mark = self.log.wants_mark(&tail).then_some(tail);
+        let prepared = (|| {
+            batch.insert(&self.keyspaces.meta, meta::STATE, meta::text(&self.state)?);
+            if let Some(mark) = mark {
+                batch.insert(&self.keyspaces.marks, mark.commit.to_be_bytes(), meta::text(&mark)?);
+            }
+            Ok::<_, String>(batch)
+        })();
+        let committed = prepared.map_err(StoreError::Broken).and_then(|batch| self.commit(self.durable(batch)));
+        if let Err(error) = committed {
+            self.state = before;
+            return Err(error);
+        }
+        Counters::add(&self.counters.commits, records.len() as u64);
+        Counters::add(&self.counters.groups, 1);
+        let snapshot = EmbeddedSnapshot {
+            reading: Arc::clone(&self.reading),
+            state: self.database.snapshot(),
+            commit: self.state.commit,
+            schemas: Arc::clone(&self.schemas),
+        };
+        // Snapshot before log: whoever reads of a change in the log finds it in the store.
+        *self.published.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(snapshot);
+        self.log.publish(records, tail, mark);
+        if mark.is_some() || self.log.is_over() {
+            self.trimmer.wake();
+        }
+        Ok(())
+    }
+
+    fn durable(&self, batch: WriteBatch) -> WriteBatch {
+        batch.durability(Some(match self.durability {
+            Durability::Disk => PersistMode::SyncData,
+            Durability::System => PersistMode::Buffer,
+        }))
+    }
+
+    /// Once a commit failed it is unknown what is on the disk: nothing is written any more until a restart.
+    fn commit(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone());
+        }
+        if self.durability == Durability::Disk {
+            Counters::add(&self.counters.syncs, 1);
+        }
+        batch.commit().map_err(|error| {
+            tracing::error!(%error, "a commit failed; the store takes no more writes");
+            let failed = broken(&error);
+            self.failed = Some(failed.clone());
+            failed
+        })
+    }
+
+    fn schema(&mut self, app: &Arc<str>, change: &SchemaChange) -> Result<Arc<Schema>, StoreError> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone());
+        }
+        let old = Arc::clone(&schemas::of(&self.schemas, app).schema);
+        let mut schema = catch_unwind(AssertUnwindSafe(|| change(&old)))
+            .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))?
+            .map_err(|refusal: Refusal| StoreError::Refused(refusal))?;
+        schema.version = old.version + 1;
+        let before = self.state;
+        let former = Arc::clone(&self.schemas);
+        let schema = Arc::new(schema);
+        let at = self.clock.now_ms().max(self.state.at);
+        let record = Record {
+            app: Arc::clone(app),
+            bucket: "".into(),
+            schema_version: schema.version,
+            commit: self.state.commit + 1,
+            previous: self.state.commit,
+            control: self.state.control,
+            at,
+            payload: Payload::Schema(Arc::clone(&schema)),
+        };
+        let unfit = |error: String| StoreError::Unfit(error);
+        let text = record::encode(&record).map_err(|error| unfit(error.to_string()))?;
+        let stored = meta::text(&*schema).map_err(unfit)?;
+        let mut batch = self.database.batch();
+        batch.insert(&self.keyspaces.schemas, keys::schema(app, schema.version), stored);
+        self.append(&mut batch, at, text);
+        self.state.control = self.state.commit;
+        let mut schemas = Schemas::clone(&self.schemas);
+        schemas.insert(Arc::clone(app), Arc::new(AppSchema::new(Arc::clone(&schema))));
+        self.schemas = Arc::new(schemas);
+        if let Err(error) = self.publish(batch, vec![Recorded::Control(Arc::new(record))], before) {
+            self.schemas = former;
+            return Err(error);
+        }
+        Ok(schema)
+    }
+
+    /// Notes that the log begins behind the mark; the trimmer then frees what lies before it.
+    fn trim(&mut self, mark: Mark) -> Result<(), StoreError> {
+        let mut batch = self.database.batch();
+        batch.insert(&self.keyspaces.meta, meta::TRIMMED, meta::text(&mark).map_err(StoreError::Broken)?);
+        for entry in self.keyspaces.marks.range(..=mark.commit.to_be_bytes()) {
+            batch.remove(&self.keyspaces.marks, entry.key().map_err(|error| broken(&error))?);
+        }
+        self.commit(batch.durability(Some(PersistMode::SyncData)))?;
+        self.log.set_trimmed(mark);
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), StoreError> {
+        // The time of tokens may be later than that of the last commit.
+        self.state.at = self.state.at.max(self.clock.now_ms());
+        let run = meta::Run { clean: true, durability: self.durability };
+        let mut batch = self.database.batch();
+        batch.insert(&self.keyspaces.meta, meta::STATE, meta::text(&self.state).map_err(StoreError::Broken)?);
+        batch.insert(&self.keyspaces.meta, meta::RUN, meta::text(&run).map_err(StoreError::Broken)?);
+        self.commit(batch.durability(Some(PersistMode::SyncAll)))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.log.close();
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").to_owned()
+}
