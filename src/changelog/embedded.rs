@@ -121,10 +121,7 @@ impl EmbeddedLog {
     pub(crate) fn cut(&self, now: i64) -> (Option<Mark>, Option<i64>) {
         let cuts = lock(&self.0.cuts);
         let keep = &self.0.keep;
-        (
-            trim::cut(keep, &cuts.trimmed, &cuts.marks, &cuts.tail, now),
-            trim::next_expiry(keep, &cuts.trimmed, &cuts.marks, &cuts.tail),
-        )
+        (trim::cut(keep, &cuts.trimmed, &cuts.marks, &cuts.tail, now), trim::next_expiry(keep, &cuts.trimmed, &cuts.marks, &cuts.tail))
     }
 
     /// From now on the log begins behind `mark`. The writer calls this once that is durable.

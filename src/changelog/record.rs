@@ -284,8 +284,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn object_text() -> impl Strategy<Value = Bytes> {
-        proptest::collection::btree_map(".{0,8}", ".{0,12}", 0..5)
-            .prop_map(|fields| Bytes::from(serde_json::to_vec(&fields).unwrap()))
+        proptest::collection::btree_map(".{0,8}", ".{0,12}", 0..5).prop_map(|fields| Bytes::from(serde_json::to_vec(&fields).unwrap()))
     }
 
     fn payload() -> impl Strategy<Value = Payload> {

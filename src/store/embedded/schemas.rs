@@ -85,7 +85,8 @@ pub(crate) fn load(stored: &Keyspace) -> Result<Schemas, String> {
     for entry in stored.iter() {
         let (key, text) = entry.into_inner().map_err(|error| error.to_string())?;
         let (app, version) = keys::read_schema(&key).ok_or("the key of a schema cannot be read")?;
-        let schema: Schema = serde_json::from_slice(&text).map_err(|error| format!("version {version} of the schema of {app:?}: {error}"))?;
+        let schema: Schema =
+            serde_json::from_slice(&text).map_err(|error| format!("version {version} of the schema of {app:?}: {error}"))?;
         // In the order of versions: the newest stays.
         schemas.insert(app.into(), Arc::new(AppSchema::new(Arc::new(schema))));
     }

@@ -42,9 +42,7 @@ impl Signal {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = |state: &mut State| !state.woken && !state.stopped;
         let mut state = match longest {
-            Some(longest) => {
-                self.changed.wait_timeout_while(state, longest, idle).unwrap_or_else(PoisonError::into_inner).0
-            }
+            Some(longest) => self.changed.wait_timeout_while(state, longest, idle).unwrap_or_else(PoisonError::into_inner).0,
             None => self.changed.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner),
         };
         state.woken = false;

@@ -105,13 +105,7 @@ impl Writer {
 
     /// Commits a write and all that wait behind it. Hands back the command that is no write and ended the group.
     fn group(&mut self, first: Write, answer: Answer<Committed>) -> Option<Command> {
-        let mut group = Group {
-            batch: self.database.batch(),
-            images: HashMap::new(),
-            records: Vec::new(),
-            answers: Vec::new(),
-            bytes: 0,
-        };
+        let mut group = Group { batch: self.database.batch(), images: HashMap::new(), records: Vec::new(), answers: Vec::new(), bytes: 0 };
         let before = self.state;
         let mut next = Some((first, answer));
         let mut end = None;
