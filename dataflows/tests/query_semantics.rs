@@ -298,8 +298,8 @@ fn limits_hold() {
     assert_eq!(parse(&list(7_000)), Err("query-too-large"));
     assert_eq!(parse(&format!(r#"{{"a":"{}"}}"#, "x".repeat(300_000))), Err("query-too-large"));
     let nested = |depth: usize| format!("{}{}{}", r#"{"$and":["#.repeat(depth), r#"{"a":1}"#, "]}".repeat(depth));
-    assert_eq!(parse(&nested(4)), Ok(()));
-    assert_eq!(parse(&nested(5)), Err("query-too-deep"));
+    assert_eq!(parse(&nested(5)), Ok(()));
+    assert_eq!(parse(&nested(6)), Err("query-too-deep"));
     assert_eq!(parse(&nested(500)), Err("query-too-deep"));
     assert_eq!(parse(&format!(r#"{{"a":{}1{}}}"#, "[".repeat(30), "]".repeat(30))), Err("query-too-deep"));
     let regexes = |count: usize| format!(r#"{{"$or":[{}]}}"#, vec![r#"{"a":{"$regex":"x"}}"#; count].join(","));

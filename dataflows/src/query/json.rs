@@ -22,7 +22,11 @@ impl Json {
         if text.len() > limits.bytes {
             return Err(QueryError::TooLarge { what: "bytes", limit: limits.bytes });
         }
-        let mut budget = Budget { nodes: limits.nodes, depth: limits.depth() * 3, exceeded: None };
+        let mut budget = Budget {
+            nodes: limits.nodes, // A level of the tree takes up to three of the text; operands of $geoWithin some more.
+            depth: limits.depth() * 3 + 8,
+            exceeded: None,
+        };
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let read = Seed(&mut budget).deserialize(&mut deserializer).and_then(|json| deserializer.end().map(|()| json));
         match (read, budget.exceeded) {

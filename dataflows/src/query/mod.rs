@@ -13,15 +13,19 @@ pub mod geo;
 mod json;
 mod limits;
 mod matches;
+mod normal;
 pub mod order;
 mod parse;
 mod parse_geo;
 mod pattern;
+mod text;
 mod wire;
 
 pub use limits::{QueryError, QueryLimits};
 pub use matches::Leaf;
+pub use normal::{compare, normal};
 pub use parse::parse;
+pub use text::text;
 
 use crate::document::Document;
 use std::sync::Arc;
@@ -38,8 +42,13 @@ pub struct Filter {
 impl Filter {
     /// Parses a query and brings it to its normal form.
     pub fn parse(text: &str, limits: &QueryLimits) -> Result<Filter, QueryError> {
-        let predicate = parse(text, limits)?;
-        Ok(Filter { predicate: Arc::new(predicate), text: text.into() })
+        Ok(Filter::of(parse(text, limits)?))
+    }
+
+    /// Brings a tree to its normal form.
+    pub fn of(predicate: ast::Predicate) -> Filter {
+        let predicate = normal(predicate);
+        Filter { text: text::text(&predicate).into(), predicate: Arc::new(predicate) }
     }
 
     /// Whether the document is in the result.

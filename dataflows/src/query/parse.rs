@@ -22,10 +22,10 @@ type Fields = [(String, Json)];
 impl Parser<'_> {
     /// An object of conditions on fields: a query, a branch of `$or`, an `$elemMatch` on objects.
     fn conditions(&mut self, trail: &str, json: &Json, depth: usize) -> Result<Predicate, QueryError> {
-        let depth = self.deeper(depth)?;
         let Json::Object(fields) = json else {
             return Err(QueryError::syntax(trail, format!("expected an object of conditions, found {}", json.kind())));
         };
+        let depth = self.beside(fields.len(), depth)?;
         let mut parts = Vec::with_capacity(fields.len());
         for (name, value) in fields {
             match name.as_str() {
@@ -60,6 +60,8 @@ impl Parser<'_> {
             Json::Array(branches) if !branches.is_empty() => branches,
             _ => return Err(QueryError::syntax(trail, format!("{operator} takes a non-empty array of objects"))),
         };
+        // `$nor` becomes a conjunction of negations.
+        let depth = self.deeper(if operator == "$nor" { self.deeper(depth)? } else { depth })?;
         let parts = branches.iter().map(|json| branch(self, trail, json, depth)).collect::<Result<Vec<_>, _>>()?;
         Ok(match operator {
             "$and" => Predicate::And(parts),
@@ -71,7 +73,6 @@ impl Parser<'_> {
     /// An object of operators on an element as it is. Beside MongoDB's operators it takes `$and`, `$or` and `$nor` of such
     /// objects, without which the normal form of a negated conjunction could not be written down.
     fn element(&mut self, trail: &str, json: &Json, depth: usize) -> Result<Predicate, QueryError> {
-        let depth = self.deeper(depth)?;
         let Json::Object(fields) = json else {
             return Err(QueryError::syntax(trail, format!("expected an object of operators, found {}", json.kind())));
         };
@@ -82,6 +83,7 @@ impl Parser<'_> {
 
     /// The operators of one field, all of which must hold.
     fn operators(&mut self, trail: &str, path: &Path, fields: &Fields, depth: usize, parts: &mut Vec<Predicate>) -> Result<(), QueryError> {
+        let depth = self.beside(fields.len(), depth)?;
         let beside = |name: &str| fields.iter().find(|(other, _)| other == name).map(|(_, value)| value);
         for (operator, operand) in fields {
             let mut push = |test| parts.push(Predicate::Field(path.clone(), test));
@@ -144,6 +146,7 @@ impl Parser<'_> {
         if !matches!(operand, Json::Object(_)) {
             return Err(QueryError::syntax(trail, format!("$elemMatch takes an object, found {}", operand.kind())));
         }
+        let depth = self.deeper(depth)?;
         Ok(if on_values(operand) {
             Test::ElemMatch(Elements::Values, Box::new(self.element(trail, operand, depth)?))
         } else {
@@ -155,7 +158,7 @@ impl Parser<'_> {
         let Json::Array(elements) = operand else {
             return Err(QueryError::syntax(trail, format!("$all takes an array, found {}", operand.kind())));
         };
-        let depth = self.deeper(depth)?;
+        let depth = self.beside(elements.len(), depth)?;
         let nested = |json: &Json| match json {
             Json::Object(fields) => fields.first().is_some_and(|(name, _)| name == "$elemMatch"),
             _ => false,
@@ -199,7 +202,6 @@ impl Parser<'_> {
         let Json::Array(elements) = operand else {
             return Err(QueryError::syntax(trail, format!("{operator} takes an array, found {}", operand.kind())));
         };
-        let depth = self.deeper(depth)?;
         let mut literals = elements.iter().map(|element| self.literal(trail, element, depth)).collect::<Result<Vec<_>, _>>()?;
         literals.sort_by(order::compare_literals);
         literals.dedup();
@@ -232,6 +234,12 @@ impl Parser<'_> {
         })
     }
 
+    /// The depth of conditions that stand side by side: more than one are a conjunction.
+    fn beside(&self, conditions: usize, depth: usize) -> Result<usize, QueryError> {
+        if conditions > 1 { self.deeper(depth) } else { Ok(depth) }
+    }
+
+    /// Depth is that of the tree, not of the text, so that the normal form of a query is never deeper than the query.
     fn deeper(&self, depth: usize) -> Result<usize, QueryError> {
         depth.checked_sub(1).ok_or(QueryError::TooDeep { limit: self.limits.depth() })
     }

@@ -1,0 +1,124 @@
+//! What must hold of every query: reading never panics, the normal form is one and means the same.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../../tests/oracle/generate.rs"]
+mod generate;
+
+use bytes::Bytes;
+use dataflows::document::{DateFields, Document, DocumentLimits};
+use dataflows::query::{Filter, QueryLimits, compare, normal, parse, text};
+use generate::Generator;
+use proptest::prelude::*;
+use std::cmp::Ordering;
+
+fn document(json: &str) -> Document {
+    Document::parse(Bytes::copy_from_slice(json.as_bytes()), &DateFields::default(), DocumentLimits::default())
+        .unwrap_or_else(|error| panic!("{json}: {error}"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn reading_any_text_never_panics(text in ".{0,60}") {
+        let _ = Filter::parse(&text, &QueryLimits::default());
+    }
+
+    #[test]
+    fn reading_damaged_queries_never_panics(seed in any::<u64>(), at in any::<prop::sample::Index>(), put in "[\\[\\]{}\",:$a0-9.-]{0,3}") {
+        let query = Generator::new(seed).query();
+        let at = at.index(query.len());
+        if query.is_char_boundary(at) && query.is_char_boundary(at + 1) {
+            let damaged = format!("{}{put}{}", &query[..at], &query[at + 1..]);
+            if let Ok(filter) = Filter::parse(&damaged, &QueryLimits::default()) {
+                let again = Filter::parse(&filter.text, &QueryLimits::default());
+                prop_assert!(again.is_ok_and(|again| again.text == filter.text), "{damaged} gave {}", filter.text);
+            }
+        }
+    }
+
+    #[test]
+    fn the_normal_form_reads_back_as_itself(seed in any::<u64>()) {
+        let query = Generator::new(seed).query();
+        let filter = Filter::parse(&query, &QueryLimits::default()).unwrap_or_else(|error| panic!("{query}: {error}"));
+        let again = Filter::parse(&filter.text, &QueryLimits::default()).unwrap_or_else(|error| panic!("{query} gave {}: {error}", filter.text));
+        prop_assert_eq!(&again.text, &filter.text, "from {}", query);
+        prop_assert_eq!(&again.predicate, &filter.predicate, "from {}", query);
+        prop_assert_eq!(&normal((*filter.predicate).clone()), &*filter.predicate, "from {}", query);
+    }
+
+    #[test]
+    fn the_normal_form_means_the_same(seed in any::<u64>()) {
+        let mut generator = Generator::new(seed);
+        let query = generator.query();
+        let raw = parse(&query, &QueryLimits::default()).unwrap();
+        let normal = normal(raw.clone());
+        for _ in 0..20 {
+            let json = generator.document();
+            let document = document(&json);
+            prop_assert_eq!(raw.matches(&document), normal.matches(&document), "{} became {} and differs on {}", query, text(&normal), json);
+        }
+    }
+
+    #[test]
+    fn the_order_of_trees_is_total_and_equal_trees_have_equal_texts(seed in any::<u64>()) {
+        let mut generator = Generator::new(seed);
+        let mut one = || Filter::parse(&generator.query(), &QueryLimits::default()).unwrap();
+        let (a, b, c) = (one(), one(), one());
+        let order = |l: &Filter, r: &Filter| compare(&l.predicate, &r.predicate);
+        prop_assert_eq!(order(&a, &a), Ordering::Equal);
+        prop_assert_eq!(order(&a, &b), order(&b, &a).reverse());
+        if order(&a, &b).is_le() && order(&b, &c).is_le() {
+            prop_assert!(order(&a, &c).is_le(), "{} {} {}", a.text, b.text, c.text);
+        }
+        prop_assert_eq!(order(&a, &b).is_eq(), a.text == b.text);
+        prop_assert_eq!(a.predicate == b.predicate, a.text == b.text);
+    }
+}
+
+#[test]
+fn queries_that_mean_the_same_are_one() {
+    let text = |query: &str| Filter::parse(query, &QueryLimits::default()).unwrap().text;
+    for same in [
+        &[r#"{"a":1,"b":2}"#, r#"{"b":2.0,"a":1}"#, r#"{"$and":[{"b":{"$in":[2,2]}},{"$and":[{"a":{"$eq":1}}]},{"a":1}]}"#][..],
+        &[
+            r#"{"a":{"$in":[2,1]}}"#,
+            r#"{"$or":[{"a":1},{"a":2}]}"#,
+            r#"{"$or":[{"a":{"$in":[1]}},{"$or":[{"a":2.0},{"a":1}]}]}"#,
+            r#"{"$nor":[{"a":{"$nin":[1,2]}}]}"#,
+        ],
+        &[
+            r#"{"a":{"$nin":[1,2]}}"#,
+            r#"{"a":{"$ne":1},"$nor":[{"a":2}]}"#,
+            r#"{"$nor":[{"a":1},{"a":2}]}"#,
+            r#"{"a":{"$not":{"$in":[2,1]}}}"#,
+        ],
+        &[r#"{"a":{"$exists":false}}"#, r#"{"a":{"$not":{"$exists":true}}}"#, r#"{"a":{"$exists":0}}"#],
+        &[r#"{"a":{"$not":{"$not":{"$gt":1}}}}"#, r#"{"a":{"$gt":1}}"#],
+        &[r#"{"a":{"$gte":null}}"#, r#"{"a":null}"#, r#"{"a":{"$all":[null]}}"#],
+        &[
+            r#"{"a":{"$in":[]}}"#,
+            r#"{"a":{"$all":[]}}"#,
+            r#"{"a":{"$gt":null}}"#,
+            r#"{"$and":[{"a":1},{"b":{"$in":[]}}]}"#,
+            r#"{"a":{"$elemMatch":{"b":{"$in":[]}}}}"#,
+        ],
+        &["{}", r#"{"$or":[{"a":1},{}]}"#, r#"{"a":{"$nin":[]}}"#, r#"{"$comment":"x"}"#],
+        &[r#"{"a":{"$regex":"x","$options":"mi"}}"#, r#"{"a":{"$options":"imm","$regex":"x"}}"#],
+        &[r#"{"a":{"$date":0}}"#, r#"{"a":{"$date":"1970-01-01T00:00:00Z"}}"#],
+        &[r#"{"a":{"$type":"number"}}"#, r#"{"a":{"$type":["int","long",1]}}"#],
+        &[r#"{"a":{"$mod":[-4,1]}}"#, r#"{"a":{"$mod":[4.5,1]}}"#],
+        &[
+            r#"{"p":{"$geoWithin":{"$polygon":[[0,0],[1,0],[0,1]]}}}"#,
+            r#"{"p":{"$geoWithin":{"$geometry":{"coordinates":[[[0,0],[1,0],[0,1],[0,0]]],"type":"Polygon"}}}}"#,
+        ],
+    ] {
+        for query in same {
+            assert_eq!(text(query), text(same[0]), "{query} and {}", same[0]);
+        }
+    }
+    // Not the same where arrays are concerned: each bound may hold for an element of its own.
+    assert_ne!(text(r#"{"a":{"$gt":1,"$lt":5}}"#), text(r#"{"a":{"$elemMatch":{"$gt":1,"$lt":5}}}"#));
+    assert_ne!(text(r#"{"$and":[{"a":1},{"a":2}]}"#), text(r#"{"a":{"$in":[1,2]}}"#));
+    assert_eq!(&*text(r#"{"b":{"$gt":1},"a":"x"}"#), r#"{"$and":[{"a":"x"},{"b":{"$gt":1}}]}"#);
+}
