@@ -174,13 +174,17 @@ impl Keyspaces {
 
 /// The engine, opened.
 fn open_engine(path: &Path, cache_bytes: u64) -> Result<(Database, Keyspaces), OpenError> {
-    let database = Database::builder(path).cache_size(cache_bytes).open()?;
+    let database = Database::builder(path).cache_size(cache_bytes).open().map_err(|error| match error {
+        fjall::Error::Locked => OpenError::Locked { path: path.into() },
+        error => error.into(),
+    })?;
     let keyspaces = Keyspaces::open(&database)?;
     Ok((database, keyspaces))
 }
 
 /// The embedded store and its change log. Closed by [`Store::close`]; merely dropped it stops as after a crash, but
-/// what was acknowledged at durability `disk` is there.
+/// what was acknowledged at durability `disk` is there. The directory stays in use while a snapshot or a
+/// handle of the log lives.
 pub struct Embedded {
     queue: Option<mpsc::Sender<Command>>,
     published: Arc<RwLock<Arc<EmbeddedSnapshot>>>,
@@ -448,3 +452,7 @@ fn start(database: &Database, keyspaces: &Keyspaces, options: &StoreOptions) -> 
     database.persist(PersistMode::SyncAll)?;
     Ok(Started { id, state, gaps, cuts: Cuts { trimmed, marks, tail: state.tail() } })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
