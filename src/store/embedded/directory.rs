@@ -84,6 +84,11 @@ impl Directory {
         self.path.join("store")
     }
 
+    /// Makes the engine's directory before the engine does, so that it is private from the start.
+    pub(super) fn create_store(&self) -> Result<(), OpenError> {
+        create_private(&self.store()).and_then(|()| restrict(&self.store())).map_err(|error| io(&self.path, error))
+    }
+
     fn take(path: &Path) -> Result<Directory, OpenError> {
         create_private(path).map_err(|error| io(path, error))?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(|error| io(path, error))?;
@@ -124,9 +129,7 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)?;
-    let store = path.join("store");
-    if store.exists() { restrict(&store) } else { Ok(()) }
+    builder.create(path)
 }
 
 /// Takes a directory's rights from everybody but its owner.
@@ -147,11 +150,6 @@ fn write_durably(directory: &Path, name: &str, text: &str) -> std::io::Result<()
 
 fn sync(directory: &Path) -> std::io::Result<()> {
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
-}
-
-/// Makes the engine's directory before the engine does, so that it is private from the start.
-pub(super) fn create_store(directory: &Directory) -> Result<(), OpenError> {
-    create_private(&directory.store()).and_then(|()| restrict(&directory.store())).map_err(|error| io(&directory.path, error))
 }
 
 #[cfg(test)]

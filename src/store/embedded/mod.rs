@@ -172,21 +172,31 @@ impl Keyspaces {
     }
 }
 
+/// The engine in a data directory; its own directory is private before it has a file.
+fn create_engine(directory: &Directory, cache_bytes: u64) -> Result<(Database, Keyspaces), OpenError> {
+    directory.create_store()?;
+    open_engine(&directory.store(), cache_bytes)
+}
+
 /// The engine, opened.
 fn open_engine(path: &Path, cache_bytes: u64) -> Result<(Database, Keyspaces), OpenError> {
-    let database = Database::builder(path).cache_size(cache_bytes).open()?;
+    let database = Database::builder(path).cache_size(cache_bytes).open().map_err(|error| match error {
+        fjall::Error::Locked => OpenError::Locked { path: path.into() },
+        error => error.into(),
+    })?;
     let keyspaces = Keyspaces::open(&database)?;
     Ok((database, keyspaces))
 }
 
 /// The embedded store and its change log. Closed by [`Store::close`]; merely dropped it stops as after a crash, but
-/// what was acknowledged at durability `disk` is there.
+/// what was acknowledged at durability `disk` is there. The directory stays in use while a snapshot or a
+/// handle of the log lives.
 pub struct Embedded {
     queue: Option<mpsc::Sender<Command>>,
     published: Arc<RwLock<Arc<EmbeddedSnapshot>>>,
     log: Arc<EmbeddedLog>,
     clock: Arc<Clock>,
-    secrets: Keyspace,
+    keyspaces: Keyspaces,
     database: Database,
     counters: Arc<Counters>,
     closing: Arc<AtomicBool>,
@@ -205,8 +215,7 @@ impl Embedded {
     /// Opens the store with a clock.
     pub fn open_at(options: &StoreOptions, log: &ChangelogOptions, clock: Arc<Clock>) -> Result<Embedded, OpenError> {
         let directory = Directory::open(&options.data)?;
-        directory::create_store(&directory)?;
-        let (database, keyspaces) = open_engine(&directory.store(), options.cache_bytes)?;
+        let (database, keyspaces) = create_engine(&directory, options.cache_bytes)?;
         let Started { id, mut state, gaps, cuts } = start(&database, &keyspaces, options)?;
         // No object may be written again at the time of its last commit, and which those were is forgotten.
         state.at = state.at.saturating_add(1);
@@ -230,13 +239,12 @@ impl Embedded {
         let published = Arc::new(RwLock::new(Arc::new(EmbeddedSnapshot {
             reading: Arc::clone(&reading),
             state: database.snapshot(),
-            commit: state.commit,
+            noted: state,
             schemas: Arc::clone(&schemas),
         })));
         let (sender, queue) = mpsc::channel(options.queue.max(1));
         let counters = Arc::new(Counters::default());
         let signal = Arc::new(trimmer::Signal::default());
-        let secrets = keyspaces.secrets.clone();
         let trimmer = trimmer::Trimmer {
             log: Arc::clone(&change_log),
             records: keyspaces.log.clone(),
@@ -246,7 +254,7 @@ impl Embedded {
         };
         let writer = Writer {
             database: database.clone(),
-            keyspaces,
+            keyspaces: keyspaces.clone(),
             queue,
             log_id: id,
             log: Arc::clone(&change_log),
@@ -268,7 +276,7 @@ impl Embedded {
             published,
             log: change_log,
             clock,
-            secrets,
+            keyspaces,
             database,
             counters,
             closing: Arc::new(AtomicBool::new(false)),
@@ -371,7 +379,7 @@ impl Store for Embedded {
 
 impl Secrets for Embedded {
     fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.secrets.get(name).map_err(|error| broken(&error))?.map(|value| value.to_vec()))
+        Ok(self.keyspaces.secrets.get(name).map_err(|error| broken(&error))?.map(|value| value.to_vec()))
     }
 
     fn put_secret(&self, name: &str, value: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>> {
@@ -448,3 +456,7 @@ fn start(database: &Database, keyspaces: &Keyspaces, options: &StoreOptions) -> 
     database.persist(PersistMode::SyncAll)?;
     Ok(Started { id, state, gaps, cuts: Cuts { trimmed, marks, tail: state.tail() } })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -43,10 +43,13 @@ pub(crate) fn of<'a>(schemas: &'a Schemas, app: &str) -> &'a Arc<AppSchema> {
     schemas.get(app).unwrap_or_else(|| undeclared())
 }
 
+/// By app and version.
+type Versions = HashMap<(Arc<str>, u64), Arc<AppSchema>>;
+
 /// Former versions, for the records that were written under them.
 pub(crate) struct SchemaHistory {
     stored: Keyspace,
-    cached: Mutex<HashMap<(Arc<str>, u64), Arc<AppSchema>>>,
+    cached: Mutex<Versions>,
 }
 
 impl SchemaHistory {

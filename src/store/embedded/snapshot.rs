@@ -1,12 +1,12 @@
 //! A published state: what a reader sees, from the moment a group of commits is durable.
 
-use super::keys;
 use super::schemas::{self, Schemas};
+use super::{keys, meta};
 use crate::changelog::record::STORED;
 use crate::changelog::{LogId, Position};
 use crate::store::{Key, Selection, Snapshot, StoreError};
 use bytes::Bytes;
-use dataflows::change::{Change, CommitNumber, Image};
+use dataflows::change::{Change, Image};
 use dataflows::document::DateFields;
 use fjall::{Keyspace, Readable};
 use futures_util::future::BoxFuture;
@@ -27,7 +27,8 @@ pub(super) struct Reading {
 pub(super) struct EmbeddedSnapshot {
     pub(super) reading: Arc<Reading>,
     pub(super) state: fjall::Snapshot,
-    pub(super) commit: CommitNumber,
+    /// Where the commits stood
+    pub(super) noted: meta::State,
     pub(super) schemas: Arc<Schemas>,
 }
 
@@ -82,11 +83,11 @@ impl EmbeddedSnapshot {
 
 impl Snapshot for EmbeddedSnapshot {
     fn position(&self) -> Position {
-        Position::single(self.reading.log, self.commit)
+        Position::single(self.reading.log, self.noted.commit)
     }
 
     fn contains(&self, change: &Change) -> bool {
-        change.commit <= self.commit
+        change.commit <= self.noted.commit
     }
 
     fn get(&self, key: &Key) -> BoxFuture<'static, Result<Option<Arc<Image>>, StoreError>> {

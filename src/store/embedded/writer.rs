@@ -86,9 +86,7 @@ impl Writer {
                     let _ = answer.send(self.schema(&app, &change));
                 }
                 Command::Secret { name, value, answer } => {
-                    let mut batch = self.database.batch();
-                    batch.insert(&self.keyspaces.secrets, name, value);
-                    let _ = answer.send(self.commit(batch.durability(Some(PersistMode::SyncAll))));
+                    let _ = answer.send(self.secret(&name, &value));
                 }
                 Command::Trim { mark, done } => {
                     let _ = done.send(self.trim(mark).is_ok());
@@ -228,19 +226,24 @@ impl Writer {
         }
         Counters::add(&self.counters.commits, records.len() as u64);
         Counters::add(&self.counters.groups, 1);
-        let snapshot = EmbeddedSnapshot {
-            reading: Arc::clone(&self.reading),
-            state: self.database.snapshot(),
-            commit: self.state.commit,
-            schemas: Arc::clone(&self.schemas),
-        };
         // Snapshot before log: whoever reads of a change in the log finds it in the store.
-        *self.published.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(snapshot);
+        self.show();
         self.log.publish(records, tail, mark);
         if mark.is_some() || self.log.is_over() {
             self.trimmer.wake();
         }
         Ok(())
+    }
+
+    /// What is committed is what readers see from now on.
+    fn show(&self) {
+        let snapshot = EmbeddedSnapshot {
+            reading: Arc::clone(&self.reading),
+            state: self.database.snapshot(),
+            noted: self.state,
+            schemas: Arc::clone(&self.schemas),
+        };
+        *self.published.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(snapshot);
     }
 
     fn durable(&self, batch: WriteBatch) -> WriteBatch {
@@ -304,6 +307,18 @@ impl Writer {
             return Err(error);
         }
         Ok(schema)
+    }
+
+    fn secret(&mut self, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        if name.is_empty() || name.len() > keys::LONGEST {
+            return Err(StoreError::Unfit("a secret needs a name, and a short one".into()));
+        }
+        let mut batch = self.database.batch();
+        batch.insert(&self.keyspaces.secrets, name, value);
+        self.commit(batch.durability(Some(PersistMode::SyncAll)))?;
+        // For backups, which copy what is shown.
+        self.show();
+        Ok(())
     }
 
     /// Notes that the log begins behind the mark; the trimmer then frees what lies before it.
