@@ -1,3 +1,232 @@
 //! The gateway: sessions, protocol messages, queues, resume.
+//!
+//! The way of a subscription: [`socket`] or [`sse`] reads a message ([`messages`]); `subscribe` judges it and
+//! joins it to its standing query (`standing`); `load` reads the result, or `resume` what was missed; from then on
+//! `delivery` turns deltas into events ([`event`]) and puts them into the connection's `outbox`, whose bounds
+//! and compositions are decided there; the transport sends what is in it. `feed` gives the engine what the
+//! change log has. [`answers`] keeps a writer's event behind his answer.
 
 pub mod answers;
+mod connection;
+mod delivery;
+pub mod event;
+mod feed;
+mod frontier;
+mod load;
+pub mod messages;
+mod outbox;
+mod resume;
+mod socket;
+mod standing;
+mod statistics;
+mod subscribe;
+mod subscription;
+
+pub use statistics::LiveStatistics;
+
+use crate::auth::Authenticate;
+use crate::changelog::{ChangeLog, LogId};
+use crate::config::LiveOptions;
+use crate::store::Store;
+use answers::Answers;
+use axum::Router;
+use connection::{Connection, End};
+use dataflows::engine::Engine;
+use frontier::Frontier;
+use messages::Refused;
+use outbox::Budget;
+use slab::Slab;
+use standing::Registry;
+use statistics::Counters;
+use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use subscription::Subscription;
+use tokio::sync::{Notify, Semaphore};
+
+/// The app that every request and subscription is of, until apps are told apart by host or path.
+pub const DEFAULT_APP: &str = "app";
+
+/// Results that are read at a time, all connections together: a storm of subscriptions queues here instead
+/// of holding all its results in memory at once.
+const LOADS: usize = 64;
+
+/// Everything live of one server.
+pub struct Gateway {
+    store: Arc<dyn Store>,
+    changelog: Arc<dyn ChangeLog>,
+    authenticate: Arc<dyn Authenticate>,
+    options: LiveOptions,
+    app: Arc<str>,
+    log: LogId,
+    registry: Registry,
+    answers: Arc<Answers>,
+    frontier: Frontier,
+    engine: Mutex<Option<Arc<Engine>>>,
+    connections: Mutex<Slab<Arc<Connection>>>,
+    loads: Semaphore,
+    counters: Counters,
+    stopping: AtomicBool,
+    stopped: Notify,
+}
+
+/// Takes a lock whose holder may have panicked: what it guards is kept consistent by every statement.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Gateway {
+    /// A gateway without an engine: see [`Gateway::attach`]. Must be called within a tokio runtime.
+    pub fn new(
+        store: Arc<dyn Store>,
+        changelog: Arc<dyn ChangeLog>,
+        authenticate: Arc<dyn Authenticate>,
+        options: LiveOptions,
+    ) -> Arc<Gateway> {
+        let milliseconds = Duration::from_millis;
+        Arc::new(Gateway {
+            log: changelog.head().log,
+            answers: Answers::new(milliseconds(options.answer_grace_ms), milliseconds(options.answer_limit_ms)),
+            store,
+            changelog,
+            authenticate,
+            options,
+            app: DEFAULT_APP.into(),
+            registry: Registry::default(),
+            frontier: Frontier::default(),
+            engine: Mutex::new(None),
+            connections: Mutex::default(),
+            loads: Semaphore::new(LOADS),
+            counters: Counters::default(),
+            stopping: AtomicBool::new(false),
+            stopped: Notify::new(),
+        })
+    }
+
+    /// Starts to feed the engine, whose sink this gateway is, from the head of the log on, with at most
+    /// about so many changes under way. Must be called within a tokio runtime, once, before connections come.
+    pub fn attach(self: &Arc<Self>, engine: Arc<Engine>, changes_under_way: u64) {
+        let head = self.changelog.head();
+        self.frontier.advance(head.commit());
+        *lock(&self.engine) = Some(engine.clone());
+        tokio::spawn(feed::feed(self.clone(), engine, head, changes_under_way.max(1)));
+    }
+
+    /// `GET /events` (websocket, or server-sent events) and `POST /events/ticket`, to be mounted below the base path.
+    pub fn router(self: &Arc<Self>) -> Router {
+        Router::new().route("/events", axum::routing::any(socket::events)).with_state(self.clone())
+    }
+
+    /// For the front stage: opens a request before its write is submitted.
+    pub fn answers(&self) -> &Arc<Answers> {
+        &self.answers
+    }
+
+    /// Ends all connections with "going away" and takes no new ones. Resolves when all are gone; whoever
+    /// calls sets the time for that.
+    pub async fn drain(&self) {
+        self.stopping.store(true, Relaxed);
+        loop {
+            let told = self.stopped.notified();
+            let connections: Vec<_> = lock(&self.connections).iter().map(|(_, connection)| connection.clone()).collect();
+            if connections.is_empty() {
+                return;
+            }
+            for connection in connections {
+                connection.ask_to_end(End::GoingAway);
+            }
+            told.await;
+        }
+    }
+
+    /// Stops feeding and lets the engine go.
+    pub fn shutdown(&self) {
+        self.stopping.store(true, Relaxed);
+        let engine = lock(&self.engine).take();
+        self.stopped.notify_waiters();
+        drop(engine);
+    }
+
+    /// Resolves at [`Gateway::shutdown`].
+    async fn stopped_feeding(&self) {
+        loop {
+            let told = self.stopped.notified();
+            if self.stopping.load(Relaxed) && lock(&self.engine).is_none() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    fn log(&self) -> LogId {
+        self.log
+    }
+
+    fn engine(&self) -> Option<Arc<Engine>> {
+        lock(&self.engine).clone()
+    }
+
+    /// A new connection; none if there are too many.
+    fn connect(&self, address: IpAddr) -> Option<Arc<Connection>> {
+        let mut connections = lock(&self.connections);
+        if self.stopping.load(Relaxed) || connections.len() >= self.options.connections {
+            self.counters.connections_refused.fetch_add(1, Relaxed);
+            return None;
+        }
+        let budget = Budget { events: self.options.queue_events, bytes: self.options.queue_bytes };
+        let connection = Arc::new(Connection::new(address, budget));
+        let number = connections.insert(connection.clone());
+        let _ = connection.number.set(number);
+        Some(connection)
+    }
+
+    /// A connection has ended: nothing of it stays.
+    fn disconnect(&self, connection: &Connection) {
+        let (subscriptions, tally) = connection.clear();
+        self.counters.add(tally);
+        for subscription in subscriptions {
+            self.leave(&subscription);
+        }
+        let mut connections = lock(&self.connections);
+        if let Some(number) = connection.number.get() {
+            connections.try_remove(*number);
+        }
+        if connections.is_empty() {
+            *connections = Slab::new();
+            self.stopped.notify_waiters();
+        }
+    }
+
+    fn leave(&self, subscription: &Subscription) {
+        self.registry.leave(self.engine().as_deref(), subscription);
+    }
+
+    /// Ends a subscription with an error.
+    fn end(&self, subscription: &Subscription, refused: &Refused) {
+        if let Some(subscription) = subscription.connection.fail(subscription.slot, refused) {
+            self.leave(&subscription);
+        }
+    }
+
+    /// What a connection's transport does beside sending: lets go of what ended, loads afresh what is stale.
+    fn take_care(self: &Arc<Self>, connection: &Connection) {
+        let (ended, stale) = connection.take_care();
+        for subscription in ended {
+            self.leave(&subscription);
+        }
+        for subscription in stale {
+            self.counters.fresh_results.fetch_add(1, Relaxed);
+            tokio::spawn(load::load(self.clone(), subscription, load::Start::Afresh));
+        }
+    }
+
+    /// The log has lost what the engine has not seen: every subscription needs a fresh result.
+    fn outdate_all(&self) {
+        let connections: Vec<_> = lock(&self.connections).iter().map(|(_, connection)| connection.clone()).collect();
+        for connection in connections {
+            connection.outdate_all();
+        }
+    }
+}

@@ -108,7 +108,8 @@ pub struct Engine {
     next_query: AtomicU64,
     /// The next epoch; held while an epoch is handed to the workers, so that all see the same order.
     next_epoch: Mutex<Epoch>,
-    workers: Option<timely::communication::WorkerGuards<()>>,
+    /// Behind a lock only so that the handle can be shared
+    workers: Mutex<Option<timely::communication::WorkerGuards<()>>>,
 }
 
 impl Engine {
@@ -123,7 +124,7 @@ impl Engine {
         let statistics: Vec<Arc<WorkerStatistics>> = (0..workers).map(|_| Arc::default()).collect();
         let (mailboxes, guards) = worker::start(grid, options.index, &outlet, &statistics).map_err(EngineError)?;
         let (next_query, next_epoch) = (AtomicU64::new(1), Mutex::new(1));
-        Ok(Engine { grid, mailboxes, outlet, statistics, next_query, next_epoch, workers: Some(guards) })
+        Ok(Engine { grid, mailboxes, outlet, statistics, next_query, next_epoch, workers: Mutex::new(Some(guards)) })
     }
 
     /// Installs a standing query. Every change that is fed after `installed` was called is matched; of
@@ -197,6 +198,6 @@ impl Drop for Engine {
             mailbox.post(Command::Stop);
         }
         // Dropping the guards joins the threads.
-        drop(self.workers.take());
+        drop(self.workers.get_mut().unwrap_or_else(PoisonError::into_inner).take());
     }
 }

@@ -1,0 +1,276 @@
+//! One connection as the rest of the gateway sees it: its outbox behind a lock, and whom to wake.
+//!
+//! The lock is held for the time of a push or a pop and never across an await. Whoever holds it takes no
+//! other lock but that of [`super::answers`].
+
+use super::answers::Answers;
+use super::event::Event;
+use super::lock;
+use super::messages::{Refused, ServerMessage};
+use super::outbox::{Budget, Loaded, Outbox, Outgoing, Tally};
+use super::subscription::{Cut, SlotKey, Subscription, Terms};
+use crate::changelog::LogId;
+use dataflows::access::Caller;
+use dataflows::change::CommitNumber;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Waker};
+use tokio::sync::{Notify, Semaphore};
+
+/// How a connection is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The server stops: the client should come back
+    GoingAway,
+    /// The client or the network ended it
+    Gone,
+}
+
+pub(crate) struct Connection {
+    pub(crate) address: IpAddr,
+    /// Its number in the gateway
+    pub(crate) number: OnceLock<usize>,
+    state: Mutex<State>,
+    /// Told when the outbox has room for another result, and when the connection ends
+    room: Notify,
+    /// One result at a time is read for a connection
+    pub(crate) loads: Semaphore,
+}
+
+struct State {
+    outbox: Outbox<Arc<Subscription>>,
+    by_id: HashMap<Box<str>, SlotKey>,
+    /// The transport, when it has sent all there was
+    waker: Option<Waker>,
+    end: Option<End>,
+    /// Whether a loader waits for room
+    wants_room: bool,
+}
+
+/// What the transport has to do.
+pub(crate) enum Work {
+    /// Send these
+    Send,
+    /// Nothing; it will be woken
+    Idle,
+    /// Close
+    End(End),
+}
+
+impl Connection {
+    pub(crate) fn new(address: IpAddr, budget: Budget) -> Connection {
+        let state = State { outbox: Outbox::new(budget), by_id: HashMap::new(), waker: None, end: None, wants_room: false };
+        Connection { address, number: OnceLock::new(), state: Mutex::new(state), room: Notify::new(), loads: Semaphore::new(1) }
+    }
+
+    /// Takes a subscription in. None: the connection has ended, or has as many as it may.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        id: &str,
+        quoted: Box<str>,
+        terms: Terms,
+        caller: Arc<Caller>,
+        session: u64,
+        limit: usize,
+    ) -> Option<Arc<Subscription>> {
+        let mut state = lock(&self.state);
+        if state.end.is_some() || state.outbox.subscriptions() >= limit {
+            return None;
+        }
+        let subscription = state.outbox.open(&quoted.clone(), terms, |slot| {
+            let (connection, membership) = (self.clone(), OnceLock::new());
+            Arc::new(Subscription { id: quoted, terms, caller, session, slot, connection, membership })
+        });
+        state.by_id.insert(id.into(), subscription.slot);
+        Some(subscription)
+    }
+
+    /// Lets the subscription with this id go.
+    pub(crate) fn close_id(&self, id: &str) -> Option<Arc<Subscription>> {
+        let mut state = lock(&self.state);
+        let slot = state.by_id.remove(id)?;
+        state.outbox.close(slot)
+    }
+
+    /// A delta for a subscription. Never waits.
+    pub(crate) fn deliver(&self, slot: SlotKey, event: &Arc<Event>, held: bool) {
+        self.change(|outbox| outbox.deliver(slot, event, held));
+    }
+
+    pub(crate) fn begin_load(&self, slot: SlotKey) -> bool {
+        lock(&self.state).outbox.begin_load(slot)
+    }
+
+    pub(crate) fn loaded(
+        &self,
+        slot: SlotKey,
+        cut: Cut,
+        through: CommitNumber,
+        result: Option<ServerMessage>,
+        answers: &Answers,
+    ) -> Loaded {
+        self.change(|outbox| outbox.loaded(slot, cut, through, result, |event| answers.is_open(&event.change.writer)))
+    }
+
+    pub(crate) fn announce(&self, slot: SlotKey, message: ServerMessage) {
+        self.change(|outbox| outbox.announce(slot, message));
+    }
+
+    pub(crate) fn catch_up(&self, slot: SlotKey, events: Vec<Arc<Event>>) {
+        self.change(|outbox| events.into_iter().for_each(|event| outbox.catch_up(slot, event)));
+    }
+
+    pub(crate) fn settle(&self, slot: SlotKey) {
+        lock(&self.state).outbox.settle(slot);
+    }
+
+    /// An answer is out: sends what waited for it.
+    pub(crate) fn release(&self, slot: SlotKey, answers: &Answers) {
+        self.change(|outbox| outbox.release(slot, |event| answers.is_open(&event.change.writer)));
+    }
+
+    pub(crate) fn reply(&self, message: ServerMessage) {
+        self.change(|outbox| outbox.reply(message));
+    }
+
+    /// Ends a subscription with an error.
+    pub(crate) fn fail(&self, slot: SlotKey, refused: &Refused) -> Option<Arc<Subscription>> {
+        let subscription = self.change(|outbox| outbox.fail(slot, refused));
+        self.forget_ids();
+        subscription
+    }
+
+    pub(crate) fn outdate_all(&self) {
+        self.change(|outbox| outbox.outdate_all());
+    }
+
+    pub(crate) fn tell_positions(&self, log: LogId, frontier: CommitNumber) {
+        self.change(|outbox| outbox.tell_positions(log, frontier));
+    }
+
+    /// Changes the outbox and wakes the transport if there is something for it.
+    fn change<T>(&self, change: impl FnOnce(&mut Outbox<Arc<Subscription>>) -> T) -> T {
+        let (result, waker) = {
+            let mut state = lock(&self.state);
+            let result = change(&mut state.outbox);
+            let work = !state.outbox.is_empty() || state.outbox.needs_care();
+            (result, if work { state.waker.take() } else { None })
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        result
+    }
+
+    /// Takes what is to be sent, up to so many bytes; if there is nothing, the task is woken when there is.
+    pub(crate) fn take(&self, batch: &mut Vec<Outgoing<Arc<Subscription>>>, bytes: usize, context: &Context<'_>) -> Work {
+        let mut state = lock(&self.state);
+        if let Some(end) = state.end {
+            return Work::End(end);
+        }
+        let mut taken = 0;
+        while taken < bytes
+            && let Some(outgoing) = state.outbox.pop()
+        {
+            taken += match &outgoing {
+                Outgoing::Event(_, event) => event.size(),
+                Outgoing::Message(message) => message.text.len(),
+            };
+            batch.push(outgoing);
+        }
+        if state.wants_room && state.outbox.has_room() {
+            state.wants_room = false;
+            self.room.notify_waiters();
+        }
+        if !batch.is_empty() {
+            return Work::Send;
+        }
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            state.waker = Some(context.waker().clone());
+        }
+        Work::Idle
+    }
+
+    /// Subscriptions that ended from within (to be let go of), and those to be loaded afresh.
+    pub(crate) fn take_care(&self) -> (Vec<Arc<Subscription>>, Vec<Arc<Subscription>>) {
+        let mut state = lock(&self.state);
+        if !state.outbox.needs_care() {
+            return (Vec::new(), Vec::new());
+        }
+        let (ended, stale) = (state.outbox.take_ended(), state.outbox.take_stale());
+        drop(state);
+        if !ended.is_empty() {
+            self.forget_ids();
+        }
+        (ended, stale)
+    }
+
+    /// Ids whose subscription ended from within.
+    fn forget_ids(&self) {
+        let mut state = lock(&self.state);
+        let State { outbox, by_id, .. } = &mut *state;
+        by_id.retain(|_, slot| outbox.holds(*slot));
+    }
+
+    /// Waits until another result may be read for this client. False: the connection has ended.
+    pub(crate) async fn room(&self) -> bool {
+        loop {
+            // Made before the look, so that no call in between is missed.
+            let told = self.room.notified();
+            {
+                let mut state = lock(&self.state);
+                if state.end.is_some() {
+                    return false;
+                }
+                if state.outbox.has_room() {
+                    return true;
+                }
+                state.wants_room = true;
+            }
+            told.await;
+        }
+    }
+
+    /// Whether the subscription is still there.
+    pub(crate) fn holds(&self, slot: SlotKey) -> bool {
+        lock(&self.state).outbox.holds(slot)
+    }
+
+    /// Whether so much is unread that nothing more is taken from the client.
+    pub(crate) fn is_congested(&self) -> bool {
+        let state = lock(&self.state);
+        state.outbox.messages() > 64 + 2 * state.outbox.subscriptions()
+    }
+
+    /// Asks the transport to end.
+    pub(crate) fn ask_to_end(&self, end: End) {
+        let waker = {
+            let mut state = lock(&self.state);
+            state.end.get_or_insert(end);
+            state.waker.take()
+        };
+        self.room.notify_waiters();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The transport has ended: lets all subscriptions go.
+    pub(crate) fn clear(&self) -> (Vec<Arc<Subscription>>, Tally) {
+        let result = {
+            let mut state = lock(&self.state);
+            state.end.get_or_insert(End::Gone);
+            state.by_id = HashMap::new();
+            (state.outbox.clear(), state.outbox.tally())
+        };
+        self.room.notify_waiters();
+        result
+    }
+
+    /// (subscriptions, events and bytes that wait, what was counted)
+    pub(crate) fn statistics(&self) -> (usize, (usize, usize), Tally) {
+        let state = lock(&self.state);
+        (state.outbox.subscriptions(), state.outbox.depth(), state.outbox.tally())
+    }
+}

@@ -1,0 +1,77 @@
+//! How far the dataflow is, and who waits for it to get somewhere.
+
+use super::lock;
+use dataflows::change::CommitNumber;
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use tokio::sync::oneshot;
+
+/// Everything at or below has been given to the outboxes.
+#[derive(Default)]
+pub(crate) struct Frontier {
+    reached: AtomicU64,
+    waiting: Mutex<BinaryHeap<Waiting>>,
+}
+
+struct Waiting {
+    commit: CommitNumber,
+    tell: oneshot::Sender<()>,
+}
+
+impl Frontier {
+    pub(crate) fn get(&self) -> CommitNumber {
+        self.reached.load(Acquire)
+    }
+
+    /// Never moves back.
+    pub(crate) fn advance(&self, through: CommitNumber) {
+        self.reached.fetch_max(through, AcqRel);
+        let mut waiting = lock(&self.waiting);
+        while waiting.peek().is_some_and(|next| next.commit <= through) {
+            if let Some(next) = waiting.pop() {
+                let _ = next.tell.send(());
+            }
+        }
+    }
+
+    /// Resolves when the commit is reached.
+    pub(crate) async fn reached(&self, commit: CommitNumber) {
+        if self.get() >= commit {
+            return;
+        }
+        let (tell, told) = oneshot::channel();
+        {
+            let mut waiting = lock(&self.waiting);
+            // Looked at under the lock: whoever advances takes it afterwards.
+            if self.get() >= commit {
+                return;
+            }
+            waiting.push(Waiting { commit, tell });
+        }
+        let _ = told.await;
+    }
+}
+
+/// The heap's top is the smallest commit.
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.commit.cmp(&self.commit)
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.commit == other.commit
+    }
+}
+
+impl Eq for Waiting {}

@@ -1,0 +1,555 @@
+//! What waits to be sent on one connection: a bounded queue, and what happens when it is full.
+//!
+//! First come, first served while within the budget of events and bytes. Beyond it the events of one
+//! object in one subscription are put together where that is no lie; where that is not enough, the
+//! subscription that takes most is outdated: what waits for it is dropped and it gets a fresh result
+//! once the client reads again, or an error if a fresh result does not help it (invariant 8).
+//!
+//! No clock and no socket in here: decisions only. `S` stands for the subscription, as its owner knows it.
+
+use super::event::{Composed, Event};
+use super::messages::{self, Refused, ServerMessage};
+use super::subscription::{Arrival, Course, Cut, Phase, SlotKey, Terms};
+use crate::changelog::{LogId, Position};
+use dataflows::change::CommitNumber;
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// The budget of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
+}
+
+/// What is sent next.
+#[derive(Debug)]
+pub(crate) enum Outgoing<S> {
+    /// An event for this subscription
+    Event(S, Arc<Event>),
+    /// Anything else
+    Message(Box<ServerMessage>),
+}
+
+enum Entry {
+    /// Was put together with another, or its subscription is gone
+    Empty,
+    Event(SlotKey, Arc<Event>),
+    Message(Option<SlotKey>, Box<ServerMessage>),
+}
+
+struct Slot<S> {
+    generation: u32,
+    subscription: S,
+    id: Box<str>,
+    terms: Terms,
+    course: Course,
+    /// Of this subscription, queued and waiting
+    events: usize,
+    bytes: usize,
+    /// Everything at or below was sent or is queued
+    through: CommitNumber,
+}
+
+/// What [`Outbox::loaded`] did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Loaded {
+    Done,
+    /// Too much has happened meanwhile
+    Again,
+    /// The subscription has ended
+    Gone,
+}
+
+/// What is counted over the life of a connection.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Tally {
+    pub(crate) sent: u64,
+    pub(crate) composed: u64,
+    pub(crate) outdated: u64,
+}
+
+pub(crate) struct Outbox<S> {
+    budget: Budget,
+    queue: VecDeque<Entry>,
+    /// Number of entries that ever left the front: an entry's number is its index plus this
+    departed: u64,
+    empty: usize,
+    /// Events queued and waiting, all together
+    events: usize,
+    bytes: usize,
+    /// Bytes of other messages
+    message_bytes: usize,
+    messages: usize,
+    /// While over budget: where in the queue the event of an object stands
+    places: Option<HashMap<(SlotKey, Arc<str>), u64>>,
+    slots: Slab<Slot<S>>,
+    generations: u32,
+    /// Subscriptions to be loaded afresh once the queue is empty
+    stale: Vec<SlotKey>,
+    /// Subscriptions that ended from within; their owner has to let go of them
+    ended: Vec<S>,
+    tally: Tally,
+}
+
+impl<S: Clone> Outbox<S> {
+    pub(crate) fn new(budget: Budget) -> Outbox<S> {
+        Outbox {
+            budget,
+            queue: VecDeque::new(),
+            departed: 0,
+            empty: 0,
+            events: 0,
+            bytes: 0,
+            message_bytes: 0,
+            messages: 0,
+            places: None,
+            slots: Slab::new(),
+            generations: 0,
+            stale: Vec::new(),
+            ended: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Takes a subscription in; `id` is quoted.
+    pub(crate) fn open(&mut self, id: &str, terms: Terms, make: impl FnOnce(SlotKey) -> S) -> S {
+        self.generations = self.generations.wrapping_add(1);
+        let (entry, generation) = (self.slots.vacant_entry(), self.generations);
+        let key = SlotKey { index: entry.key() as u32, generation };
+        let subscription = make(key);
+        let id = id.into();
+        let course = Course::new();
+        entry.insert(Slot { generation, subscription: subscription.clone(), id, terms, course, events: 0, bytes: 0, through: 0 });
+        subscription
+    }
+
+    /// Lets a subscription go with all that waits for it.
+    pub(crate) fn close(&mut self, key: SlotKey) -> Option<S> {
+        self.slot(key)?;
+        self.drop_events(key);
+        if self.queue.iter().any(|entry| matches!(entry, Entry::Message(Some(owner), _) if *owner == key)) {
+            for entry in &mut self.queue {
+                if let Entry::Message(Some(owner), message) = entry
+                    && *owner == key
+                {
+                    self.message_bytes -= message.text.len();
+                    self.messages -= 1;
+                    self.empty += 1;
+                    *entry = Entry::Empty;
+                }
+            }
+            self.tidy();
+        }
+        self.stale.retain(|stale| *stale != key);
+        let slot = self.slots.remove(key.index as usize);
+        if self.slots.is_empty() {
+            self.slots = Slab::new();
+        }
+        Some(slot.subscription)
+    }
+
+    /// A delta arrived. `held`: its writer is the subscriber and has not got his answer yet.
+    pub(crate) fn deliver(&mut self, key: SlotKey, event: &Arc<Event>, held: bool) {
+        let Some(slot) = self.slot(key) else { return };
+        match slot.course.arrival(&event.change, held) {
+            Arrival::Drop => {}
+            Arrival::Pass => self.enqueue(key, event.clone()),
+            Arrival::Wait => {
+                let size = event.size();
+                slot.course.waiting.push_back(event.clone());
+                slot.events += 1;
+                slot.bytes += size;
+                self.events += 1;
+                self.bytes += size;
+                self.relieve();
+            }
+        }
+    }
+
+    /// The load of a subscription begins. False: it has ended.
+    pub(crate) fn begin_load(&mut self, key: SlotKey) -> bool {
+        self.slot(key).map(|slot| slot.course.begin_load()).is_some()
+    }
+
+    /// The snapshot is read: its result (none if what was missed is queued already), then what waited and is not in it.
+    pub(crate) fn loaded(
+        &mut self,
+        key: SlotKey,
+        cut: Cut,
+        through: CommitNumber,
+        result: Option<ServerMessage>,
+        held: impl Fn(&Event) -> bool,
+    ) -> Loaded {
+        let Some(slot) = self.slot(key) else { return Loaded::Gone };
+        let before = slot.course.waiting.iter().map(|event| event.size()).sum::<usize>();
+        let count = slot.course.waiting.len();
+        if !slot.course.loaded(cut) {
+            return Loaded::Again;
+        }
+        let after = slot.course.waiting.iter().map(|event| event.size()).sum::<usize>();
+        let dropped = count - slot.course.waiting.len();
+        slot.through = through;
+        slot.events -= dropped;
+        slot.bytes -= before - after;
+        self.events -= dropped;
+        self.bytes -= before - after;
+        if let Some(result) = result {
+            self.push_message(Some(key), result);
+        }
+        self.release(key, held);
+        Loaded::Done
+    }
+
+    /// Queues an event of a subscription that is loading: what a client that comes back has missed.
+    pub(crate) fn catch_up(&mut self, key: SlotKey, event: Arc<Event>) {
+        if self.slot(key).is_some() {
+            self.enqueue(key, event);
+        }
+    }
+
+    /// Sends what waits, up to the first that is still held.
+    pub(crate) fn release(&mut self, key: SlotKey, held: impl Fn(&Event) -> bool) {
+        while let Some(slot) = self.slot(key).filter(|slot| matches!(slot.course.phase, Phase::Live { .. })) {
+            if slot.course.waiting.front().is_none_or(|event| held(event)) {
+                break;
+            }
+            let Some(event) = slot.course.waiting.pop_front() else { break };
+            if slot.course.waiting.is_empty() {
+                slot.course.waiting = VecDeque::new();
+            }
+            let size = event.size();
+            slot.events -= 1;
+            slot.bytes -= size;
+            self.events -= 1;
+            self.bytes -= size;
+            self.enqueue(key, event);
+        }
+    }
+
+    /// The dataflow is past the snapshot that the subscription was loaded from.
+    pub(crate) fn settle(&mut self, key: SlotKey) {
+        if let Some(slot) = self.slot(key) {
+            slot.course.settle();
+        }
+    }
+
+    /// Ends a subscription with an error.
+    pub(crate) fn fail(&mut self, key: SlotKey, refused: &Refused) -> Option<S> {
+        let id = self.slot(key)?.id.clone();
+        let subscription = self.close(key);
+        self.push_message(None, messages::error(Some(&id), refused));
+        subscription
+    }
+
+    /// A message about no subscription in here.
+    pub(crate) fn reply(&mut self, message: ServerMessage) {
+        self.push_message(None, message);
+    }
+
+    /// A message of a subscription that is loading.
+    pub(crate) fn announce(&mut self, key: SlotKey, message: ServerMessage) {
+        if self.slot(key).is_some() {
+            self.push_message(Some(key), message);
+        }
+    }
+
+    /// Everything that a subscription has is out of date, whatever waits for it.
+    pub(crate) fn outdate(&mut self, key: SlotKey) {
+        let Some(slot) = self.slot(key) else { return };
+        let (refreshes, id) = (slot.terms.refreshes, slot.id.clone());
+        self.tally.outdated += 1;
+        self.drop_events(key);
+        if refreshes {
+            if self.slot(key).is_some_and(|slot| slot.course.outdate()) {
+                self.stale.push(key);
+            }
+        } else {
+            let refused = Refused::new(
+                503,
+                "subscription-overrun",
+                "the client is too slow for the events of this subscription, or the server has lost track of them; subscribe again",
+            );
+            let subscription = self.close(key);
+            self.ended.extend(subscription);
+            self.push_message(None, messages::error(Some(&id), &refused));
+        }
+    }
+
+    /// [`Outbox::outdate`] for all.
+    pub(crate) fn outdate_all(&mut self) {
+        for key in self.keys() {
+            self.outdate(key);
+        }
+    }
+
+    /// Tells clients with extensions how far they are, where they have not been told by an event.
+    pub(crate) fn tell_positions(&mut self, log: LogId, frontier: CommitNumber) {
+        for key in self.keys() {
+            let Some(slot) = self.slot(key) else { continue };
+            let quiet = slot.terms.extensions && slot.events == 0 && slot.through < frontier;
+            if quiet && matches!(slot.course.phase, Phase::Live { cut: None }) {
+                slot.through = frontier;
+                let message = messages::position(&slot.id, &Position::single(log, frontier));
+                self.push_message(Some(key), message);
+            }
+        }
+    }
+
+    /// What is sent next. None: nothing now.
+    pub(crate) fn pop(&mut self) -> Option<Outgoing<S>> {
+        loop {
+            let Some(entry) = self.queue.pop_front() else {
+                if self.queue.capacity() > 64 {
+                    self.queue = VecDeque::new();
+                }
+                self.places = None;
+                return None;
+            };
+            self.departed += 1;
+            match entry {
+                Entry::Empty => self.empty -= 1,
+                Entry::Message(_, message) => {
+                    self.message_bytes -= message.text.len();
+                    self.messages -= 1;
+                    return Some(Outgoing::Message(message));
+                }
+                Entry::Event(key, event) => {
+                    if let Some(places) = &mut self.places {
+                        let place = (key, event.change.id.clone());
+                        if places.get(&place).is_some_and(|number| *number < self.departed) {
+                            places.remove(&place);
+                        }
+                    }
+                    self.forget(key, event.size());
+                    self.tally.sent += 1;
+                    if self.events * 2 < self.budget.events && self.bytes * 2 < self.budget.bytes {
+                        self.places = None;
+                    }
+                    if let Some(slot) = self.slot(key) {
+                        slot.through = slot.through.max(event.through);
+                        return Some(Outgoing::Event(slot.subscription.clone(), event));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Subscriptions to be loaded afresh, now that the client has read all that was there.
+    pub(crate) fn take_stale(&mut self) -> Vec<S> {
+        if self.stale.is_empty() || !self.is_empty() {
+            return Vec::new();
+        }
+        let stale = std::mem::take(&mut self.stale);
+        stale.into_iter().filter_map(|key| self.slot(key).map(|slot| slot.subscription.clone())).collect()
+    }
+
+    /// Subscriptions that ended from within.
+    pub(crate) fn take_ended(&mut self) -> Vec<S> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Lets all go.
+    pub(crate) fn clear(&mut self) -> Vec<S> {
+        let mut subscriptions = std::mem::take(&mut self.ended);
+        subscriptions.extend(std::mem::take(&mut self.slots).into_iter().map(|(_, slot)| slot.subscription));
+        (self.queue, self.places, self.stale) = (VecDeque::new(), None, Vec::new());
+        (self.events, self.bytes, self.messages, self.message_bytes, self.empty) = (0, 0, 0, 0, 0);
+        subscriptions
+    }
+
+    /// Whether its owner has something to do beside sending.
+    pub(crate) fn needs_care(&self) -> bool {
+        !self.ended.is_empty() || (!self.stale.is_empty() && self.is_empty())
+    }
+
+    /// Whether the subscription is still there.
+    pub(crate) fn holds(&self, key: SlotKey) -> bool {
+        self.slots.get(key.index as usize).is_some_and(|slot| slot.generation == key.generation)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.len() == self.empty
+    }
+
+    /// Whether another result may be read for this client.
+    pub(crate) fn has_room(&self) -> bool {
+        self.message_bytes < self.budget.bytes && self.events <= self.budget.events / 2 && self.bytes <= self.budget.bytes / 2
+    }
+
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Messages queued that are not events.
+    pub(crate) fn messages(&self) -> usize {
+        self.messages
+    }
+
+    /// Events queued and waiting, and their bytes.
+    pub(crate) fn depth(&self) -> (usize, usize) {
+        (self.events, self.bytes)
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn keys(&self) -> Vec<SlotKey> {
+        self.slots.iter().map(|(index, slot)| SlotKey { index: index as u32, generation: slot.generation }).collect()
+    }
+
+    fn slot(&mut self, key: SlotKey) -> Option<&mut Slot<S>> {
+        self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)
+    }
+
+    fn push_message(&mut self, key: Option<SlotKey>, message: ServerMessage) {
+        self.message_bytes += message.text.len();
+        self.messages += 1;
+        self.queue.push_back(Entry::Message(key, Box::new(message)));
+    }
+
+    fn forget(&mut self, key: SlotKey, size: usize) {
+        self.events -= 1;
+        self.bytes -= size;
+        if let Some(slot) = self.slot(key) {
+            slot.events -= 1;
+            slot.bytes -= size;
+        }
+    }
+
+    fn enqueue(&mut self, key: SlotKey, event: Arc<Event>) {
+        if self.places.is_some() && self.compose_into_queue(key, &event) {
+            self.tidy();
+            self.relieve();
+            return;
+        }
+        let size = event.size();
+        let Some(slot) = self.slot(key) else { return };
+        slot.events += 1;
+        slot.bytes += size;
+        let composes = slot.terms.selection.is_complete();
+        self.events += 1;
+        self.bytes += size;
+        let number = self.departed + self.queue.len() as u64;
+        if let Some(places) = self.places.as_mut().filter(|_| composes) {
+            places.insert((key, event.change.id.clone()), number);
+        }
+        self.queue.push_back(Entry::Event(key, event));
+        self.relieve();
+    }
+
+    /// Puts an event together with the one of its object that is queued, if there is one.
+    fn compose_into_queue(&mut self, key: SlotKey, event: &Event) -> bool {
+        let place = (key, event.change.id.clone());
+        let Some(number) = self.places.as_ref().and_then(|places| places.get(&place).copied()) else { return false };
+        let Some(entry) = self.queue.get_mut((number - self.departed) as usize) else { return false };
+        let Entry::Event(_, earlier) = entry else { return false };
+        let old = earlier.size();
+        match earlier.compose(event) {
+            Composed::Apart => return false,
+            Composed::Nothing => {
+                *entry = Entry::Empty;
+                self.empty += 1;
+                self.forget(key, old);
+                if let Some(places) = &mut self.places {
+                    places.remove(&place);
+                }
+                self.tally.composed += 2;
+            }
+            Composed::One(one) => {
+                let new = one.size();
+                *earlier = Arc::new(one);
+                self.bytes = self.bytes + new - old;
+                if let Some(slot) = self.slot(key) {
+                    slot.bytes = slot.bytes + new - old;
+                }
+                self.tally.composed += 1;
+            }
+        }
+        true
+    }
+
+    fn is_over_budget(&self) -> bool {
+        // One event is always allowed, however large: else it could never be sent.
+        self.events > 1 && (self.events > self.budget.events || self.bytes > self.budget.bytes)
+    }
+
+    /// Gets back into the budget.
+    fn relieve(&mut self) {
+        if !self.is_over_budget() {
+            return;
+        }
+        if self.places.is_none() {
+            self.places = Some(HashMap::new());
+            self.rebuild();
+        }
+        while self.is_over_budget() {
+            // Whoever takes most pays: the others of the same connection go on.
+            let largest = self.slots.iter().max_by_key(|(_, slot)| (slot.bytes.max(slot.events * 256), slot.generation));
+            let Some((index, generation)) = largest.map(|(index, slot)| (index as u32, slot.generation)) else { return };
+            self.outdate(SlotKey { index, generation });
+        }
+    }
+
+    /// Drops what waits for a subscription.
+    fn drop_events(&mut self, key: SlotKey) {
+        let Some(slot) = self.slot(key) else { return };
+        let (events, bytes) = (slot.events, slot.bytes);
+        let waiting = std::mem::take(&mut slot.course.waiting).len();
+        (slot.events, slot.bytes) = (0, 0);
+        self.events -= events;
+        self.bytes -= bytes;
+        if events > waiting {
+            for entry in &mut self.queue {
+                if matches!(entry, Entry::Event(owner, _) if *owner == key) {
+                    *entry = Entry::Empty;
+                    self.empty += 1;
+                }
+            }
+            if let Some(places) = &mut self.places {
+                places.retain(|(owner, _), _| *owner != key);
+            }
+            self.tidy();
+        }
+    }
+
+    /// Keeps the places of events that are gone from adding up while nobody reads.
+    fn tidy(&mut self) {
+        if self.empty > 32 + self.queue.len() / 2 {
+            self.rebuild();
+        }
+    }
+
+    /// The queue without gaps and, while over budget, with at most one event of an object.
+    fn rebuild(&mut self) {
+        let queue = std::mem::take(&mut self.queue);
+        self.departed = 0;
+        self.empty = 0;
+        if let Some(places) = &mut self.places {
+            places.clear();
+        }
+        for entry in queue {
+            match entry {
+                Entry::Empty => {}
+                Entry::Message(..) => self.queue.push_back(entry),
+                Entry::Event(key, event) => {
+                    let composes = self.slot(key).is_some_and(|slot| slot.terms.selection.is_complete());
+                    let size = event.size();
+                    if composes && self.places.is_some() {
+                        if self.compose_into_queue(key, &event) {
+                            self.forget(key, size);
+                            continue;
+                        }
+                        let number = self.queue.len() as u64;
+                        if let Some(places) = &mut self.places {
+                            places.insert((key, event.change.id.clone()), number);
+                        }
+                    }
+                    self.queue.push_back(Entry::Event(key, event));
+                }
+            }
+        }
+    }
+}

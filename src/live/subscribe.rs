@@ -1,0 +1,95 @@
+//! What a client asks for: judged, parsed, joined to its standing query, and set to load.
+
+use super::Gateway;
+use super::connection::Connection;
+use super::load::{self, Start};
+use super::messages::{self, ClientMessage, Refused, Subscribe, quoted};
+use super::subscription::Terms;
+use crate::auth::Session;
+use crate::changelog::Position;
+use dataflows::query::{Filter, QueryError, QueryLimits};
+use std::sync::Arc;
+
+impl Gateway {
+    /// A text frame of a client.
+    pub(crate) fn receive(self: &Arc<Self>, connection: &Arc<Connection>, text: &str) {
+        match messages::parse(text) {
+            Ok(ClientMessage::Unsubscribe { id }) => self.unsubscribe(connection, &id),
+            Ok(ClientMessage::Subscribe(subscribe)) => {
+                // A token that is nobody's makes an anonymous subscription, as everywhere (CONTRACT section 3).
+                let session = subscribe.token.as_deref().and_then(|token| self.authenticate.session(&self.app, token));
+                let session = session.unwrap_or_else(|| Session::anonymous(connection.address));
+                self.subscribe(connection, *subscribe, &session);
+            }
+            Err(malformed) => {
+                let id = malformed.id.as_deref().map(quoted);
+                connection.reply(messages::error(id.as_deref(), &malformed.refused));
+            }
+        }
+    }
+
+    /// Starts a subscription, or answers with an error.
+    pub(crate) fn subscribe(self: &Arc<Self>, connection: &Arc<Connection>, subscribe: Subscribe, session: &Session) {
+        let id = subscribe.id.clone();
+        // One id, one subscription: a second one with the same id takes the place of the first.
+        self.unsubscribe(connection, &id);
+        if let Err(refused) = self.try_subscribe(connection, subscribe, session) {
+            connection.reply(messages::error(Some(&quoted(&id)), &refused));
+        }
+    }
+
+    fn try_subscribe(self: &Arc<Self>, connection: &Arc<Connection>, subscribe: Subscribe, session: &Session) -> Result<(), Refused> {
+        if subscribe.window {
+            // Windows (sort, limit, offset) join a standing query with a state of its own here.
+            return Err(Refused::new(
+                468,
+                "window-unsupported",
+                "live queries with sort, limit or offset are not supported yet; subscribe without them and sort on the client",
+            ));
+        }
+        let bucket: Arc<str> = subscribe.bucket.as_ref().into();
+        let rights = self.store.schema(&self.app).rights(&bucket);
+        for (right, name) in [(&rights.query, "query"), (&rights.load, "load")] {
+            if !right.permits(&session.caller) {
+                return Err(Refused::new(466, "class-denied", format!("{name} permissions are required on /db/{bucket}")));
+            }
+        }
+        let limits = QueryLimits { bytes: self.options.query_bytes, ..QueryLimits::default() };
+        let filter = Filter::parse(&subscribe.query, &limits).map_err(|error| refused_query(&error))?;
+        // A position that cannot be read is one that cannot be resumed from: the client gets a fresh result.
+        let start = match subscribe.position.as_deref().map(str::parse::<Position>) {
+            None => Start::First,
+            Some(Ok(position)) => Start::From(position),
+            Some(Err(_)) => Start::Afresh,
+        };
+        let engine = self.engine().ok_or_else(load::stopping)?;
+        let terms = Terms {
+            selection: subscribe.selection,
+            initial: subscribe.initial,
+            refreshes: subscribe.extensions || (subscribe.reconnects && subscribe.initial),
+            extensions: subscribe.extensions,
+        };
+        let (quoted, caller) = (quoted(&subscribe.id), session.caller.clone());
+        let subscription =
+            connection.open(&subscribe.id, quoted, terms, caller, session.hash, self.options.subscriptions).ok_or_else(|| {
+                let limit = self.options.subscriptions;
+                Refused::new(429, "too-many-subscriptions", format!("a connection has at most {limit} subscriptions; end some of them"))
+            })?;
+        self.registry.join(&engine, &self.app, &bucket, filter, &subscription);
+        tokio::spawn(load::load(self.clone(), subscription, start));
+        Ok(())
+    }
+
+    /// Ends a subscription; one that is not there is ended already.
+    pub(crate) fn unsubscribe(&self, connection: &Connection, id: &str) {
+        if let Some(subscription) = connection.close_id(id) {
+            self.leave(&subscription);
+        }
+    }
+}
+
+/// CONTRACT section 2: 471 for what cannot be read, 468 for what is not supported.
+fn refused_query(error: &QueryError) -> Refused {
+    let status = if matches!(error, QueryError::Syntax { .. }) { 471 } else { 468 };
+    Refused::new(status, error.code(), error.to_string())
+}

@@ -1,0 +1,205 @@
+//! A subscription: its fixed terms, and how far it is.
+//!
+//! Loading (deltas wait while a snapshot is read) -> live (deltas pass but for those that the snapshot
+//! has in it) -> stale (too much was waiting: deltas are dropped until a fresh result is loaded) -> loading …
+
+use super::connection::Connection;
+use super::event::Event;
+use super::messages::EventSelection;
+use super::standing::Standing;
+use dataflows::access::Caller;
+use dataflows::change::Change;
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+/// Says of a change whether the result that was sent has it in it.
+pub(crate) type Cut = Arc<dyn Fn(&Change) -> bool + Send + Sync>;
+
+/// Where a subscription is in its connection's outbox; the generation tells it from one that had the place before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SlotKey {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// What was agreed with the client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) selection: EventSelection,
+    /// Whether `result` carries the objects
+    pub(crate) initial: bool,
+    /// Whether a fresh result in place helps the client, rather than an error. A result stream of the SDK
+    /// replaces its list; a stream without an initial result would lose events unnoticed.
+    pub(crate) refreshes: bool,
+    /// Whether it knows more message types than the SDK
+    pub(crate) extensions: bool,
+}
+
+/// One subscription of one connection.
+pub(crate) struct Subscription {
+    /// The client's id for it, as JSON
+    pub(crate) id: Box<str>,
+    pub(crate) terms: Terms,
+    pub(crate) caller: Arc<Caller>,
+    /// Hash of the session, for [`super::answers`]
+    pub(crate) session: u64,
+    pub(crate) slot: SlotKey,
+    pub(crate) connection: Arc<Connection>,
+    /// Set once by the registry
+    pub(crate) membership: OnceLock<Membership>,
+}
+
+/// The standing query it hangs on, and its place there.
+pub(crate) struct Membership {
+    pub(crate) standing: Arc<Standing>,
+    pub(crate) index: usize,
+}
+
+/// How far a subscription is.
+pub(crate) enum Phase {
+    /// A snapshot is to be read or is being read; deltas wait
+    Loading {
+        /// What waited was too much and is dropped: the snapshot has to be read again
+        again: bool,
+    },
+    /// The result is sent
+    Live {
+        /// What the result has in it, until the dataflow is past it
+        cut: Option<Cut>,
+    },
+    /// Deltas are dropped until a fresh result is loaded
+    Stale,
+}
+
+/// What is done with a delta that arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Sent
+    Pass,
+    /// Kept until the result is sent or those before it are released
+    Wait,
+    /// Already part of a result, or to be part of the next one
+    Drop,
+}
+
+/// The moving part of a subscription.
+pub(crate) struct Course {
+    pub(crate) phase: Phase,
+    /// Events that may not be sent yet, in order
+    pub(crate) waiting: VecDeque<Arc<Event>>,
+}
+
+impl Course {
+    pub(crate) fn new() -> Course {
+        Course { phase: Phase::Loading { again: false }, waiting: VecDeque::new() }
+    }
+
+    /// Decides on a delta. `held`: its writer has not got his answer yet.
+    pub(crate) fn arrival(&self, change: &Change, held: bool) -> Arrival {
+        match &self.phase {
+            Phase::Loading { again: true } | Phase::Stale => Arrival::Drop,
+            Phase::Loading { again: false } => Arrival::Wait,
+            Phase::Live { cut: Some(cut) } if cut(change) => Arrival::Drop,
+            // Behind one that waits, all wait: a reader sees the states of an object in order.
+            Phase::Live { .. } if held || !self.waiting.is_empty() => Arrival::Wait,
+            Phase::Live { .. } => Arrival::Pass,
+        }
+    }
+
+    /// A snapshot is about to be read: from now on deltas wait for it.
+    pub(crate) fn begin_load(&mut self) {
+        self.phase = Phase::Loading { again: false };
+    }
+
+    /// The snapshot is read and its result is queued. False: read it again.
+    pub(crate) fn loaded(&mut self, cut: Cut) -> bool {
+        match self.phase {
+            Phase::Loading { again: false } => {
+                self.waiting.retain(|event| !cut(&event.change));
+                self.phase = Phase::Live { cut: Some(cut) };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What waits is dropped and what comes too, until a fresh result is loaded. True: a load has to be
+    /// started; the one under way sees by itself that it has to begin again.
+    pub(crate) fn outdate(&mut self) -> bool {
+        self.waiting = VecDeque::new();
+        match &mut self.phase {
+            Phase::Loading { again } => {
+                *again = true;
+                false
+            }
+            Phase::Stale => false,
+            Phase::Live { .. } => {
+                self.phase = Phase::Stale;
+                true
+            }
+        }
+    }
+
+    /// The dataflow is past the snapshot.
+    pub(crate) fn settle(&mut self) {
+        if let Phase::Live { cut } = &mut self.phase {
+            *cut = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::tests::change;
+    use super::*;
+    use crate::changelog::LogId;
+    use crate::live::event::{Kind, Shown};
+    use dataflows::change::Operation;
+
+    fn event(commit: u64) -> Arc<Event> {
+        Arc::new(Event::new(Kind::Change, Shown::Object, change(commit, 1, Operation::Update), LogId(1)))
+    }
+
+    fn until(commit: u64) -> Cut {
+        Arc::new(move |change| change.commit <= commit)
+    }
+
+    #[test]
+    fn what_the_snapshot_has_is_dropped_and_the_rest_passes() {
+        let mut course = Course::new();
+        for commit in 3..=6 {
+            assert_eq!(course.arrival(&event(commit).change, false), Arrival::Wait);
+            course.waiting.push_back(event(commit));
+        }
+        assert!(course.loaded(until(4)));
+        assert_eq!(course.waiting.iter().map(|event| event.change.commit).collect::<Vec<_>>(), [5, 6]);
+        course.waiting.clear();
+        // The dataflow may be behind the snapshot.
+        assert_eq!(course.arrival(&event(4).change, false), Arrival::Drop);
+        assert_eq!(course.arrival(&event(7).change, false), Arrival::Pass);
+    }
+
+    #[test]
+    fn all_wait_behind_one_that_waits_for_its_answer() {
+        let mut course = Course::new();
+        assert!(course.loaded(until(0)));
+        assert_eq!(course.arrival(&event(1).change, true), Arrival::Wait);
+        course.waiting.push_back(event(1));
+        assert_eq!(course.arrival(&event(2).change, false), Arrival::Wait);
+    }
+
+    #[test]
+    fn too_much_while_loading_makes_it_load_again() {
+        let mut course = Course::new();
+        course.waiting.push_back(event(1));
+        assert!(!course.outdate());
+        assert!(course.waiting.is_empty());
+        assert_eq!(course.arrival(&event(2).change, false), Arrival::Drop);
+        assert!(!course.loaded(until(1)));
+        course.begin_load();
+        assert_eq!(course.arrival(&event(3).change, false), Arrival::Wait);
+        assert!(course.loaded(until(2)));
+        assert!(course.outdate());
+        assert_eq!(course.arrival(&event(4).change, false), Arrival::Drop);
+    }
+}
