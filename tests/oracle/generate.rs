@@ -13,12 +13,16 @@ use rand::{Rng, SeedableRng};
 pub struct Generator {
     random: StdRng,
     geo: bool,
+    /// What stood under which name in the documents so far: operands are taken from here, so that queries find something.
+    seen: Vec<(&'static str, String)>,
+    /// The name that the operand in the making will be compared with
+    about: &'static str,
 }
 
-const NAMES: &[&str] = &["a", "b", "c", "d"];
+const NAMES: &[&str] = &["a", "b", "c"];
 const PATHS: &[&str] = &[
-    "a", "b", "c", "d", "a", "b", "a.b", "b.a", "a.c", "c.d", "a.b.c", "b.a.d", "a.0", "a.1", "b.0", "a.0.b", "a.1.b", "b.0.a", "a.b.0",
-    "a.0.0", "b.1.0.a", "d.d",
+    "a", "b", "c", "a", "b", "c", "a.b", "b.a", "a.c", "c.a", "b.c", "a.a", "a.b.c", "b.a.c", "a.0", "a.1", "b.0", "a.0.b", "a.1.b",
+    "b.0.a", "a.b.0", "a.0.0", "b.1.0.a",
 ];
 const NUMBERS: &[&str] =
     &["0", "1", "2", "3", "4", "5", "-1", "-2", "-5", "7", "0.5", "1.5", "-2.5", "2.0", "4294967296", "-3000000000", "1e20"];
@@ -64,7 +68,7 @@ const TYPES: &[&str] = &[
 impl Generator {
     /// Everything, points and shapes as well.
     pub fn new(seed: u64) -> Generator {
-        Generator { random: StdRng::seed_from_u64(seed), geo: true }
+        Generator { random: StdRng::seed_from_u64(seed), geo: true, seen: Vec::new(), about: "" }
     }
 
     /// Without `$geoWithin` and `$nearSphere`, for references that know none.
@@ -77,12 +81,13 @@ impl Generator {
         &mut self.random
     }
 
-    /// A document without metadata: an object of the names `a` to `d` (each may be missing) and, with geo, `p`.
+    /// A document without metadata: an object of the names `a` to `c` (each may be missing) and, with geo, `p`.
+    /// Queries made afterwards ask for what stands in the documents made before.
     pub fn document(&mut self) -> String {
         let mut fields = Vec::new();
         for name in NAMES {
-            if self.random.random_bool(0.75) {
-                fields.push(format!("\"{name}\":{}", self.value(3)));
+            if self.random.random_bool(0.85) {
+                fields.push(format!("\"{name}\":{}", self.noted(name, 3)));
             }
         }
         if self.geo && self.random.random_bool(0.8) {
@@ -119,24 +124,59 @@ impl Generator {
         }
     }
 
+    /// A value of a document, noted under its name; so are the elements of an array.
+    fn noted(&mut self, name: &'static str, depth: usize) -> String {
+        let value = match self.random.random_range(0..10) {
+            0..3 if depth > 0 => {
+                let elements = self.times(0, 3, |this| this.noted(name, depth - 1));
+                format!("[{elements}]")
+            }
+            3..6 if depth > 0 => {
+                let fields = self.names().into_iter().map(|name| format!("\"{name}\":{}", self.noted(name, depth - 1))).collect::<Vec<_>>();
+                format!("{{{}}}", fields.join(","))
+            }
+            _ => self.scalar(),
+        };
+        if self.seen.len() > 200 {
+            self.seen.clear();
+        }
+        // An empty object is a rare question, although it is a common answer.
+        if value != "{}" || self.chance(20) {
+            self.seen.push((name, value.clone()));
+        }
+        value
+    }
+
+    /// A value of a query.
     fn value(&mut self, depth: usize) -> String {
+        if self.chance(60) {
+            let about = self.about;
+            let seen: Vec<usize> = (0..self.seen.len()).filter(|&at| self.seen[at].0 == about).collect();
+            if let Some(at) = seen.choose(&mut self.random) {
+                return self.seen[*at].1.clone();
+            }
+        }
         match self.random.random_range(0..10) {
-            0..3 if depth > 0 => format!("[{}]", self.times(0, 3, |this| this.value(depth - 1))),
-            3..6 if depth > 0 => self.object(depth - 1),
+            0..2 if depth > 0 => format!("[{}]", self.times(0, 3, |this| this.value(depth - 1))),
+            2..4 if depth > 0 => self.object(depth - 1),
             _ => self.scalar(),
         }
     }
 
     fn object(&mut self, depth: usize) -> String {
+        let fields: Vec<String> = self.names().into_iter().map(|name| format!("\"{name}\":{}", self.value(depth))).collect();
+        format!("{{{}}}", fields.join(","))
+    }
+
+    fn names(&mut self) -> Vec<&'static str> {
         let mut names: Vec<&str> = Vec::new();
-        for _ in 0..self.random.random_range(0..=2) {
+        for _ in 0..self.pick(&[0usize, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2]) {
             let name = if self.chance(8) { self.pick(&["0", "1"]) } else { self.pick(NAMES) };
             if !names.contains(&name) {
                 names.push(name);
             }
         }
-        let fields: Vec<String> = names.into_iter().map(|name| format!("\"{name}\":{}", self.value(depth))).collect();
-        format!("{{{}}}", fields.join(","))
+        names
     }
 
     fn coordinates(&mut self) -> (f64, f64) {
@@ -159,14 +199,16 @@ impl Generator {
 
     fn conditions(&mut self, depth: usize) -> String {
         let mut fields: Vec<(String, String)> = Vec::new();
-        for _ in 0..self.pick(&[1usize, 1, 1, 2, 2, 3]) {
+        for _ in 0..self.pick(&[1usize, 1, 1, 1, 2, 2, 3]) {
             let (name, condition) = if depth > 0 && self.chance(22) {
                 let name = self.pick(&["$and", "$or", "$or", "$nor"]);
                 (name.to_owned(), format!("[{}]", self.times(1, 3, |this| this.conditions(depth - 1))))
             } else if self.geo && self.chance(12) {
                 ("p".to_owned(), self.geo_condition())
             } else {
-                (self.pick(PATHS).to_owned(), self.condition(depth))
+                let path = self.pick(PATHS);
+                self.about = path.rsplit('.').find(|part| NAMES.contains(part)).unwrap_or_default();
+                (path.to_owned(), self.condition(depth))
             };
             if fields.iter().all(|(other, _)| *other != name) {
                 fields.push((name, condition));
@@ -198,7 +240,7 @@ impl Generator {
             1 => format!("\"$ne\":{}", self.value(2)),
             2..7 => {
                 let name = self.pick(&["$gt", "$gte", "$lt", "$lte"]);
-                let operand = if self.chance(85) { self.scalar() } else { self.value(2) };
+                let operand = if self.chance(50) { self.scalar() } else { self.value(2) };
                 format!("\"{name}\":{operand}")
             }
             7 | 8 => {
@@ -207,10 +249,13 @@ impl Generator {
             }
             9 => format!("\"$nin\":[{}]", self.times(0, 4, |this| this.value(1))),
             10 => format!("\"$exists\":{}", self.pick(&["true", "false"])),
-            11 if depth > 0 && self.chance(30) => {
+            11 if depth > 0 && self.chance(20) => {
                 format!("\"$all\":[{}]", self.times(1, 2, |this| format!("{{\"$elemMatch\":{}}}", this.elem_match(depth - 1))))
             }
-            11 => format!("\"$all\":[{}]", self.times(0, 2, |this| this.value(1))),
+            11 => {
+                let fewest = usize::from(self.chance(95));
+                format!("\"$all\":[{}]", self.times(fewest, 2, |this| this.value(1)))
+            }
             12 => format!("\"$size\":{}", self.random.random_range(0..4)),
             13 => {
                 let divisor = self.pick(&["2", "3", "-3", "4", "2.9"]);
