@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore};
 
 /// How a connection is to end.
@@ -46,6 +47,10 @@ struct State {
     end: Option<End>,
     /// Whether a loader waits for room
     wants_room: bool,
+    /// Whether everything was let go
+    cleared: bool,
+    /// When the transport last asked for something to send
+    asked: Instant,
 }
 
 /// What the transport has to do.
@@ -60,7 +65,15 @@ pub(crate) enum Work {
 
 impl Connection {
     pub(crate) fn new(address: IpAddr, budget: Budget) -> Connection {
-        let state = State { outbox: Outbox::new(budget), by_id: HashMap::new(), waker: None, end: None, wants_room: false };
+        let state = State {
+            outbox: Outbox::new(budget),
+            by_id: HashMap::new(),
+            waker: None,
+            end: None,
+            wants_room: false,
+            cleared: false,
+            asked: Instant::now(),
+        };
         Connection { address, number: OnceLock::new(), state: Mutex::new(state), room: Notify::new(), loads: Semaphore::new(1) }
     }
 
@@ -169,6 +182,7 @@ impl Connection {
         if let Some(end) = state.end {
             return Work::End(end);
         }
+        state.asked = Instant::now();
         let mut taken = 0;
         while taken < bytes
             && let Some(outgoing) = state.outbox.pop()
@@ -232,11 +246,6 @@ impl Connection {
         }
     }
 
-    /// Whether the subscription is still there.
-    pub(crate) fn holds(&self, slot: SlotKey) -> bool {
-        lock(&self.state).outbox.holds(slot)
-    }
-
     /// Whether so much is unread that nothing more is taken from the client.
     pub(crate) fn is_congested(&self) -> bool {
         let state = lock(&self.state);
@@ -256,16 +265,28 @@ impl Connection {
         }
     }
 
-    /// The transport has ended: lets all subscriptions go.
-    pub(crate) fn clear(&self) -> (Vec<Arc<Subscription>>, Tally) {
+    /// The transport has ended: lets all subscriptions go. None: done already.
+    pub(crate) fn clear(&self) -> Option<(Vec<Arc<Subscription>>, Tally)> {
         let result = {
             let mut state = lock(&self.state);
             state.end.get_or_insert(End::Gone);
+            if std::mem::replace(&mut state.cleared, true) {
+                return None;
+            }
             state.by_id = HashMap::new();
             (state.outbox.clear(), state.outbox.tally())
         };
         self.room.notify_waiters();
-        result
+        Some(result)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        lock(&self.state).end.is_some()
+    }
+
+    /// How long ago the transport last asked for something to send.
+    pub(crate) fn idle_for(&self) -> Duration {
+        lock(&self.state).asked.elapsed()
     }
 
     /// (subscriptions, events and bytes that wait, what was counted)

@@ -17,10 +17,12 @@ pub mod messages;
 mod outbox;
 mod resume;
 mod socket;
+mod sse;
 mod standing;
 mod statistics;
 mod subscribe;
 mod subscription;
+mod ticket;
 
 pub use statistics::LiveStatistics;
 
@@ -44,6 +46,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use subscription::Subscription;
+use ticket::Tickets;
 use tokio::sync::{Notify, Semaphore};
 
 /// The app that every request and subscription is of, until apps are told apart by host or path.
@@ -68,6 +71,7 @@ pub struct Gateway {
     connections: Mutex<Slab<Arc<Connection>>>,
     loads: Semaphore,
     counters: Counters,
+    tickets: Tickets,
     stopping: AtomicBool,
     stopped: Notify,
 }
@@ -86,6 +90,7 @@ impl Gateway {
         options: LiveOptions,
     ) -> Arc<Gateway> {
         let milliseconds = Duration::from_millis;
+        let tickets = Tickets::new(Duration::from_secs(options.ticket_seconds));
         Arc::new(Gateway {
             log: changelog.head().log,
             answers: Answers::new(milliseconds(options.answer_grace_ms), milliseconds(options.answer_limit_ms)),
@@ -100,6 +105,7 @@ impl Gateway {
             connections: Mutex::default(),
             loads: Semaphore::new(LOADS),
             counters: Counters::default(),
+            tickets,
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
         })
@@ -116,7 +122,8 @@ impl Gateway {
 
     /// `GET /events` (websocket, or server-sent events) and `POST /events/ticket`, to be mounted below the base path.
     pub fn router(self: &Arc<Self>) -> Router {
-        Router::new().route("/events", axum::routing::any(socket::events)).with_state(self.clone())
+        let (events, ticket) = (axum::routing::get(socket::events), axum::routing::post(sse::ticket));
+        Router::new().route("/events", events).route("/events/ticket", ticket).with_state(self.clone())
     }
 
     /// For the front stage: opens a request before its write is submitted.
@@ -184,7 +191,7 @@ impl Gateway {
 
     /// A connection has ended: nothing of it stays.
     fn disconnect(&self, connection: &Connection) {
-        let (subscriptions, tally) = connection.clear();
+        let Some((subscriptions, tally)) = connection.clear() else { return };
         self.counters.add(tally);
         for subscription in subscriptions {
             self.leave(&subscription);

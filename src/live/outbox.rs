@@ -63,7 +63,7 @@ pub(crate) enum Loaded {
 }
 
 /// What is counted over the life of a connection.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) sent: u64,
     pub(crate) composed: u64,
@@ -553,3 +553,6 @@ impl<S: Clone> Outbox<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,15 +3,15 @@
 use super::Gateway;
 use super::connection::{Connection, End, Work};
 use super::outbox::Outgoing;
+use super::sse;
 use super::subscription::Subscription;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Sink, Stream};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,13 +27,13 @@ const WRITES_A_TURN: usize = 8;
 /// How long a client has to take the last words.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// `GET /events`.
+/// `GET /events`: a websocket if the request asks for an upgrade, else Server-Sent Events.
 pub(crate) async fn events(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let (mut parts, _) = request.into_parts();
-    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
-    if !parts.headers.contains_key(header::UPGRADE) {
-        return (StatusCode::UPGRADE_REQUIRED, "this is a websocket").into_response();
+    if !request.headers().contains_key(header::UPGRADE) {
+        return sse::events(gateway, &request);
     }
+    let (mut parts, _) = request.into_parts();
+    let address = sse::remote(&parts.extensions);
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),

@@ -38,7 +38,13 @@ impl Gateway {
         }
     }
 
-    fn try_subscribe(self: &Arc<Self>, connection: &Arc<Connection>, subscribe: Subscribe, session: &Session) -> Result<(), Refused> {
+    /// As [`Gateway::subscribe`], for one whose id is new; a refusal is the caller's to tell.
+    pub(crate) fn try_subscribe(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        subscribe: Subscribe,
+        session: &Session,
+    ) -> Result<(), Refused> {
         if subscribe.window {
             // Windows (sort, limit, offset) join a standing query with a state of its own here.
             return Err(Refused::new(
