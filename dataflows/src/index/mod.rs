@@ -1,66 +1,223 @@
-//! Which standing queries match this image? For now every query of the bucket is evaluated.
+//! The index over queries: which standing queries match this image?
+//!
+//! The work for a change grows with the queries it touches, not with those that exist (invariant 7). Each query hangs
+//! on the most selective part of its predicate; a document is walked once along the paths that queries mention,
+//! and what stands there is looked up among the entries.
+//!
+//! * [`plan`]: what a query hangs on, a pure function. Equality, `$in` (one entry each), array membership (the same
+//!   entries, found by each element), whole arrays and objects by their hash, ranges as intervals, prefixes of
+//!   regular expressions, literals that they need, presence, absence, the complement of a negated range, cells of the
+//!   globe; every branch of an `$or`. What has nothing of the kind is the residual class, evaluated for every change of
+//!   its bucket, the cheap checks first, and limited by a quota for each app.
+//! * [`paths`], [`strings`]: the names and strings that queries mention, numbered, kept as long as a query does. What
+//!   documents contain is never added, so open objects do not make the index grow.
+//! * [`key`]: values and operands as (class, 64 bits).
+//! * [`entries`]: entries and the nodes they hang on. An entry carries one more condition inline; long lists get a second
+//!   level under that condition, so `city = X and price in [a, b]` touches few queries also if many name city X.
+//! * [`intervals`], [`patterns`], [`cells`]: what the nodes of ranges, regular expressions and shapes consist of.
+//! * [`walk`], [`probe`]: from a change's images to the queries that match them. Both images are looked up together
+//!   where they agree. A query is judged at most once for each image.
+//!
+//! What is compiled (equality, `$in`, ranges of numbers and instants, `$exists`, and their negations, in a conjunction)
+//! is decided here alone, so its rules must be those of [`crate::query`]; all else asks
+//! [`Predicate::matches`](crate::query::ast::Predicate::matches).
+
+mod arena;
+mod cells;
+mod entries;
+mod explain;
+mod install;
+mod intervals;
+mod key;
+mod paths;
+mod patterns;
+mod plan;
+mod probe;
+mod strings;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use explain::{Explanation, Reached};
 
 use crate::change::Change;
 use crate::engine::{Delta, QueryId};
 use crate::query::ast::Predicate;
-use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use arena::Arena;
+use entries::{Check, Entries, Names};
+use hashbrown::{HashMap, HashTable};
+use key::{Class, Hashing};
+use paths::Paths;
+use patterns::Patterns;
+use probe::Probe;
+use std::hash::BuildHasher;
 use std::sync::Arc;
+use strings::Strings;
+use walk::{Findings, Walk};
 
-/// Limits of the index.
+/// How an index is to behave.
 #[derive(Debug, Clone, Copy)]
 pub struct IndexOptions {
-    /// Standing queries of one app that no index entry fits
+    /// How many residual queries an app may have
     pub residual_queries: usize,
+    /// Makes every query residual and lifts the quota: each change is put to every query of its bucket. What the
+    /// index is measured and tested against.
+    pub scan: bool,
 }
 
 impl Default for IndexOptions {
     fn default() -> Self {
-        IndexOptions { residual_queries: 10_000 }
+        IndexOptions { residual_queries: 10_000, scan: false }
     }
 }
 
-/// On which entries a standing query hangs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Explanation {
-    /// Why no entry fits
-    pub residual: Option<String>,
-}
-
-/// Why a query cannot be inserted.
-#[derive(Debug, Clone, thiserror::Error)]
+/// Why a query is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum IndexError {
-    /// Too many queries that no entry fits
-    #[error("the app has {0} queries already that must be evaluated on every change; use an equality or a range in the query")]
-    ResidualQuota(usize),
+    /// The app has as many queries without an index entry as it may have
+    #[error(
+        "no index entry fits this query, so it is asked about every change of {bucket}; the app {app} has {limit} such queries already, \
+         the most allowed: add a condition that an object must meet ($eq, $in, a range, $exists, a regular expression with a literal)"
+    )]
+    ResidualQuota {
+        /// The app
+        app: Arc<str>,
+        /// The bucket
+        bucket: Arc<str>,
+        /// How many it may have
+        limit: usize,
+    },
 }
 
 impl IndexError {
-    /// A stable code, see docs/errors.md
+    /// Stable name of the error.
     pub fn code(&self) -> &'static str {
-        "query-residual-quota"
+        match self {
+            IndexError::ResidualQuota { .. } => "query-residual-quota",
+        }
     }
 }
 
-type Scope = (Arc<str>, Arc<str>);
+/// What an index holds and has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct IndexStatistics {
+    /// Standing queries
+    pub queries: usize,
+    /// Of these, how many no entry fits
+    pub residual: usize,
+    /// Places where queries hang; a query has one or more
+    pub entries: usize,
+    /// Paths that queries mention, with those that lead to them
+    pub paths: usize,
+    /// Changes matched so far
+    pub changes: u64,
+    /// Entries looked at for them
+    pub candidates: u64,
+    /// Bytes, estimated
+    pub memory: usize,
+}
 
-/// The standing queries of one worker.
+/// One standing query.
+#[derive(Default)]
+struct Query {
+    id: u64,
+    /// What its entries leave open
+    rest: Option<Box<Rest>>,
+    /// The change that touched it last; `matches` and `judged` are of that one
+    stamp: u32,
+    /// Its first place, or [`entries::NONE`]
+    places: u32,
+    scope: u32,
+    matches: u8,
+    judged: u8,
+    residual: bool,
+}
+
+/// Conditions that are asked once an entry was reached.
+#[derive(Default)]
+struct Rest {
+    checks: Box<[Check]>,
+    /// The operands of each `$in`, sorted
+    sets: Box<[Box<[(Class, u64)]>]>,
+    predicate: Option<Arc<Predicate>>,
+}
+
+/// One bucket of one app.
+#[derive(Default)]
+struct Scope {
+    app: Arc<str>,
+    bucket: Arc<str>,
+    /// The slot of its documents
+    slot: u32,
+    /// The node below which its entries are
+    root: u32,
+    queries: usize,
+    /// Slots with entries for what is not there (of the classes `Null` and `Opened`), with their number
+    absent: HashMap<(u32, Class), usize, Hashing>,
+}
+
+/// The standing queries of one worker. Not shared: no locks.
 pub struct QueryIndex {
     options: IndexOptions,
-    scopes: HashMap<Scope, Vec<(QueryId, Arc<Predicate>)>>,
-    scope_of: HashMap<QueryId, Scope>,
+    paths: Paths,
+    strings: Strings,
+    patterns: Patterns,
+    entries: Entries,
+    queries: Arena<Query>,
+    numbers: HashTable<u32>,
+    scopes: Arena<Scope>,
+    scope_numbers: HashTable<u32>,
+    residual: HashMap<Arc<str>, usize, Hashing>,
+    residual_count: usize,
+    hashing: Hashing,
+    findings: [Findings; 2],
+    touched: Vec<u32>,
+    stamp: u32,
+    changes: u64,
     candidates: u64,
+    /// Heap bytes of what queries keep for themselves
+    rest: usize,
 }
 
 impl QueryIndex {
-    /// An empty one.
+    /// An empty index.
     pub fn new(options: IndexOptions) -> QueryIndex {
-        QueryIndex { options, scopes: HashMap::new(), scope_of: HashMap::new(), candidates: 0 }
+        QueryIndex {
+            options,
+            paths: Paths::default(),
+            strings: Strings::default(),
+            patterns: Patterns::default(),
+            entries: Entries::default(),
+            queries: Arena::default(),
+            numbers: HashTable::new(),
+            scopes: Arena::default(),
+            scope_numbers: HashTable::new(),
+            residual: HashMap::default(),
+            residual_count: 0,
+            hashing: Hashing::default(),
+            findings: Default::default(),
+            touched: Vec::new(),
+            stamp: 0,
+            changes: 0,
+            candidates: 0,
+            rest: 0,
+        }
     }
 
-    /// Number of queries.
+    /// Adds a standing query. One with the same number that is there already is replaced.
+    pub fn insert(&mut self, app: &Arc<str>, bucket: &Arc<str>, query: QueryId, predicate: Arc<Predicate>) -> Result<(), IndexError> {
+        install::insert(self, app, bucket, query, predicate)
+    }
+
+    /// Takes a standing query out; whether it was there.
+    pub fn remove(&mut self, query: QueryId) -> bool {
+        install::remove(self, query)
+    }
+
+    /// Number of standing queries.
     pub fn len(&self) -> usize {
-        self.scope_of.len()
+        self.queries.len()
     }
 
     /// Whether there are none.
@@ -68,56 +225,108 @@ impl QueryIndex {
         self.len() == 0
     }
 
-    /// Number of queries that no entry fits.
+    /// Number of standing queries that no entry fits.
     pub fn residual(&self) -> usize {
-        self.len()
+        self.residual_count
     }
 
-    /// Queries looked at so far.
+    /// Entries looked at so far, for all changes.
     pub fn candidates(&self) -> u64 {
         self.candidates
     }
 
-    /// Inserts a query.
-    pub fn insert(&mut self, app: &Arc<str>, bucket: &Arc<str>, query: QueryId, predicate: Arc<Predicate>) -> Result<(), IndexError> {
-        let own = self.scope_of.values().filter(|(other, _)| other == app).count();
-        if own >= self.options.residual_queries {
-            return Err(IndexError::ResidualQuota(own));
-        }
-        let scope = (Arc::clone(app), Arc::clone(bucket));
-        self.scopes.entry(scope.clone()).or_default().push((query, predicate));
-        self.scope_of.insert(query, scope);
-        Ok(())
-    }
-
-    /// Removes a query; whether it was there.
-    pub fn remove(&mut self, query: QueryId) -> bool {
-        let Some(scope) = self.scope_of.remove(&query) else { return false };
-        if let Some(queries) = self.scopes.get_mut(&scope) {
-            queries.retain(|(other, _)| *other != query);
-            if queries.is_empty() {
-                self.scopes.remove(&scope);
-            }
-        }
-        true
-    }
-
-    /// Why a query is where it is.
-    pub fn explain(&self, query: QueryId) -> Option<Explanation> {
-        self.scope_of.get(&query).map(|_| Explanation { residual: Some("every query is evaluated".to_owned()) })
-    }
-
-    /// Appends the deltas of a change.
+    /// Appends a delta for each standing query that matches an image of the change. In no particular order.
     pub fn matches(&mut self, change: &Change, deltas: &mut Vec<Delta>) {
-        let scope = (Arc::clone(&change.app), Arc::clone(&change.bucket));
-        for (query, predicate) in self.scopes.get(&scope).into_iter().flatten() {
-            self.candidates += 1;
-            let matches =
-                |image: &Option<Arc<crate::change::Image>>| image.as_ref().is_some_and(|image| predicate.matches(&image.document));
-            let (before, after) = (matches(&change.before), matches(&change.after));
-            if before || after {
-                deltas.push(Delta { query: *query, before, after });
+        self.changes += 1;
+        let Some(scope) = self.scope(&change.app, &change.bucket) else { return };
+        self.begin_change();
+        let scope = &self.scopes[scope];
+        let documents = [&change.before, &change.after].map(|image| image.as_deref().map(|image| &image.document));
+        for (document, findings) in documents.iter().zip(&mut self.findings) {
+            findings.begin(self.stamp, self.paths.bound());
+            if let Some(document) = document {
+                Walk { paths: &self.paths, strings: &self.strings, document, findings }.object(scope.slot, 0);
             }
         }
+        let mut probe = Probe {
+            entries: &self.entries,
+            paths: &self.paths,
+            strings: &self.strings,
+            patterns: &self.patterns,
+            queries: &mut self.queries,
+            findings: &self.findings,
+            documents,
+            stamp: self.stamp,
+            touched: &mut self.touched,
+            candidates: 0,
+        };
+        probe.run(scope.root, scope.absent.keys().copied());
+        self.candidates += probe.candidates;
+        deltas.reserve(self.touched.len());
+        for number in self.touched.drain(..) {
+            let query = &self.queries[number];
+            deltas.push(Delta { query: QueryId(query.id), before: query.matches & 1 != 0, after: query.matches & 2 != 0 });
+        }
+        self.touched.shrink_to(1 << 16);
+    }
+
+    /// Which entries a standing query hangs on, or why it is residual; `None` if there is no such query.
+    pub fn explain(&self, query: QueryId) -> Option<Explanation> {
+        explain::explain(self, self.number(query)?)
+    }
+
+    /// What the index holds and has done.
+    pub fn statistics(&self) -> IndexStatistics {
+        let tables = self.numbers.allocation_size() + self.scope_numbers.allocation_size() + self.queries.memory() + self.scopes.memory();
+        let names = self.paths.memory() + self.strings.memory() + self.patterns.memory();
+        let scratch = self.findings.iter().map(Findings::memory).sum::<usize>() + self.touched.capacity() * 4;
+        IndexStatistics {
+            queries: self.queries.len(),
+            residual: self.residual_count,
+            entries: self.entries.count,
+            paths: self.paths.len(),
+            changes: self.changes,
+            candidates: self.candidates,
+            memory: tables + names + scratch + self.entries.memory() + self.rest,
+        }
+    }
+
+    fn begin_change(&mut self) {
+        self.patterns.refresh();
+        // The two low bits of a stamp are for masks.
+        match self.stamp.checked_add(4) {
+            Some(stamp) => self.stamp = stamp,
+            None => {
+                self.queries.iter_mut().for_each(|query| query.stamp = 0);
+                self.entries.nodes.iter_mut().for_each(|node| node.visited.set(0));
+                self.findings.iter_mut().for_each(Findings::reset);
+                self.stamp = 4;
+            }
+        }
+    }
+
+    fn scope(&self, app: &str, bucket: &str) -> Option<u32> {
+        let found = |number: &u32| {
+            let scope = &self.scopes[*number];
+            *scope.bucket == *bucket && *scope.app == *app
+        };
+        self.scope_numbers.find(self.hashing.hash_one((app, bucket)), found).copied()
+    }
+
+    fn number(&self, query: QueryId) -> Option<u32> {
+        self.numbers.find(self.hashing.hash_one(query.0), |number| self.queries[*number].id == query.0).copied()
+    }
+
+    fn names(&mut self) -> (Names<'_>, &mut Entries) {
+        (Names { paths: &mut self.paths, strings: &mut self.strings, patterns: &mut self.patterns }, &mut self.entries)
+    }
+}
+
+/// Gives memory back after many removals.
+fn shrink(table: &mut HashTable<u32>, rehash: impl Fn(&u32) -> u64) {
+    if table.capacity() > 64 && table.len() * 8 < table.capacity() {
+        table.shrink_to(table.len() * 2, rehash);
+    } else if table.is_empty() {
+        *table = HashTable::new();
     }
 }
