@@ -75,6 +75,13 @@ struct Group {
     bytes: u64,
 }
 
+/// A write that was decided.
+struct Prepared {
+    key: Vec<u8>,
+    change: Arc<Change>,
+    record: Vec<u8>,
+}
+
 impl Writer {
     /// Runs until the store is closed or dropped.
     pub(super) fn run(mut self) {
@@ -129,6 +136,26 @@ impl Writer {
 
     /// Decides one write and adds it to the group.
     fn decide(&mut self, write: &Write, group: &mut Group) -> Result<Committed, StoreError> {
+        // The decision is somebody else's code, and the object somebody else's data: a panic over them ends this write alone.
+        let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(write, &group.images)))
+            .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))??;
+        let Some(Prepared { key, change, record }) = prepared else {
+            return Ok(Committed { change: None, position: Position::single(self.log_id, self.state.commit) });
+        };
+        match &change.after {
+            Some(image) => group.batch.insert(&self.keyspaces.objects, key.as_slice(), &**image.json()),
+            None => group.batch.remove(&self.keyspaces.objects, key.as_slice()),
+        }
+        group.bytes += record.len() as u64;
+        self.append(&mut group.batch, change.at, record);
+        group.images.insert(key.clone(), change.after.clone());
+        self.moment.insert(key);
+        group.records.push(Recorded::Change(Arc::clone(&change)));
+        Ok(Committed { position: Position::single(self.log_id, change.commit), change: Some(change) })
+    }
+
+    /// Everything about a write that may fail; changes nothing. None where the decision changes nothing.
+    fn prepare(&self, write: &Write, images: &HashMap<Vec<u8>, Option<Arc<Image>>>) -> Result<Option<Prepared>, StoreError> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
         }
@@ -136,9 +163,9 @@ impl Writer {
         if key.len() > keys::LONGEST {
             return Err(StoreError::Unfit(format!("its id has {} bytes, which is too long", write.key.id.len())));
         }
-        let schema = Arc::clone(schemas::of(&self.schemas, &write.key.app));
+        let schema = schemas::of(&self.schemas, &write.key.app);
         let dates = schema.dates(&write.key.bucket);
-        let before = match group.images.get(&key) {
+        let before = match images.get(&key) {
             Some(image) => image.clone(),
             None => match self.keyspaces.objects.get(&key).map_err(|error| broken(&error))? {
                 Some(text) => Some(parse(&text, dates)?),
@@ -148,19 +175,15 @@ impl Writer {
         let now = self.now(&key);
         let version = before.as_ref().map_or(0, |image| image.version()).saturating_add(1);
         let stamp = Stamp { commit: self.state.commit + 1, version, now };
-        let decision = catch_unwind(AssertUnwindSafe(|| (write.decide)(before.as_deref(), &stamp)))
-            .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))??;
-        let (operation, after) = match (decision, &before) {
-            (Decision::Nothing, _) | (Decision::Delete, None) => {
-                return Ok(Committed { change: None, position: Position::single(self.log_id, self.state.commit) });
-            }
+        let (operation, after) = match ((write.decide)(before.as_deref(), &stamp)?, &before) {
+            (Decision::Nothing, _) | (Decision::Delete, None) => return Ok(None),
             (Decision::Delete, Some(_)) => (Operation::Delete, None),
             (Decision::Put(text), before) => {
                 let image = Image::parse(text, dates, self.limits).map_err(|error| StoreError::Unfit(error.to_string()))?;
                 (if before.is_some() { Operation::Update } else { Operation::Insert }, Some(Arc::new(image)))
             }
         };
-        let change = Arc::new(Change {
+        let change = Change {
             commit: stamp.commit,
             at: now,
             app: Arc::clone(&write.key.app),
@@ -172,24 +195,14 @@ impl Writer {
             schema_version: schema.schema.version,
             control: self.state.control,
             writer: write.writer,
-        });
+        };
         let record = record::encode(&Record::of(&change, self.state.commit)).map_err(|error| StoreError::Unfit(error.to_string()))?;
-        // From here on nothing fails: the group has the write.
-        match &change.after {
-            Some(image) => group.batch.insert(&self.keyspaces.objects, key.as_slice(), &**image.json()),
-            None => group.batch.remove(&self.keyspaces.objects, key.as_slice()),
-        }
-        group.bytes += record.len() as u64;
-        self.append(&mut group.batch, now, record);
-        group.images.insert(key.clone(), change.after.clone());
-        self.moment.insert(key);
-        group.records.push(Recorded::Change(Arc::clone(&change)));
-        Ok(Committed { position: Position::single(self.log_id, change.commit), change: Some(change) })
+        Ok(Some(Prepared { key, change: Arc::new(change), record }))
     }
 
     /// The time of the next commit: not before the last one, and behind the last one of this object. With the
     /// clock set back it stands still, and moves on only where an object is written again.
-    fn now(&mut self, key: &[u8]) -> i64 {
+    fn now(&self, key: &[u8]) -> i64 {
         let now = self.clock.now_ms().max(self.state.at);
         let taken = now == self.state.at && (self.moment.contains(key) || self.moment.len() >= MOMENT_OBJECTS);
         if taken { now.saturating_add(1) } else { now }
