@@ -167,13 +167,16 @@ impl Transport {
                         return None;
                     }
                 }
-                let message = match self.batch.pop_front() {
-                    _ if std::mem::take(&mut self.ping) => Message::Ping(Default::default()),
-                    Some(Outgoing::Event(subscription, event)) => {
-                        Message::Text(event.message(&subscription.id, subscription.terms.selection.as_match()).into())
+                let message = if std::mem::take(&mut self.ping) {
+                    Message::Ping(Default::default())
+                } else {
+                    match self.batch.pop_front() {
+                        Some(Outgoing::Event(subscription, event)) => {
+                            Message::Text(event.message(&subscription.id, subscription.terms.selection.as_match()).into())
+                        }
+                        Some(Outgoing::Message(message)) => Message::Text(String::from(message.text).into()),
+                        None => break,
                     }
-                    Some(Outgoing::Message(message)) => Message::Text(String::from(message.text).into()),
-                    None => break,
                 };
                 self.dirty = true;
                 if Pin::new(&mut self.socket).start_send(message).is_err() {

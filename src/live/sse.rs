@@ -149,7 +149,7 @@ fn subscribe(parameters: Parameters, headers: &HeaderMap) -> Result<Subscribe, S
     let list = |text: Option<Box<str>>| -> Vec<Box<str>> {
         text.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|name| !name.is_empty()).map(Into::into).collect()
     };
-    let last = headers.get("last-event-id").and_then(|position| position.to_str().ok()).map(Into::into);
+    let last = headers.get("last-event-id").and_then(|position| position.to_str().ok()).filter(|position| !position.is_empty());
     let selection = messages::selection(Some(&list(parameters.match_types)), Some(&list(parameters.operations)))?;
     Ok(Subscribe {
         id: ID.into(),
@@ -160,7 +160,7 @@ fn subscribe(parameters: Parameters, headers: &HeaderMap) -> Result<Subscribe, S
         initial: parameters.initial.unwrap_or(true),
         selection,
         reconnects: true,
-        position: last.filter(|position: &Box<str>| !position.is_empty()).or(parameters.position),
+        position: last.map(Into::into).or(parameters.position),
         extensions: true,
     })
 }

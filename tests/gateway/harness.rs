@@ -65,6 +65,16 @@ impl Server {
         let store = Arc::new(Embedded::open(&config.store, &config.changelog).unwrap());
         let changelog = store.changelog();
         let (gateway, address) = serve(store.clone(), changelog.clone(), config.live).await;
+        Server::of(store, changelog, gateway, address, directory)
+    }
+
+    pub(crate) fn of(
+        store: Arc<Embedded>,
+        changelog: Arc<dyn ChangeLog>,
+        gateway: Arc<Gateway>,
+        address: SocketAddr,
+        directory: TempDir,
+    ) -> Server {
         Server { store, changelog, gateway, address, _directory: directory }
     }
 
@@ -165,7 +175,7 @@ impl Client {
     /// The next message is of this type.
     pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         let message = self.next().await;
-        assert_eq!(message["type"], kind, "{message}");
+        assert_eq!(message["type"], kind, "{:.300}", message.to_string());
         message
     }
 }

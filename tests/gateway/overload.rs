@@ -1,0 +1,181 @@
+//! Clients that do not read, and a live side that has lost track (invariants 6 and 8).
+
+use super::harness::{Kept, PATIENCE, Server, serve};
+use futures_util::future::BoxFuture;
+use serde_json::json;
+use std::sync::Arc;
+use tidegate::changelog::{Batch, ChangeLog, LogError, Position};
+use tidegate::config::{Config, Durability};
+use tidegate::store::embedded::Embedded;
+use tokio::sync::Semaphore;
+
+const OBJECTS: usize = 250;
+const ROUNDS: usize = 14;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_never_reads_is_bounded_and_nobody_else_notices() {
+    let server = Server::start_with(|config| {
+        config.live.queue_events = 60;
+        config.live.queue_bytes = 1 << 20;
+    })
+    .await;
+    let mut stuck = server.client().await;
+    stuck.subscribe("list", json!({}), json!({})).await;
+    stuck.expect("result").await;
+    stuck.subscribe("stream", json!({}), json!({"initial": false, "reconnects": 0})).await;
+    stuck.expect("result").await;
+    stuck.subscribe("aware", json!({}), json!({"extensions": true, "reconnects": 0})).await;
+    stuck.expect("result").await;
+    let mut reader = server.client().await;
+    reader.subscribe("r", json!({}), json!({})).await;
+    reader.expect("result").await;
+
+    // Far more than the buffers of both sides' sockets take.
+    let text = "x".repeat(10_000);
+    let mut read = Kept::default();
+    let mut most = 0;
+    for round in 0..ROUNDS {
+        for object in 0..OBJECTS {
+            server.put(&object.to_string(), json!({"round": round, "text": text})).await;
+            read.apply(&reader.expect("match").await);
+        }
+        let statistics = server.gateway.statistics();
+        most = most.max(statistics.longest_queue);
+        assert!(statistics.queued_events <= 60 && statistics.queued_bytes <= 1 << 20, "{statistics:?}");
+    }
+    assert_eq!(read.0.len(), OBJECTS);
+    let statistics = server.gateway.statistics();
+    assert!(statistics.outdated >= 3 && statistics.fresh_results == 0, "{statistics:?}");
+
+    // It reads again: what was on its way, an error for whom a fresh result does not help, a fresh result for the others.
+    let (mut list, mut aware) = (Kept::default(), Kept::default());
+    let (mut fresh, mut errors) = (0, 0);
+    while list != read || aware != read {
+        let message = stuck.next().await;
+        match (message["id"].as_str().unwrap(), message["type"].as_str().unwrap()) {
+            ("list", "result") => {
+                assert_eq!(message.get("fresh"), None, "the SDK does not know it");
+                fresh += 1;
+            }
+            ("aware", "result") => {
+                assert_eq!(message["fresh"], true);
+                fresh += 1;
+            }
+            ("stream", "error") => {
+                assert_eq!(message["error"]["code"], "subscription-overrun");
+                errors += 1;
+            }
+            (_, kind) => assert_eq!(kind, "match"),
+        }
+        match message["id"].as_str().unwrap() {
+            "list" => list.apply(&message),
+            "aware" => aware.apply(&message),
+            _ => {}
+        }
+    }
+    assert!(fresh >= 2 && errors == 1, "{fresh} {errors}");
+    // And goes on live.
+    server.put("new", json!({})).await;
+    let ids = [stuck.expect("match").await["id"].clone(), stuck.expect("match").await["id"].clone()];
+    assert_eq!(ids, ["list", "aware"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_of_something_are_refused() {
+    let server = Server::start_with(|config| {
+        config.live.connections = 2;
+        config.live.subscriptions = 3;
+    })
+    .await;
+    let mut client = server.client().await;
+    for id in ["1", "2", "3"] {
+        client.subscribe(id, json!({}), json!({})).await;
+        client.expect("result").await;
+    }
+    client.subscribe("4", json!({}), json!({})).await;
+    let error = client.expect("error").await;
+    assert_eq!((&error["id"], &error["error"]["status"]), (&json!("4"), &json!(429)));
+    // The same id again takes the place of the first.
+    client.subscribe("3", json!({"a": 1}), json!({})).await;
+    client.expect("result").await;
+    let _second = server.client().await;
+    assert!(tokio_tungstenite::connect_async(format!("ws://{}/v1/events", server.address)).await.is_err());
+    server.until("the third is counted", |now| now.connections_refused == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_is_too_large_is_an_error_that_says_so() {
+    let server = Server::start_with(|config| config.live.result_objects = 2).await;
+    for id in ["1", "2", "3"] {
+        server.put(id, json!({"n": id})).await;
+    }
+    let mut client = server.client().await;
+    client.subscribe("all", json!({}), json!({})).await;
+    assert_eq!(client.expect("error").await["error"]["code"], "too-many-objects");
+    client.subscribe("one", json!({"n": "2"}), json!({})).await;
+    assert_eq!(client.expect("result").await["data"].as_array().unwrap().len(), 1);
+    server.until("it is gone", |now| now.subscriptions == 1 && now.standing_queries == 1).await;
+}
+
+/// The real log on a slow disk: nobody is told of something new without a permit.
+struct Slow {
+    log: Arc<dyn ChangeLog>,
+    permits: Arc<Semaphore>,
+}
+
+impl ChangeLog for Slow {
+    fn head(&self) -> Position {
+        self.log.head()
+    }
+    fn oldest(&self) -> Position {
+        self.log.oldest()
+    }
+    fn read(&self, from: Position, bytes: usize) -> BoxFuture<'static, Result<Batch, LogError>> {
+        self.log.read(from, bytes)
+    }
+    fn beyond(&self, position: Position) -> BoxFuture<'static, ()> {
+        let (beyond, permits) = (self.log.beyond(position), self.permits.clone());
+        Box::pin(async move {
+            beyond.await;
+            permits.acquire().await.unwrap().forget();
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_side_that_falls_behind_the_log_sends_fresh_results() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.store.data = directory.path().join("data");
+    config.store.durability = Durability::System;
+    config.changelog.size_bytes = 64 << 10;
+    config.changelog.recent_bytes = 16 << 10;
+    let store = Arc::new(Embedded::open(&config.store, &config.changelog).unwrap());
+    let permits = Arc::new(Semaphore::new(0));
+    let log: Arc<dyn ChangeLog> = Arc::new(Slow { log: store.changelog(), permits: permits.clone() });
+    let (gateway, address) = serve(store.clone(), log.clone(), config.live).await;
+    let server = Server::of(store, log, gateway, address, directory);
+
+    let mut list = server.client().await;
+    list.subscribe("list", json!({}), json!({})).await;
+    list.expect("result").await;
+    let mut stream = server.client().await;
+    stream.subscribe("stream", json!({}), json!({"initial": false, "reconnects": 0})).await;
+    stream.expect("result").await;
+
+    let start = server.changelog.head();
+    let mut written = 0;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while server.changelog.oldest().commit() <= start.commit() + 1 {
+        assert!(tokio::time::Instant::now() < deadline, "the log is trimmed");
+        server.put(&(written % 20).to_string(), json!({"n": written, "text": "x".repeat(2000)})).await;
+        written += 1;
+    }
+    permits.add_permits(1000);
+    let fresh = list.expect("result").await;
+    assert_eq!(fresh["data"].as_array().unwrap().len(), written.min(20));
+    assert_eq!(stream.expect("error").await["error"]["code"], "subscription-overrun");
+    server.put("after", json!({})).await;
+    // What came between the head and the snapshot is not sent twice.
+    assert_eq!(list.expect("match").await["data"]["id"], "/db/Thing/after");
+}
