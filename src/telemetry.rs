@@ -14,7 +14,8 @@ pub struct LevelError {
 
 /// Sends the lines of this process to standard error. The first call counts; a process has one log.
 pub fn start(options: &LogOptions) -> Result<(), LevelError> {
-    let filter = EnvFilter::try_new(&options.level)
+    // The engine of the store tells of its daily work at `info`; whoever wants that names it.
+    let filter = EnvFilter::try_new(format!("fjall=warn,lsm_tree=warn,{}", options.level))
         .map_err(|error| LevelError { level: options.level.clone(), reason: error.to_string() })?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
     // A second log in one process (tests, the demo) is not an error: the first one stays.

@@ -1,7 +1,6 @@
 //! Passwords: argon2id, away from the async threads and a few at a time, and a brake on guessing.
 
 use argon2::Argon2;
-use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -58,7 +57,8 @@ impl Passwords {
 }
 
 fn hash(password: &str) -> Result<String, PasswordError> {
-    let salt = SaltString::generate(&mut OsRng);
+    let random: [u8; 16] = rand::random();
+    let salt = SaltString::encode_b64(&random).map_err(|error| PasswordError(error.to_string()))?;
     let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|error| PasswordError(error.to_string()))?;
     Ok(hash.to_string())
 }

@@ -5,12 +5,12 @@ use axum::extract::ConnectInfo;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 /// A head of a request that does not arrive within this is given up.
@@ -33,15 +33,15 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Accepts until `ended` says true, then finishes the answers under way.
-    pub async fn run(self, mut ended: watch::Receiver<bool>) {
+    /// Accepts until `ended`, then finishes the answers under way.
+    pub async fn run(self, ended: CancellationToken) {
         let places = Arc::new(Semaphore::new(self.connections.clamp(1, Semaphore::MAX_PERMITS)));
         let graceful = GracefulShutdown::new();
-        let server = Arc::new(server());
+        let server = server();
         loop {
             let place = tokio::select! {
                 place = places.clone().acquire_owned() => place,
-                _ = ended.wait_for(|ended| *ended) => break,
+                () = ended.cancelled() => break,
             };
             let Ok(place) = place else { break };
             let (stream, peer) = tokio::select! {
@@ -54,9 +54,20 @@ impl Listener {
                         continue;
                     }
                 },
-                _ = ended.wait_for(|ended| *ended) => break,
+                () = ended.cancelled() => break,
             };
-            let connection = connection(&server, stream, peer, self.router.clone());
+            // An answer and an event are small and must go out at once.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY is refused");
+            }
+            let router = self.router.clone();
+            let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                // Every request of a connection knows the address of the peer.
+                let mut request = request.map(axum::body::Body::new);
+                request.extensions_mut().insert(ConnectInfo(peer));
+                router.clone().oneshot(request)
+            });
+            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
             let connection = graceful.watch(connection.into_owned());
             let open = self.open.clone();
             open.fetch_add(1, Ordering::Relaxed);
@@ -89,34 +100,4 @@ fn server() -> Builder<TokioExecutor> {
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     server
-}
-
-/// One connection: every request of it knows the address of the peer.
-fn connection<'s>(
-    server: &'s Builder<TokioExecutor>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-) -> hyper_util::server::conn::auto::UpgradeableConnection<
-    's,
-    TokioIo<TcpStream>,
-    impl hyper::service::Service<
-        hyper::Request<hyper::body::Incoming>,
-        Response = axum::response::Response,
-        Error = std::convert::Infallible,
-        Future = impl Send + 'static,
-    > + Send
-    + 'static,
-    TokioExecutor,
-> {
-    // An answer and an event are small and must go out at once.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY is refused");
-    }
-    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let mut request = request.map(axum::body::Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
-    });
-    server.serve_connection_with_upgrades(TokioIo::new(stream), service)
 }

@@ -2,6 +2,7 @@
 //!
 //! * [`error`]: what goes wrong, as clients see it
 //! * [`identity`]: who asks, and when his token is renewed
+//! * [`path`]: which bucket or object a URL names
 //! * [`body`]: reading bodies within their limits
 //! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
 //! * [`answer`]: answers to writes go out before their events
@@ -20,20 +21,20 @@ pub mod error;
 pub mod identity;
 pub mod listener;
 mod objects;
+pub mod path;
 mod query;
 mod schema;
 mod users;
 
 use crate::auth::Authority;
 use crate::auth::password::{Brake, Passwords};
+use crate::changelog::Position;
 use crate::clock::Clock;
 use crate::config::ServerOptions;
 use crate::live::answers::Answers;
 use crate::metrics::Metrics;
-use crate::object::id;
-use crate::store::{Secrets, Store};
+use crate::store::{Committed, Secrets, Store, Write};
 use axum::Router;
-use axum::extract::RawPathParams;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::routing::{get, post};
@@ -152,17 +153,21 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<axum::body::Body> {
     ApiError::new(error::CRASHED, "the server failed on this request; its log says more").into_response()
 }
 
-/// The bucket of a path's `{bucket}`.
-fn bucket_of(path: &RawPathParams) -> Result<Arc<str>, ApiError> {
-    let segment = path.iter().find(|(name, _)| *name == "bucket").map_or("", |(_, segment)| segment);
-    Ok(id::bucket(segment)?)
+impl Front {
+    /// Commits a write, and measures how long that takes.
+    async fn commit(&self, write: Write) -> Result<Committed, ApiError> {
+        let began = Instant::now();
+        let committed = self.store.commit(write).await?;
+        self.metrics.commit_seconds.observe(began.elapsed());
+        Ok(committed)
+    }
 }
 
-/// The canonical id of a path's `{bucket}` and `{oid}`. The path is read as it was sent: decoding it before
-/// it is taken apart would let a slash in a key pass for one of the path.
-fn id_of(path: &RawPathParams, bucket: &str) -> Result<Arc<str>, ApiError> {
-    let segment = path.iter().find(|(name, _)| *name == "oid").map_or("", |(_, segment)| segment);
-    Ok(id::object(bucket, segment)?)
+/// Says which state an answer is of.
+fn set_position(response: &mut Response<axum::body::Body>, position: &Position) {
+    if let Ok(value) = HeaderValue::from_str(&position.to_string()) {
+        response.headers_mut().insert(POSITION, value);
+    }
 }
 
 /// Counts and traces. Only the path is told, never the query: tokens and tickets travel there.

@@ -7,14 +7,15 @@ use super::answer::Answer;
 use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
-use super::{Front, bucket_of, conditions, id_of};
+use super::path::{BucketPath, ObjectPath};
+use super::{Front, conditions};
 use crate::object::decide::{self, Draft, Expected};
 use crate::object::text::{AclRequest, Body as ObjectBody};
 use crate::object::{id, shape};
 use crate::schema::{Schema, built_in};
 use crate::store::{Decide, Write};
 use axum::body::Body;
-use axum::extract::{RawPathParams, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use dataflows::access::{Acl, Rights, Rule};
 use dataflows::change::Image;
@@ -28,11 +29,10 @@ const MADE_ELSEWHERE: [&str; 3] = ["Object", "User", "Device"];
 /// `POST /db/:bucket`
 pub(super) async fn insert(
     State(front): State<Arc<Front>>,
-    path: RawPathParams,
+    BucketPath(bucket): BucketPath,
     identity: Identity,
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
-    let bucket = bucket_of(&path)?;
     let schema = front.store.schema(&front.app);
     permit(&schema.rights(&bucket).insert, "insert", &bucket, &identity)?;
     if MADE_ELSEWHERE.contains(&&*bucket) {
@@ -59,12 +59,10 @@ pub(super) async fn insert(
 /// `GET /db/:bucket/:oid`
 pub(super) async fn load(
     State(front): State<Arc<Front>>,
-    path: RawPathParams,
+    ObjectPath { bucket, id }: ObjectPath,
     identity: Identity,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    let bucket = bucket_of(&path)?;
-    let id = id_of(&path, &bucket)?;
     permit(&front.store.schema(&front.app).rights(&bucket).load, "load", &bucket, &identity)?;
     let snapshot = front.store.snapshot().await?;
     let found = snapshot.get(&id::key(&front.app, &bucket, id.clone())).await?;
@@ -85,13 +83,11 @@ pub(super) async fn load(
 /// `PUT /db/:bucket/:oid`
 pub(super) async fn replace(
     State(front): State<Arc<Front>>,
-    path: RawPathParams,
+    ObjectPath { bucket, id }: ObjectPath,
     identity: Identity,
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
-    let bucket = bucket_of(&path)?;
-    let id = id_of(&path, &bucket)?;
     let schema = front.store.schema(&front.app);
     let rights = schema.rights(&bucket);
     let expected = conditions::expected(&headers);
@@ -120,12 +116,10 @@ pub(super) async fn replace(
 /// `DELETE /db/:bucket/:oid`
 pub(super) async fn delete(
     State(front): State<Arc<Front>>,
-    path: RawPathParams,
+    ObjectPath { bucket, id }: ObjectPath,
     identity: Identity,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    let bucket = bucket_of(&path)?;
-    let id = id_of(&path, &bucket)?;
     permit(&front.store.schema(&front.app).rights(&bucket).delete, "delete", &bucket, &identity)?;
     let expected = conditions::expected(&headers);
     let caller = identity.session.caller.clone();

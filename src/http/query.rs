@@ -3,11 +3,12 @@
 use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
-use super::{Front, bucket_of};
+use super::Front;
+use super::path::BucketPath;
 use crate::object::sort::Sort;
 use crate::store::Selection;
 use axum::body::Body;
-use axum::extract::{Query, RawPathParams, State};
+use axum::extract::{Query, State};
 use axum::extract::rejection::QueryRejection;
 use axum::http::{Response, StatusCode};
 use dataflows::change::Image;
@@ -33,54 +34,54 @@ type Asked = Result<Query<Parameters>, QueryRejection>;
 /// `GET /db/:bucket/query`
 pub(super) async fn query(
     State(front): State<Arc<Front>>,
-    path: RawPathParams,
+    BucketPath(bucket): BucketPath,
     identity: Identity,
     asked: Asked,
 ) -> Result<Response<Body>, ApiError> {
     let asked = parameters(asked)?;
     let text = asked.q.clone().unwrap_or_default();
-    answer(&front, &path, &identity, &text, asked).await
+    answer(&front, bucket, &identity, &text, asked).await
 }
 
 /// `POST /db/:bucket/query`: for queries that are too long for a URL.
 pub(super) async fn query_by_body(
     State(front): State<Arc<Front>>,
-    path: RawPathParams,
+    BucketPath(bucket): BucketPath,
     identity: Identity,
     asked: Asked,
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
-    answer(&front, &path, &identity, body.text()?, parameters(asked)?).await
+    answer(&front, bucket, &identity, body.text()?, parameters(asked)?).await
 }
 
 /// `GET /db/:bucket/count`
 pub(super) async fn count(
     State(front): State<Arc<Front>>,
-    path: RawPathParams,
+    BucketPath(bucket): BucketPath,
     identity: Identity,
     asked: Asked,
 ) -> Result<Response<Body>, ApiError> {
-    counted(&front, &path, &identity, &parameters(asked)?.q.unwrap_or_default()).await
+    counted(&front, bucket, &identity, &parameters(asked)?.q.unwrap_or_default()).await
 }
 
 /// `POST /db/:bucket/count`
 pub(super) async fn count_by_body(
     State(front): State<Arc<Front>>,
-    path: RawPathParams,
+    BucketPath(bucket): BucketPath,
     identity: Identity,
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
-    counted(&front, &path, &identity, body.text()?).await
+    counted(&front, bucket, &identity, body.text()?).await
 }
 
 async fn answer(
     front: &Front,
-    path: &RawPathParams,
+    bucket: Arc<str>,
     identity: &Identity,
     text: &str,
     asked: Parameters,
 ) -> Result<Response<Body>, ApiError> {
-    let selection = selection(front, path, identity, text)?;
+    let selection = selection(front, bucket, identity, text)?;
     let bad = |error: crate::object::sort::SortError| ApiError::new(error::BAD_QUERY, error.to_string());
     let sort = asked.sort.as_deref().filter(|text| !text.is_empty()).map(Sort::parse).transpose().map_err(bad)?;
     let snapshot = front.store.snapshot().await?;
@@ -101,8 +102,8 @@ async fn answer(
     Ok(response)
 }
 
-async fn counted(front: &Front, path: &RawPathParams, identity: &Identity, text: &str) -> Result<Response<Body>, ApiError> {
-    let selection = Selection { limit: usize::MAX, ..selection(front, path, identity, text)? };
+async fn counted(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str) -> Result<Response<Body>, ApiError> {
+    let selection = Selection { limit: usize::MAX, ..selection(front, bucket, identity, text)? };
     let snapshot = front.store.snapshot().await?;
     let count = snapshot.count(selection).await?;
     let mut response = body::json(StatusCode::OK, format!("{{\"count\":{count}}}"));
@@ -110,8 +111,7 @@ async fn counted(front: &Front, path: &RawPathParams, identity: &Identity, text:
     Ok(response)
 }
 
-fn selection(front: &Front, path: &RawPathParams, identity: &Identity, text: &str) -> Result<Selection, ApiError> {
-    let bucket = bucket_of(path)?;
+fn selection(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str) -> Result<Selection, ApiError> {
     if !front.store.schema(&front.app).rights(&bucket).query.permits(&identity.session.caller) {
         return Err(ApiError::class_right("query", &bucket));
     }

@@ -4,10 +4,11 @@ use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
 use super::Front;
+use super::path::BucketPath;
 use crate::schema::{ClassRequest, Field, Schema, SchemaError, merge};
 use crate::store::{Refusal, StoreError};
 use axum::body::Body;
-use axum::extract::{RawPathParams, State};
+use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,8 +36,7 @@ pub(super) async fn read_all(State(front): State<Arc<Front>>) -> Result<Response
 }
 
 /// `GET /schema/:bucket`
-pub(super) async fn read_one(State(front): State<Arc<Front>>, path: RawPathParams) -> Result<Response<Body>, ApiError> {
-    let bucket = super::bucket_of(&path)?;
+pub(super) async fn read_one(State(front): State<Arc<Front>>, BucketPath(bucket): BucketPath) -> Result<Response<Body>, ApiError> {
     Ok(body::json(StatusCode::OK, one(&front.store.schema(&front.app), &bucket)?.to_string()))
 }
 
@@ -49,11 +49,10 @@ pub(super) async fn merge_all(State(front): State<Arc<Front>>, identity: Identit
 /// `POST /schema/:bucket`: one class; the answer is that class.
 pub(super) async fn merge_one(
     State(front): State<Arc<Front>>,
-    path: RawPathParams,
+    BucketPath(bucket): BucketPath,
     identity: Identity,
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
-    let bucket = super::bucket_of(&path)?;
     let request: ClassRequest = body.json()?;
     if request.class.strip_prefix("/db/") != Some(&*bucket) {
         return Err(ApiError::new(error::BAD_REQUEST, format!("the body declares {}, the URL names /db/{bucket}", request.class)));

@@ -7,7 +7,7 @@ mod histogram;
 
 pub use histogram::Histogram;
 
-use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -124,7 +124,7 @@ impl std::fmt::Debug for Read {
 impl EncodeMetric for Read {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
         match self {
-            Read::Counter(read) => encoder.encode_counter::<(), _, u64>(&read(), None),
+            Read::Counter(read) => encoder.encode_counter::<NoLabelSet, _, u64>(&read(), None),
             Read::Gauge(read) => encoder.encode_gauge(&read()),
         }
     }
@@ -143,7 +143,7 @@ struct Shared(Arc<Histogram>);
 impl EncodeMetric for Shared {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
         let (sum, count, buckets) = self.0.read();
-        encoder.encode_histogram::<()>(sum, count, &buckets, None)
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {

@@ -1,6 +1,6 @@
 //! The classes that every app has (CONTRACT sections 5 and 6).
 
-use super::{Class, Field, Schema};
+use super::{Class, Field};
 use dataflows::access::{ADMIN_ROLE, ClassRights, LOGGED_IN_ROLE, Rights, Rule};
 use indexmap::IndexMap;
 use std::sync::Arc;
