@@ -7,13 +7,24 @@
 //! * [`clock`]: time that never runs backwards
 //! * [`auth`]: tokens, passwords, sessions
 //! * [`live`]: the gateway: sessions, protocol messages, queues, resume
+//! * [`object`]: one object: id, text, shape, decisions on writes
+//! * [`http`]: the front stage, one file per resource
+//! * [`server`]: all of it put together, in one process
+//! * [`metrics`], [`telemetry`]: what is measured and told
+//! * [`cli`]: the command line, one file a command
 //!
 //! Arrows run one way: `http`, `live` -> `store`, `changelog` -> `dataflows`.
 
 pub mod auth;
 pub mod changelog;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod http;
 pub mod live;
+pub mod metrics;
+pub mod object;
 pub mod schema;
+pub mod server;
 pub mod store;
+pub mod telemetry;

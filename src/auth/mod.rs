@@ -1,5 +1,12 @@
 //! Who a request or a subscription is from: tokens, passwords, sessions.
 
+mod authority;
+pub mod credentials;
+pub mod password;
+pub mod token;
+
+pub use authority::Authority;
+
 use dataflows::access::Caller;
 use std::net::IpAddr;
 use std::sync::Arc;

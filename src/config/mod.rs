@@ -1,6 +1,13 @@
 //! One typed configuration: file, environment, flags, in that order; `default.toml` is the one source of defaults.
 
+mod layers;
+
+pub use layers::{ConfigError, Effective, Layers, OTHER_VARIABLES, Setting, Source};
+
 use serde::{Deserialize, Serialize};
+
+/// The one source of defaults, as people read it.
+pub const DEFAULTS: &str = include_str!("default.toml");
 
 /// All of it. Every option is explained in `default.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -150,6 +157,6 @@ impl Default for Config {
     /// What `default.toml` says.
     #[allow(clippy::expect_used)] // the text is part of the binary, and a test reads it
     fn default() -> Self {
-        toml::from_str(include_str!("default.toml")).expect("default.toml is complete")
+        toml::from_str(DEFAULTS).expect("default.toml is complete")
     }
 }

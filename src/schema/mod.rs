@@ -2,6 +2,13 @@
 //!
 //! A bucket without a class is open: any fields, no types. Both kinds live side by side.
 
+pub mod built_in;
+mod kind;
+mod merge;
+
+pub use kind::Kind;
+pub use merge::{ClassRequest, SchemaError, merge};
+
 use dataflows::access::ClassRights;
 use dataflows::document::{DateField, DateFields};
 use indexmap::IndexMap;
@@ -63,6 +70,33 @@ pub struct Field {
 }
 
 impl Schema {
+    /// What apps that never declared anything have.
+    pub fn built_in() -> Schema {
+        Schema { version: 0, classes: built_in::classes() }
+    }
+
+    /// The fields of a class that are no metadata: inherited ones first, those of each class in their order.
+    pub fn fields(&self, bucket: &str) -> Vec<&Field> {
+        let mut lineage = Vec::new();
+        let mut next = self.class(bucket);
+        // The bound ends a circle of classes that inherit each other.
+        while let Some(class) = next.filter(|class| &*class.class != built_in::OBJECT && lineage.len() < 32) {
+            lineage.push(class);
+            next = class.super_class.as_deref().and_then(|parent| parent.strip_prefix("/db/")).and_then(|parent| self.class(parent));
+        }
+        let mut fields: Vec<&Field> = Vec::new();
+        for class in lineage.into_iter().rev() {
+            let mut own: Vec<&Field> = class.fields.values().collect();
+            own.sort_by_key(|field| field.order);
+            for field in own {
+                if !fields.iter().any(|known| known.name == field.name) {
+                    fields.push(field);
+                }
+            }
+        }
+        fields
+    }
+
     /// The class of a bucket; none where the bucket is open.
     pub fn class(&self, bucket: &str) -> Option<&Arc<Class>> {
         self.classes.get(bucket)

@@ -1,0 +1,221 @@
+//! Tokens: who somebody is, signed, so that a request is authenticated without any look-up.
+//!
+//! `createdAt (8 hex, unix seconds) + expireAt (8 hex) + payload (hex) + signature (40 hex)`: the SDK reads the
+//! first two numbers, and takes a token only if it does not expire before the one it holds (CONTRACT section 4).
+//! The signature is HMAC-SHA256 over everything before it, cut to 160 bits.
+//!
+//! Payload: format (2 hex), session (16 hex), generation of the credentials (8 hex), then the ids of the
+//! user and of his roles as text with line feeds between them, in hex. Ids are canonical: they hold no line feed.
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use std::sync::Arc;
+
+/// Length of the signature, hex digits.
+const SIGNATURE: usize = 40;
+/// Length of both times, hex digits.
+const TIMES: usize = 16;
+/// Length of format, session and generation, hex digits.
+const FIXED: usize = 26;
+const FORMAT: &str = "01";
+/// Longest token that is looked at.
+const LONGEST: usize = 16 * 1024;
+/// A token is renewed when it is so old, seconds: within that an answer does not change it (CONTRACT section 4).
+pub const RENEWED_AFTER: u32 = 2;
+
+/// What a token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// When it was issued, seconds since 1970
+    pub created: u32,
+    /// When it ends
+    pub expires: u32,
+    /// Chosen at random at login, kept by renewals: what belongs together
+    pub session: u64,
+    /// Of the user's credentials: raised by a new password, so that older tokens die
+    pub generation: u32,
+    /// The user's id
+    pub user: Arc<str>,
+    /// The ids of his roles
+    pub roles: Vec<Arc<str>>,
+}
+
+/// Signs and verifies the tokens of one app.
+#[derive(Clone)]
+pub struct TokenKey {
+    mac: Hmac<Sha256>,
+}
+
+impl TokenKey {
+    /// Length of a key, bytes.
+    pub const BYTES: usize = 32;
+
+    /// From the secret bytes.
+    pub fn new(secret: &[u8]) -> Option<TokenKey> {
+        Hmac::new_from_slice(secret).ok().filter(|_| secret.len() >= Self::BYTES).map(|mac| TokenKey { mac })
+    }
+
+    /// The text of a token.
+    pub fn sign(&self, claims: &Claims) -> String {
+        let mut names = claims.user.to_string();
+        for role in &claims.roles {
+            names.push('\n');
+            names.push_str(role);
+        }
+        let mut token = format!("{:08x}{:08x}{FORMAT}{:016x}{:08x}", claims.created, claims.expires, claims.session, claims.generation);
+        push_hex(&mut token, names.as_bytes());
+        let signature = self.signature(&token).finalize().into_bytes();
+        push_hex(&mut token, &signature[..SIGNATURE / 2]);
+        token
+    }
+
+    /// What a token says, if it was signed with this key and has not ended. `now` in seconds since 1970.
+    pub fn verify(&self, token: &str, now: u32) -> Option<Claims> {
+        if !token.is_ascii() || token.len() > LONGEST {
+            return None;
+        }
+        let (data, signature) = token.split_at_checked(token.len().checked_sub(SIGNATURE)?)?;
+        // In constant time; and the hex of a signature has one spelling only.
+        self.signature(data).verify_truncated_left(&from_hex(signature)?).ok()?;
+        let (times, payload) = data.split_at_checked(TIMES)?;
+        let (fixed, names) = payload.split_at_checked(FIXED)?;
+        let number = |from: &str| u64::from_str_radix(from, 16).ok();
+        let claims = Claims {
+            created: u32::try_from(number(times.get(..8)?)?).ok()?,
+            expires: u32::try_from(number(times.get(8..)?)?).ok()?,
+            session: number(fixed.get(2..18)?)?,
+            generation: u32::try_from(number(fixed.get(18..)?)?).ok()?,
+            ..Claims::named(&String::from_utf8(from_hex(names)?).ok()?)?
+        };
+        (fixed.starts_with(FORMAT) && now < claims.expires).then_some(claims)
+    }
+
+    fn signature(&self, data: &str) -> Hmac<Sha256> {
+        let mut mac = self.mac.clone();
+        mac.update(data.as_bytes());
+        mac
+    }
+}
+
+impl Claims {
+    fn named(names: &str) -> Option<Claims> {
+        let mut names = names.split('\n').map(Arc::from);
+        let user = names.next()?;
+        Some(Claims { created: 0, expires: 0, session: 0, generation: 0, user, roles: names.collect() })
+    }
+
+    /// Whether an answer should carry a new token.
+    pub fn is_due(&self, now: u32) -> bool {
+        now.saturating_sub(self.created) >= RENEWED_AFTER
+    }
+
+    /// The same, issued now. Never ends before the one it comes from: the SDK would not take it.
+    pub fn renewed(&self, now: u32, lifetime: u32) -> Claims {
+        let created = now.max(self.created);
+        Claims { created, expires: created.saturating_add(lifetime).max(self.expires), ..self.clone() }
+    }
+}
+
+impl std::fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenKey")
+    }
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        text.push(DIGITS[usize::from(byte >> 4)] as char);
+        text.push(DIGITS[usize::from(byte & 15)] as char);
+    }
+}
+
+/// Lower case only, so that no token has two spellings.
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(byte: u8) -> TokenKey {
+        TokenKey::new(&[byte; 32]).unwrap()
+    }
+
+    fn claims() -> Claims {
+        Claims {
+            created: 1_700_000_000,
+            expires: 1_700_001_000,
+            session: 0xfeed,
+            generation: 3,
+            user: "/db/User/1".into(),
+            roles: vec!["/db/Role/1".into(), "/db/Role/%C3%9F".into()],
+        }
+    }
+
+    #[test]
+    fn has_the_form_that_the_client_reads() {
+        let token = key(1).sign(&claims());
+        assert_eq!(&token[..16], "6553f1006553f4e8");
+        assert!(token.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
+    }
+
+    #[test]
+    fn ends_and_is_renewed_with_a_later_end() {
+        let token = key(1).sign(&claims());
+        assert_eq!(key(1).verify(&token, 1_700_000_999), Some(claims()));
+        assert_eq!(key(1).verify(&token, 1_700_001_000), None);
+        assert!(!claims().is_due(1_700_000_001) && claims().is_due(1_700_000_002));
+        assert!(!claims().is_due(1_600_000_000), "a clock that was set back");
+        let renewed = claims().renewed(1_700_000_002, 10);
+        assert_eq!((renewed.created, renewed.expires, renewed.session), (1_700_000_002, 1_700_001_000, 0xfeed));
+    }
+
+    proptest! {
+        #[test]
+        fn says_what_was_signed(created in 0u32..1000, life in 1u32..1000, session: u64, generation: u32, ids in proptest::collection::vec("/db/[A-Za-z]{1,5}/[a-zA-Z0-9%_.!~*'()-]{1,9}", 1..5)) {
+            let claims = Claims {
+                created, expires: created + life, session, generation,
+                user: ids[0].as_str().into(), roles: ids[1..].iter().map(|id| id.as_str().into()).collect(),
+            };
+            prop_assert_eq!(key(1).verify(&key(1).sign(&claims), created), Some(claims));
+        }
+
+        #[test]
+        fn no_other_bit_is_accepted(at: prop::sample::Index, bit in 0u8..7) {
+            let mut token = key(1).sign(&claims()).into_bytes();
+            let at = at.index(token.len());
+            token[at] ^= 1 << bit;
+            prop_assert_eq!(key(1).verify(std::str::from_utf8(&token).unwrap(), 0), None);
+        }
+
+        #[test]
+        fn no_part_is_accepted(from: prop::sample::Index, to: prop::sample::Index) {
+            let token = key(1).sign(&claims());
+            let (from, to) = (from.index(token.len()), to.index(token.len()));
+            prop_assert_eq!(key(1).verify(&token[from.min(to)..from.max(to)], 0), None);
+        }
+
+        #[test]
+        fn no_other_key_is_accepted(byte in 2u8..) {
+            prop_assert_eq!(key(1).verify(&key(byte).sign(&claims()), 0), None);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC*|[0-9a-f]{0,120}") {
+            prop_assert_eq!(key(1).verify(&text, 0), None);
+        }
+    }
+}

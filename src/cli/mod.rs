@@ -1,0 +1,99 @@
+//! The command line: one file a command.
+
+mod config;
+mod serve;
+
+use crate::config::{ConfigError, Effective, Layers};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Standing queries over a stream of updates, and the backend around them.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, about, max_term_width = 110)]
+pub struct CommandLine {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    Serve(serve::Serve),
+    /// Print the configuration in force and where each value comes from
+    Config(config::Config),
+}
+
+/// Where the configuration of a command comes from.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Set any option, such as --set changelog.age_seconds=3600; may be given several times
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Address of the API [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Data directory [default: tidegate-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// Defaults, then the file, then the environment, then the flags.
+    pub fn load(&self) -> Result<Effective, ConfigError> {
+        let mut layers = Layers::defaults();
+        if let Some(file) = &self.config {
+            layers.file(file)?;
+        }
+        layers.environment(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))))?;
+        for assignment in &self.set {
+            layers.set(assignment)?;
+        }
+        if let Some(listen) = &self.listen {
+            layers.flag("server.listen", listen, "--listen")?;
+        }
+        if let Some(data) = &self.data {
+            layers.flag("store.data", &data.to_string_lossy(), "--data")?;
+        }
+        layers.finish()
+    }
+}
+
+/// What a command failed with: one line that says what to do next.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let result = match CommandLine::parse().command {
+        Command::Serve(command) => command.run(),
+        Command::Config(command) => command.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidegate: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A runtime for commands that talk to sockets.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("tidegate").build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+}

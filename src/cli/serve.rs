@@ -1,0 +1,56 @@
+//! `tidegate serve`: the server, until it is told to end.
+
+use super::{ConfigArgs, Failure, runtime};
+use crate::server::{Server, Setup};
+use crate::telemetry;
+
+/// Run the server: store, change log, dataflow, gateway and API in one process.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    tidegate serve\n  \
+    tidegate serve --listen 127.0.0.1:9000 --data /var/lib/tidegate\n  \
+    tidegate serve --config tidegate.toml --set changelog.age_seconds=3600\n\n\
+    The first start generates the password of the administrator `root` and prints it once, unless one is given.")]
+pub struct Serve {
+    #[command(flatten)]
+    options: ConfigArgs,
+    /// Password of the administrator `root`; better given in the environment, where `ps` does not show it
+    #[arg(long, value_name = "PW", env = "TIDEGATE_ADMIN_PASSWORD", hide_env_values = true)]
+    admin_password: Option<String>,
+}
+
+impl Serve {
+    /// Runs the command.
+    pub fn run(self) -> Result<(), Failure> {
+        let config = self.options.load()?.config;
+        telemetry::start(&config.log)?;
+        let data = config.store.data.clone();
+        runtime()?.block_on(async {
+            // Before anything is opened, so that no signal falls between.
+            let told = end_of_process()?;
+            let server = Server::start(Setup { config, root_password: self.admin_password, ..Setup::default() }).await?;
+            println!("tidegate {} listens on {}", env!("CARGO_PKG_VERSION"), server.url());
+            println!("metrics and administration on http://{}", server.admin_address());
+            println!("data in {}", data.display());
+            if let Some(password) = server.root_password() {
+                println!("password of the administrator root (shown this once): {password}");
+            }
+            told.await;
+            tracing::info!("ending: no new requests, answers under way are finished");
+            server.shutdown().await?;
+            Ok(())
+        })
+    }
+}
+
+/// Resolves at ctrl-c or SIGTERM.
+fn end_of_process() -> Result<impl Future<Output = ()>, std::io::Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

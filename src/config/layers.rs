@@ -1,0 +1,396 @@
+//! The layers of the configuration: defaults, file, environment, flags; the later one wins.
+//!
+//! `default.toml` is the table of what there is: a key that is not in it is an error that names the
+//! nearest one, wherever it comes from, and a value must have the type of the default.
+
+use super::Config;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Environment variables that begin like options and are read elsewhere (by the command line).
+pub const OTHER_VARIABLES: [&str; 4] = ["TIDEGATE_CONFIG", "TIDEGATE_ADMIN_PASSWORD", "TIDEGATE_TOKEN", "TIDEGATE_SERVER_URL"];
+
+const PREFIX: &str = "TIDEGATE_";
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// `default.toml`
+    Default,
+    /// A file
+    File(PathBuf),
+    /// An environment variable, by name
+    Environment(String),
+    /// A flag, as the person wrote its name
+    Flag(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Default => f.write_str("default"),
+            Source::File(path) => write!(f, "file {}", path.display()),
+            Source::Environment(name) => write!(f, "environment {name}"),
+            Source::Flag(flag) => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file is not there or cannot be read
+    #[error("the configuration file {path} cannot be read: {reason}")]
+    Unreadable {
+        /// Which file
+        path: PathBuf,
+        /// What the operating system said
+        reason: String,
+    },
+    /// The file is not TOML
+    #[error("the configuration file {path} is not TOML: {reason}")]
+    Syntax {
+        /// Which file
+        path: PathBuf,
+        /// What and where
+        reason: String,
+    },
+    /// No option has this name
+    #[error("there is no option {key} ({source_of}); did you mean {nearest}? `tidegate config` lists them all")]
+    Unknown {
+        /// As it was written
+        key: String,
+        /// Where it was written
+        source_of: String,
+        /// The known name that is most like it
+        nearest: String,
+    },
+    /// The value does not fit the option
+    #[error("the option {key} ({source_of}) must be {expected}, not {found}")]
+    Unfit {
+        /// The option
+        key: String,
+        /// Where the value was written
+        source_of: String,
+        /// What would fit
+        expected: String,
+        /// What was written
+        found: String,
+    },
+}
+
+impl ConfigError {
+    /// The stable code of the error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ConfigError::Unreadable { .. } => "config-unreadable",
+            ConfigError::Syntax { .. } => "config-syntax",
+            ConfigError::Unknown { .. } => "config-unknown-option",
+            ConfigError::Unfit { .. } => "config-unfit-value",
+        }
+    }
+}
+
+/// One option as it is in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// `section.key`
+    pub key: String,
+    /// Its value
+    pub value: toml::Value,
+    /// Where the value comes from
+    pub source: Source,
+}
+
+/// The configuration in force and where each value comes from.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    /// Typed
+    pub config: Config,
+    /// One by one, in the order of `default.toml`'s sections
+    pub settings: Vec<Setting>,
+}
+
+/// The layers while they are laid over each other.
+#[derive(Debug, Clone)]
+pub struct Layers {
+    settings: Vec<Setting>,
+    defaults: BTreeMap<String, toml::Value>,
+}
+
+impl Layers {
+    /// What `default.toml` says.
+    #[allow(clippy::expect_used)] // the text is part of the binary, and a test reads it
+    pub fn defaults() -> Layers {
+        let table: toml::Table = toml::from_str(super::DEFAULTS).expect("default.toml is TOML");
+        let settings: Vec<Setting> =
+            flatten(table).into_iter().map(|(key, value)| Setting { key, value, source: Source::Default }).collect();
+        let defaults = settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect();
+        Layers { settings, defaults }
+    }
+
+    /// Lays a file over what there is.
+    pub fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
+        let table: toml::Table =
+            toml::from_str(&text).map_err(|error| ConfigError::Syntax { path: path.to_owned(), reason: error.to_string() })?;
+        for (key, value) in flatten(table) {
+            self.put(&key, value, Source::File(path.to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// Lays environment variables over what there is: `TIDEGATE_<SECTION>_<KEY>`; others are ignored.
+    pub fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) -> Result<(), ConfigError> {
+        for (name, text) in variables {
+            if !name.starts_with(PREFIX) || OTHER_VARIABLES.contains(&&*name) {
+                continue;
+            }
+            let source = Source::Environment(name.clone());
+            let Some(key) = self.defaults.keys().find(|key| variable(key) == name).cloned() else {
+                let nearest = nearest(&name, self.defaults.keys().map(|key| variable(key)));
+                return Err(ConfigError::Unknown { key: name, source_of: "environment".into(), nearest });
+            };
+            self.text(&key, &text, source)?;
+        }
+        Ok(())
+    }
+
+    /// Lays one flag over what there is. `flag` is how the person names it, such as `--listen`.
+    pub fn flag(&mut self, key: &str, text: &str, flag: &str) -> Result<(), ConfigError> {
+        self.text(key, text, Source::Flag(flag.to_owned()))
+    }
+
+    /// Lays a `--set section.key=value` over what there is.
+    pub fn set(&mut self, assignment: &str) -> Result<(), ConfigError> {
+        let Some((key, text)) = assignment.split_once('=') else {
+            return Err(ConfigError::Unfit {
+                key: assignment.to_owned(),
+                source_of: Source::Flag("--set".into()).to_string(),
+                expected: "written as section.key=value".into(),
+                found: "a name without a value".into(),
+            });
+        };
+        self.flag(key.trim(), text.trim(), "--set")
+    }
+
+    fn text(&mut self, key: &str, text: &str, source: Source) -> Result<(), ConfigError> {
+        let default = self.default_of(key, &source)?;
+        let value = match default {
+            toml::Value::Integer(_) => text.parse().map(toml::Value::Integer).ok(),
+            toml::Value::Float(_) => text.parse().map(toml::Value::Float).ok(),
+            toml::Value::Boolean(_) => text.parse().map(toml::Value::Boolean).ok(),
+            toml::Value::Array(_) if text.starts_with('[') => {
+                toml::from_str::<toml::Table>(&format!("list = {text}")).ok().and_then(|mut table| table.remove("list"))
+            }
+            toml::Value::Array(_) => {
+                Some(toml::Value::Array(text.split(',').map(|item| toml::Value::String(item.trim().to_owned())).collect()))
+            }
+            _ => Some(toml::Value::String(text.to_owned())),
+        };
+        let value = value.ok_or_else(|| unfit(key, &source, default, &toml::Value::String(text.to_owned())))?;
+        self.put(key, value, source)
+    }
+
+    fn default_of(&self, key: &str, source: &Source) -> Result<&toml::Value, ConfigError> {
+        self.defaults.get(key).ok_or_else(|| ConfigError::Unknown {
+            key: key.to_owned(),
+            source_of: source.to_string(),
+            nearest: nearest(key, self.defaults.keys().cloned()),
+        })
+    }
+
+    fn put(&mut self, key: &str, value: toml::Value, source: Source) -> Result<(), ConfigError> {
+        let default = self.default_of(key, &source)?;
+        if default.type_str() != value.type_str() || value.as_integer().is_some_and(|number| number < 0) {
+            return Err(unfit(key, &source, default, &value));
+        }
+        if let Some(setting) = self.settings.iter_mut().find(|setting| setting.key == key) {
+            (setting.value, setting.source) = (value, source);
+        }
+        Ok(())
+    }
+
+    /// The configuration in force.
+    pub fn finish(self) -> Result<Effective, ConfigError> {
+        match typed(self.settings.iter().map(|setting| (&*setting.key, &setting.value))) {
+            Ok(config) => Ok(Effective { config, settings: self.settings }),
+            Err(error) => Err(self.culprit(&error)),
+        }
+    }
+
+    /// Which setting it is that the types do not take: the one that alone, over the defaults, is refused too.
+    fn culprit(&self, error: &str) -> ConfigError {
+        let refused = self.settings.iter().filter(|setting| setting.source != Source::Default).find_map(|setting| {
+            let values = self.defaults.iter().map(|(key, value)| {
+                (&**key, if *key == setting.key { &setting.value } else { value })
+            });
+            typed(values).err().map(|reason| (setting, reason))
+        });
+        match refused {
+            Some((setting, reason)) => ConfigError::Unfit {
+                key: setting.key.clone(),
+                source_of: setting.source.to_string(),
+                expected: "one of the values that `default.toml` names".into(),
+                found: format!("{} ({})", setting.value, reason.trim()),
+            },
+            None => ConfigError::Unfit {
+                key: "(several)".into(),
+                source_of: "configuration".into(),
+                expected: "consistent".into(),
+                found: error.trim().to_owned(),
+            },
+        }
+    }
+}
+
+impl Effective {
+    /// As TOML that could be a configuration file, with the source of each value as a comment.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        let mut section = "";
+        for setting in &self.settings {
+            let (of, key) = setting.key.split_once('.').unwrap_or(("", &setting.key));
+            if of != section {
+                if !section.is_empty() {
+                    text.push('\n');
+                }
+                text.push_str(&format!("[{of}]\n"));
+                section = of;
+            }
+            text.push_str(&format!("{key} = {}  # {}\n", setting.value, setting.source));
+        }
+        text
+    }
+}
+
+fn typed<'s>(settings: impl Iterator<Item = (&'s str, &'s toml::Value)>) -> Result<Config, String> {
+    let mut root = toml::Table::new();
+    for (key, value) in settings {
+        let (section, key) = key.split_once('.').unwrap_or(("", key));
+        let table = root.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        if let Some(table) = table.as_table_mut() {
+            table.insert(key.to_owned(), value.clone());
+        }
+    }
+    Config::deserialize(toml::Value::Table(root)).map_err(|error| error.message().to_owned())
+}
+
+/// `section.key` and value of every option; what stands outside of a section keeps its bare name.
+fn flatten(table: toml::Table) -> Vec<(String, toml::Value)> {
+    let mut flat = Vec::new();
+    for (section, value) in table {
+        match value {
+            toml::Value::Table(options) => flat.extend(options.into_iter().map(|(key, value)| (format!("{section}.{key}"), value))),
+            other => flat.push((section, other)),
+        }
+    }
+    flat
+}
+
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+fn nearest(name: &str, known: impl Iterator<Item = String>) -> String {
+    // A bare `listen` means `server.listen`: compare with the key alone as well.
+    let likeness = |candidate: &str| {
+        let key = candidate.split_once('.').map_or(candidate, |(_, key)| key);
+        strsim::jaro_winkler(name, candidate).max(strsim::jaro_winkler(name, key))
+    };
+    known.max_by(|left, right| likeness(left).total_cmp(&likeness(right))).unwrap_or_default()
+}
+
+fn unfit(key: &str, source: &Source, default: &toml::Value, found: &toml::Value) -> ConfigError {
+    let expected = match default {
+        toml::Value::Integer(_) => "a whole number, not negative".to_owned(),
+        toml::Value::Array(_) => "a list of texts".to_owned(),
+        toml::Value::Boolean(_) => "true or false".to_owned(),
+        toml::Value::String(_) => "a text".to_owned(),
+        other => format!("a {}", other.type_str()),
+    };
+    ConfigError::Unfit { key: key.to_owned(), source_of: source.to_string(), expected, found: found.to_string() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn defaults_are_the_default_configuration() {
+        assert_eq!(Layers::defaults().finish().unwrap().config, Config::default());
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "[server]\nlisten = \"127.0.0.1:1\"\nbody_bytes = 7\nbase = \"v2\"").unwrap();
+        let mut layers = Layers::defaults();
+        layers.file(file.path()).unwrap();
+        layers.environment(variables(&[("TIDEGATE_SERVER_LISTEN", "127.0.0.1:2"), ("TIDEGATE_SERVER_BODY_BYTES", "8"), ("PATH", "x")])).unwrap();
+        layers.flag("server.listen", "127.0.0.1:3", "--listen").unwrap();
+        layers.set("server.origins=https://a.example, https://b.example").unwrap();
+        let effective = layers.finish().unwrap();
+        assert_eq!(effective.config.server.listen, "127.0.0.1:3");
+        assert_eq!(effective.config.server.body_bytes, 8);
+        assert_eq!(effective.config.server.base, "v2");
+        assert_eq!(effective.config.server.origins, ["https://a.example", "https://b.example"]);
+        let source = |key: &str| effective.settings.iter().find(|setting| setting.key == key).unwrap().source.to_string();
+        assert_eq!(source("server.listen"), "flag --listen");
+        assert_eq!(source("server.body_bytes"), "environment TIDEGATE_SERVER_BODY_BYTES");
+        assert_eq!(source("server.base"), format!("file {}", file.path().display()));
+        assert_eq!(source("store.queue"), "default");
+    }
+
+    #[test]
+    fn what_it_prints_is_a_configuration_file() {
+        let effective = Layers::defaults().finish().unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(file, "{}", effective.render()).unwrap();
+        let mut layers = Layers::defaults();
+        layers.file(file.path()).unwrap();
+        assert_eq!(layers.finish().unwrap().config, effective.config);
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "[server]\nlisten_on = \"127.0.0.1:1\"").unwrap();
+        let nearest = |result: Result<(), ConfigError>| match result {
+            Err(ConfigError::Unknown { nearest, .. }) => nearest,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(nearest(Layers::defaults().file(file.path())), "server.listen");
+        assert_eq!(nearest(Layers::defaults().set("store.durabilty=disk")), "store.durability");
+        assert_eq!(nearest(Layers::defaults().set("listen=1")), "server.listen");
+        let unknown = Layers::defaults().environment(variables(&[("TIDEGATE_STORE_DATTA", "x")]));
+        assert_eq!(nearest(unknown), "TIDEGATE_STORE_DATA");
+    }
+
+    #[test]
+    fn a_value_of_another_type_names_key_and_source() {
+        let errors = [
+            Layers::defaults().set("server.body_bytes=many").unwrap_err(),
+            Layers::defaults().set("server.body_bytes=-1").unwrap_err(),
+            Layers::defaults().environment(variables(&[("TIDEGATE_SERVER_BODY_BYTES", "1.5")])).unwrap_err(),
+        ];
+        for error in errors {
+            let text = error.to_string();
+            assert!(text.contains("server.body_bytes") && (text.contains("--set") || text.contains("TIDEGATE_SERVER_BODY_BYTES")), "{text}");
+        }
+        let mut layers = Layers::defaults();
+        layers.set("store.durability=paper").unwrap();
+        let text = layers.finish().unwrap_err().to_string();
+        assert!(text.contains("store.durability") && text.contains("--set") && text.contains("disk"), "{text}");
+    }
+}

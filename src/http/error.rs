@@ -1,0 +1,205 @@
+//! What goes wrong at the API, as clients see it: one type, one table.
+//!
+//! The answer is always JSON with that content type, also where the caller asked for something else: the
+//! SDK reads nothing else above 400 (CONTRACT sections 1 and 2). `docs/errors.md` is made from the table here.
+
+use crate::object::id::IdError;
+use crate::store::{Refusal, StoreError};
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+use std::fmt;
+
+/// A kind of error: what a client can tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// Stable and kebab-case; `reason` in the body
+    pub code: &'static str,
+    /// HTTP status; the SDK's own ones above 460 (CONTRACT section 2)
+    pub status: u16,
+    /// What the SDK takes as the error's name
+    pub class_name: &'static str,
+    /// What it means and what to do
+    pub explanation: &'static str,
+}
+
+macro_rules! kinds {
+    ($($name:ident = $status:literal, $code:literal, $class:literal, $explanation:literal;)*) => {
+        $(#[doc = $explanation] pub const $name: Kind = Kind { code: $code, status: $status, class_name: $class, explanation: $explanation };)*
+        /// Every kind, in the order of the table.
+        pub const KINDS: &[Kind] = &[$($name),*];
+    };
+}
+
+kinds! {
+    BAD_REQUEST = 400, "bad-request", "BadRequest", "The request is not well formed. The message says which part.";
+    BAD_JSON = 400, "bad-json", "BadRequest", "The body is not JSON of the form that is expected here. The message says where it stops being so.";
+    BAD_ID = 400, "bad-id", "BadRequest", "The id is not of the form /db/<bucket>/<encodeURIComponent(key)>, or the body names another object than the URL.";
+    BAD_QUERY = 400, "bad-query", "BadQuery", "The query cannot be read or asks for something that there is not. The message names path and operator.";
+    NOT_SUPPORTED = 400, "not-supported", "NotSupported", "This server does not do that (yet).";
+    UNFIT_OBJECT = 400, "unfit-object", "BadRequest", "The object cannot be stored: too large, nested too deep, or a name twice in one object.";
+    ADMIN_ONLY = 403, "admin-only", "Forbidden", "Only on the listener of administration: the caller is not an administrator, or the request names another host.";
+    NO_SUCH_OBJECT = 404, "no-such-object", "ObjectNotFound", "There is no such object, or the caller may not read it.";
+    NO_SUCH_USER = 404, "not-logged-in", "ObjectNotFound", "The request carries no token, or one that is not (any more) valid.";
+    NO_SUCH_PAGE = 404, "no-such-page", "NotFound", "Nothing answers at this path. Clients connect to <origin>/<base>; the base is v1 unless configured otherwise.";
+    WRONG_METHOD = 405, "wrong-method", "MethodNotAllowed", "There is such a path, but not with this method.";
+    TOO_SLOW = 408, "too-slow", "RequestTimeout", "The request did not arrive in time. Send it again.";
+    EXISTS = 409, "exists", "ObjectExists", "An object with this id exists already.";
+    OUT_OF_DATE = 412, "out-of-date", "ObjectOutOfDate", "The object has another version than the one that If-Match names, or is not there. Load it again.";
+    TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes.";
+    TOO_MANY_TRIES = 429, "too-many-tries", "TooManyRequests", "Too many failed logins of this user or from this address. Wait a minute.";
+    BAD_CREDENTIALS = 460, "bad-credentials", "BadCredentials", "User name or password is incorrect.";
+    NO_SUCH_BUCKET = 461, "no-such-bucket", "BucketNotFound", "The schema has no class of this name.";
+    UNFIT_VALUE = 463, "unfit-value", "InvalidType", "A value does not have the type that its field is declared with. The message names the field.";
+    DENIED = 466, "permission-denied", "PermissionDenied", "The rights of the class or the access list of the object do not let the caller do this.";
+    SCHEMA_INCOMPATIBLE = 469, "schema-incompatible", "SchemaIncompatible", "A field or class is there already and is declared otherwise. POST adds, it changes nothing.";
+    RESULT_TOO_LARGE = 400, "result-too-large", "BadQuery", "The query matches more objects than one answer may have (server.result_objects). Ask for fewer.";
+    CRASHED = 500, "internal", "InternalError", "The server failed. Its log says more under the same time.";
+    STORE_FAILED = 500, "store-failed", "StoreFailed", "The store could not do it; nothing was acknowledged. The server's log says more.";
+    OVERLOADED = 503, "overloaded", "Overloaded", "More writes wait for the disk than store.queue allows. Try again in a moment.";
+    CLOSING = 503, "closing", "Unavailable", "The server is shutting down. Try again in a moment.";
+}
+
+/// An error that is to be an answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub struct ApiError {
+    /// Its kind
+    pub kind: Kind,
+    /// For people: what happened and what to do
+    pub message: String,
+    /// For programs, where there is something to say
+    pub data: Option<Box<Value>>,
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.kind.code)
+    }
+}
+
+impl ApiError {
+    /// An error of a kind.
+    pub fn new(kind: Kind, message: impl Into<String>) -> ApiError {
+        ApiError { kind, message: message.into(), data: None }
+    }
+
+    /// The message is the kind's own explanation.
+    pub fn plain(kind: Kind) -> ApiError {
+        ApiError::new(kind, kind.explanation)
+    }
+
+    /// A class's rights refuse; the text is one that the SDK's specs compare (CONTRACT section 2).
+    pub fn class_right(right: &str, bucket: &str) -> ApiError {
+        ApiError::new(DENIED, format!("{right} permissions are required on the bucket {bucket}"))
+    }
+
+    /// The answer's body.
+    pub fn body(&self) -> Value {
+        let mut body = json!({
+            "className": self.kind.class_name,
+            "message": self.message,
+            "reason": self.kind.code,
+            "status": self.kind.status,
+        });
+        if let (Some(data), Some(body)) = (&self.data, body.as_object_mut()) {
+            body.insert("data".into(), (**data).clone());
+        }
+        body
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response<Body> {
+        let status = StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if status.is_server_error() {
+            tracing::error!(code = self.kind.code, message = %self.message, "request failed");
+        }
+        let mut response = Response::new(Body::from(self.body().to_string()));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
+        response
+    }
+}
+
+impl From<IdError> for ApiError {
+    fn from(error: IdError) -> Self {
+        ApiError::new(BAD_ID, error.to_string())
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let kind = match &refusal {
+            Refusal::OutOfDate { .. } => OUT_OF_DATE,
+            Refusal::Exists(_) => EXISTS,
+            Refusal::Missing(_) => NO_SUCH_OBJECT,
+            Refusal::Denied(_) => DENIED,
+            Refusal::Invalid(_) => BAD_REQUEST,
+        };
+        ApiError::new(kind, refusal.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(refusal) => refusal.into(),
+            StoreError::Unfit(_) => ApiError::new(UNFIT_OBJECT, error.to_string()),
+            StoreError::Overloaded => ApiError::new(OVERLOADED, error.to_string()),
+            StoreError::TooMany { .. } => ApiError::new(RESULT_TOO_LARGE, error.to_string()),
+            StoreError::Panicked(_) => ApiError::new(CRASHED, error.to_string()),
+            StoreError::Closed => ApiError::new(CLOSING, error.to_string()),
+            StoreError::Broken(_) => ApiError::new(STORE_FAILED, error.to_string()),
+        }
+    }
+}
+
+/// JSON text that the server wrote itself.
+pub(super) fn parsed(text: &[u8]) -> Result<Value, ApiError> {
+    serde_json::from_slice(text).map_err(|error| ApiError::new(CRASHED, error.to_string()))
+}
+
+/// The table of `docs/errors.md`.
+pub fn table() -> String {
+    let mut text = String::from(
+        "# Errors of the API\n\n\
+         Made from `src/http/error.rs`; a test fails when this file is not current.\n\n\
+         Every error is JSON with the content type `application/json`:\n\
+         `{\"className\", \"message\", \"reason\", \"status\", \"data\"?}`. `reason` is the code below and stays stable;\n\
+         `message` is for people and may change.\n\n\
+         | status | code | class name | meaning |\n|---|---|---|---|\n",
+    );
+    let mut kinds = KINDS.to_vec();
+    kinds.sort_by_key(|kind| (kind.status, kind.code));
+    for kind in kinds {
+        text.push_str(&format!("| {} | `{}` | {} | {} |\n", kind.status, kind.code, kind.class_name, kind.explanation));
+    }
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_kebab_case_and_each_stands_once() {
+        let mut codes: Vec<_> = KINDS.iter().map(|kind| kind.code).collect();
+        assert!(codes.iter().all(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')));
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), KINDS.len());
+    }
+
+    #[test]
+    fn the_table_in_the_documents_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).unwrap();
+            std::fs::write(path, table()).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(found == table(), "docs/errors.md is not current: run the test with UPDATE_DOCS=1");
+    }
+}

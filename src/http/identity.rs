@@ -1,0 +1,102 @@
+//! Who asks: from the token of a request to a session, and renewal of the token on the way out.
+//!
+//! A token travels in `Authorization: BAT <token>`, and for `GET /connect` also as `?BAT=` (CONTRACT
+//! section 4). One that is not valid is nobody's, never an error. Renewal: only a successful answer to a
+//! request with the header, of a token that is two seconds old, never on connect or logout.
+
+use super::Front;
+use crate::auth::Session;
+use crate::auth::token::Claims;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequestParts, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request::Parts};
+use axum::middleware::Next;
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+/// Carries a new token to the client.
+pub const TOKEN: HeaderName = HeaderName::from_static("baqend-authorization-token");
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Whose rights, and what belongs together
+    pub session: Session,
+    /// What his token says; none for anonymous callers
+    pub claims: Option<Arc<Claims>>,
+    /// Where from
+    pub address: IpAddr,
+}
+
+/// Put into an answer's extensions: it must carry no renewed token.
+#[derive(Debug, Clone, Copy)]
+pub struct NoRenewal;
+
+impl Identity {
+    fn of(front: &Front, token: Option<&str>, address: IpAddr) -> Identity {
+        match token.and_then(|token| front.authority.claims(&front.app, token)) {
+            Some(claims) => Identity { session: front.authority.session_of(&claims), claims: Some(Arc::new(claims)), address },
+            None => Identity { session: Session::anonymous(address), claims: None, address },
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Identity {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Identity, Infallible> {
+        let known = parts.extensions.get::<Identity>().cloned();
+        Ok(known.unwrap_or_else(|| {
+            let address = address(parts.extensions.get::<ConnectInfo<SocketAddr>>());
+            Identity { session: Session::anonymous(address), claims: None, address }
+        }))
+    }
+}
+
+fn address(info: Option<&ConnectInfo<SocketAddr>>) -> IpAddr {
+    info.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
+}
+
+fn header_token(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("BAT ").map(str::trim)
+}
+
+/// The token in the query of `GET …/connect`.
+fn query_token(request: &Request<Body>) -> Option<&str> {
+    if !request.uri().path().ends_with("/connect") || request.method() != axum::http::Method::GET {
+        return None;
+    }
+    request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("BAT="))
+}
+
+/// Finds out who asks, and renews his token on the way out.
+pub async fn establish(State(front): State<Arc<Front>>, mut request: Request<Body>, next: Next) -> Response<Body> {
+    let from_header = header_token(request.headers());
+    let token = from_header.or_else(|| query_token(&request));
+    let identity = Identity::of(&front, token, address(request.extensions().get()));
+    let renewable = from_header.is_some().then(|| identity.claims.clone()).flatten();
+    request.extensions_mut().insert(identity);
+    let mut response = next.run(request).await;
+    let welcome = response.status().as_u16() < 400 && response.extensions().get::<NoRenewal>().is_none();
+    if welcome
+        && !response.headers().contains_key(TOKEN)
+        && let Some(token) = renewable.and_then(|claims| front.authority.renew(&front.app, &claims))
+    {
+        set_token(&mut response, &token);
+    }
+    response
+}
+
+/// Puts a token into an answer, which is the caller's alone from then on.
+pub fn set_token(response: &mut Response<Body>, token: &str) {
+    if let Ok(value) = HeaderValue::from_str(token) {
+        response.headers_mut().insert(TOKEN, value);
+        private(response);
+    }
+}
+
+/// No cache may keep this answer.
+pub fn private(response: &mut Response<Body>) {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+}

@@ -1,0 +1,103 @@
+//! Sockets: accepting with a cap, one task a connection, limits on slow peers, a graceful end.
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// A head of a request that does not arrive within this is given up.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long answers under way have when the server ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+/// Longest head of a request, bytes: the URL of a query may be long.
+const HEAD_BYTES: usize = 64 * 1024;
+
+/// What a listener needs.
+pub struct Listener {
+    /// The bound socket
+    pub socket: TcpListener,
+    /// Who answers
+    pub router: Router,
+    /// Connections at a time; more wait at the door
+    pub connections: usize,
+    /// Counts those that are open
+    pub open: Arc<AtomicU64>,
+}
+
+impl Listener {
+    /// Accepts until `ended`, then finishes the answers under way.
+    pub async fn run(self, ended: CancellationToken) {
+        let places = Arc::new(Semaphore::new(self.connections.clamp(1, Semaphore::MAX_PERMITS)));
+        let graceful = GracefulShutdown::new();
+        let server = server();
+        loop {
+            let place = tokio::select! {
+                place = places.clone().acquire_owned() => place,
+                () = ended.cancelled() => break,
+            };
+            let Ok(place) = place else { break };
+            let (stream, peer) = tokio::select! {
+                accepted = self.socket.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        // Out of file handles, most likely: those that end give some back.
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                },
+                () = ended.cancelled() => break,
+            };
+            // An answer and an event are small and must go out at once.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY is refused");
+            }
+            let router = self.router.clone();
+            let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                // Every request of a connection knows the address of the peer.
+                let mut request = request.map(axum::body::Body::new);
+                request.extensions_mut().insert(ConnectInfo(peer));
+                router.clone().oneshot(request)
+            });
+            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            let connection = graceful.watch(connection.into_owned());
+            let open = self.open.clone();
+            open.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%peer, %error, "connection ended");
+                }
+                open.fetch_sub(1, Ordering::Relaxed);
+                drop(place);
+            });
+        }
+        drop(self.socket);
+        if tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some connections did not end in time and are cut");
+        }
+    }
+}
+
+fn server() -> Builder<TokioExecutor> {
+    let mut server = Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(256)
+        .max_header_list_size(HEAD_BYTES as u32)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20));
+    server
+}

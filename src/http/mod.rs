@@ -1,0 +1,193 @@
+//! The front stage: HTTP requests to store transactions and queries, one file per resource.
+//!
+//! * [`error`]: what goes wrong, as clients see it
+//! * [`identity`]: who asks, and when his token is renewed
+//! * [`path`]: which bucket or object a URL names
+//! * [`body`]: reading bodies within their limits
+//! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
+//! * [`answer`]: answers to writes go out before their events
+//! * `connect`, `schema`, `objects`, `query`, `users`: the resources
+//! * [`admin`]: the listener of administration
+//! * [`listener`]: sockets, limits, graceful end
+//!
+//! What decides lies elsewhere: [`crate::object`], [`crate::schema`], `dataflows::access`.
+
+pub mod admin;
+pub mod answer;
+pub mod body;
+pub mod conditions;
+mod connect;
+pub mod error;
+pub mod identity;
+pub mod listener;
+mod objects;
+pub mod path;
+mod query;
+mod schema;
+mod users;
+
+use crate::auth::Authority;
+use crate::auth::password::{Brake, Passwords};
+use crate::changelog::Position;
+use crate::clock::Clock;
+use crate::config::ServerOptions;
+use crate::live::answers::Answers;
+use crate::metrics::Metrics;
+use crate::store::{Committed, Secrets, Store, Write};
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::routing::{get, post};
+use dataflows::query::QueryLimits;
+use error::ApiError;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::timeout::RequestBodyTimeoutLayer;
+
+/// Where one-shot answers say which state they are of.
+pub const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
+
+/// A body that does not arrive within this is given up.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the handlers share.
+pub struct Front {
+    /// The app; there is one until host names or paths decide
+    pub app: Arc<str>,
+    /// Limits and lifetimes
+    pub options: ServerOptions,
+    /// Limits of queries
+    pub query_limits: QueryLimits,
+    /// The system of record
+    pub store: Arc<dyn Store>,
+    /// Credentials and keys
+    pub secrets: Arc<dyn Secrets>,
+    /// Tokens
+    pub authority: Arc<Authority>,
+    /// Hashing
+    pub passwords: Passwords,
+    /// Against guessing
+    pub brake: Brake,
+    /// The one clock
+    pub clock: Arc<Clock>,
+    /// Writes whose answers are not out yet
+    pub answers: Arc<Answers>,
+    /// What is counted
+    pub metrics: Arc<Metrics>,
+}
+
+/// The API below its base, such as `/v1`. `live` is the gateway's router.
+pub fn router(front: Arc<Front>, live: Router) -> Router {
+    let resources = Router::new()
+        .route("/connect", get(connect::connect))
+        .route("/status", get(connect::status))
+        .route("/schema", get(schema::read_all).post(schema::merge_all))
+        .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one))
+        .route("/db/User/login", post(users::login))
+        .route("/db/User/logout", get(users::logout))
+        .route("/db/User/me", get(users::me))
+        .route("/db/{bucket}", post(objects::insert))
+        .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))
+        .route("/db/{bucket}/count", get(query::count).post(query::count_by_body))
+        .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).delete(objects::delete))
+        .method_not_allowed_fallback(async || ApiError::plain(error::WRONG_METHOD))
+        .layer(middleware::from_fn_with_state(front.clone(), identity::establish))
+        .with_state(front.clone());
+    let base = format!("/{}", front.options.base);
+    let cors = cors(&front.options.origins);
+    Router::new()
+        .nest(&base, resources.merge(live))
+        .fallback(async || ApiError::plain(error::NO_SUCH_PAGE))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
+        .layer(axum::extract::DefaultBodyLimit::max(front.options.body_bytes))
+        .layer(cors)
+        .layer(middleware::from_fn_with_state(front, observe))
+}
+
+/// Browsers: any configured origin, echoed, with credentials; every header that the SDK sends or reads
+/// (CONTRACT section 1).
+fn cors(origins: &[String]) -> CorsLayer {
+    let name = HeaderName::from_static;
+    let origin = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::mirror_request()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            header::IF_UNMODIFIED_SINCE,
+            header::CACHE_CONTROL,
+            name("last-event-id"),
+            name("baqend-acl"),
+            name("baqend-custom-headers"),
+        ])
+        .expose_headers([
+            identity::TOKEN,
+            header::CONTENT_TYPE,
+            name("baqend-size"),
+            name("baqend-acl"),
+            header::ETAG,
+            header::LAST_MODIFIED,
+            name("baqend-created-at"),
+            name("baqend-custom-headers"),
+            name("baqend-mfa-auth-token"),
+            POSITION,
+        ])
+        .max_age(Duration::from_secs(3600))
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<axum::body::Body> {
+    use axum::response::IntoResponse;
+    // The panic hook has logged where and why.
+    ApiError::new(error::CRASHED, "the server failed on this request; its log says more").into_response()
+}
+
+impl Front {
+    /// Commits a write, and measures how long that takes.
+    async fn commit(&self, write: Write) -> Result<Committed, ApiError> {
+        let began = Instant::now();
+        let committed = self.store.commit(write).await?;
+        self.metrics.commit_seconds.observe(began.elapsed());
+        Ok(committed)
+    }
+}
+
+/// Says which state an answer is of.
+fn set_position(response: &mut Response<axum::body::Body>, position: &Position) {
+    if let Ok(value) = HeaderValue::from_str(&position.to_string()) {
+        response.headers_mut().insert(POSITION, value);
+    }
+}
+
+/// Counts and traces. Only the path is told, never the query: tokens and tickets travel there.
+async fn observe(
+    axum::extract::State(front): axum::extract::State<Arc<Front>>,
+    request: Request<axum::body::Body>,
+    next: Next,
+) -> Response<axum::body::Body> {
+    let began = Instant::now();
+    let told = tracing::enabled!(tracing::Level::DEBUG).then(|| (request.method().clone(), request.uri().path().to_owned()));
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let took = began.elapsed();
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        front.metrics.answered(response.status().as_u16(), took);
+    }
+    if let Some((method, path)) = told {
+        tracing::debug!(%method, path, status = response.status().as_u16(), micros = took.as_micros() as u64, "answered");
+    }
+    response
+}

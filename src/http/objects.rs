@@ -1,0 +1,190 @@
+//! `/db/:bucket` and `/db/:bucket/:oid`: objects (CONTRACT section 6).
+//!
+//! The order of judging: the class's rights here, before anything is looked at; the object's access list in
+//! the store's transaction, by [`crate::object::decide`].
+
+use super::answer::Answer;
+use super::body::{self, Whole};
+use super::error::{self, ApiError};
+use super::identity::Identity;
+use super::path::{BucketPath, ObjectPath};
+use super::{Front, conditions};
+use crate::object::decide::{self, Draft, Expected};
+use crate::object::text::{AclRequest, Body as ObjectBody};
+use crate::object::{id, shape};
+use crate::schema::{Schema, built_in};
+use crate::store::{Decide, Write};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode, header};
+use dataflows::access::{Acl, Rights, Rule};
+use dataflows::change::Image;
+use std::sync::Arc;
+
+/// Classes whose ids the server chooses: nobody may choose an id that somebody else's lists name already.
+const NAMED_BY_SERVER: [&str; 3] = ["User", "Role", "logs.AppLog"];
+/// Classes whose objects come from elsewhere than a plain insert.
+const MADE_ELSEWHERE: [&str; 3] = ["Object", "User", "Device"];
+
+/// `POST /db/:bucket`
+pub(super) async fn insert(
+    State(front): State<Arc<Front>>,
+    BucketPath(bucket): BucketPath,
+    identity: Identity,
+    body: Whole,
+) -> Result<Response<Body>, ApiError> {
+    let schema = front.store.schema(&front.app);
+    permit(&schema.rights(&bucket).insert, "insert", &bucket, &identity)?;
+    if MADE_ELSEWHERE.contains(&&*bucket) {
+        return Err(ApiError::new(error::DENIED, format!("direct inserts into {bucket} are not allowed")));
+    }
+    let object = read(&body)?;
+    let id = match object.id.as_deref().filter(|_| !NAMED_BY_SERVER.contains(&&*bucket)) {
+        Some(text) => {
+            let (id, of) = id::whole(text)?;
+            if of != bucket {
+                return Err(ApiError::new(error::BAD_ID, format!("the id {id} in the body is not one of the bucket {bucket}")));
+            }
+            id
+        }
+        None => id::object(&bucket, &uuid::Uuid::new_v4().to_string())?,
+    };
+    let mut draft = draft(&schema, &bucket, id, &object)?;
+    if &*bucket == "Role" && !matches!(draft.acl, AclRequest::List(_)) {
+        draft.acl = of_creator(&identity);
+    }
+    write(&front, &identity, &bucket, draft, StatusCode::CREATED, |draft, before, stamp| decide::insert(draft, before, stamp)).await
+}
+
+/// `GET /db/:bucket/:oid`
+pub(super) async fn load(
+    State(front): State<Arc<Front>>,
+    ObjectPath { bucket, id }: ObjectPath,
+    identity: Identity,
+    headers: HeaderMap,
+) -> Result<Response<Body>, ApiError> {
+    permit(&front.store.schema(&front.app).rights(&bucket).load, "load", &bucket, &identity)?;
+    let snapshot = front.store.snapshot().await?;
+    let found = snapshot.get(&id::key(&front.app, &bucket, id.clone())).await?;
+    let Some(image) = found.filter(|image| image.acl.read.permits(&identity.session.caller)) else {
+        return Err(ApiError::new(error::NO_SUCH_OBJECT, format!("there is no object {id}, or the caller may not read it")));
+    };
+    let mut response = if conditions::is_known(&headers, image.version()) {
+        let mut response = body::empty();
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        body::json(StatusCode::OK, image.json().clone())
+    };
+    set_etag(&mut response, &image);
+    Ok(response)
+}
+
+/// `PUT /db/:bucket/:oid`
+pub(super) async fn replace(
+    State(front): State<Arc<Front>>,
+    ObjectPath { bucket, id }: ObjectPath,
+    identity: Identity,
+    headers: HeaderMap,
+    body: Whole,
+) -> Result<Response<Body>, ApiError> {
+    let schema = front.store.schema(&front.app);
+    let rights = schema.rights(&bucket);
+    let expected = conditions::expected(&headers);
+    if expected != Expected::Nothing {
+        permit(&rights.update, "update", &bucket, &identity)?;
+    }
+    if matches!(expected, Expected::Anything | Expected::Nothing) {
+        // Whoever does not say that it must be there may make it.
+        permit(&rights.insert, "insert", &bucket, &identity)?;
+    }
+    let object = read(&body)?;
+    if let Some(text) = object.id.as_deref()
+        && id::whole(text)?.0 != id
+    {
+        return Err(ApiError::new(error::BAD_ID, format!("the body is of the object {text}, the URL names {id}")));
+    }
+    let creates = !NAMED_BY_SERVER.contains(&&*bucket) && !MADE_ELSEWHERE.contains(&&*bucket);
+    let draft = draft(&schema, &bucket, id, &object)?;
+    let caller = identity.session.caller.clone();
+    write(&front, &identity, &bucket, draft, StatusCode::OK, move |draft, before, stamp| {
+        decide::replace(draft, &expected, creates, &caller, before, stamp)
+    })
+    .await
+}
+
+/// `DELETE /db/:bucket/:oid`
+pub(super) async fn delete(
+    State(front): State<Arc<Front>>,
+    ObjectPath { bucket, id }: ObjectPath,
+    identity: Identity,
+    headers: HeaderMap,
+) -> Result<Response<Body>, ApiError> {
+    permit(&front.store.schema(&front.app).rights(&bucket).delete, "delete", &bucket, &identity)?;
+    let expected = conditions::expected(&headers);
+    let caller = identity.session.caller.clone();
+    let answer = Answer::begin(&front, &identity);
+    let key = id::key(&front.app, &bucket, id.clone());
+    let decide: Decide = Arc::new(move |before, _| decide::delete(&id, &expected, &caller, before));
+    let committed = front.commit(Write { key, decide, writer: answer.writer() }).await?;
+    let mut response = body::empty();
+    super::set_position(&mut response, &committed.position);
+    Ok(answer.out(response))
+}
+
+async fn write(
+    front: &Front,
+    identity: &Identity,
+    bucket: &Arc<str>,
+    draft: Draft,
+    status: StatusCode,
+    decide: impl Fn(&Draft, Option<&Image>, &crate::store::Stamp) -> Result<crate::store::Decision, crate::store::Refusal> + Send + Sync + 'static,
+) -> Result<Response<Body>, ApiError> {
+    let answer = Answer::begin(front, identity);
+    let key = id::key(&front.app, bucket, draft.id.clone());
+    let decide: Decide = Arc::new(move |before, stamp| decide(&draft, before, stamp));
+    let committed = front.commit(Write { key, decide, writer: answer.writer() }).await?;
+    let stored = committed.change.as_ref().and_then(|change| change.after.as_ref());
+    let image = stored.ok_or_else(|| ApiError::new(error::CRASHED, "the store kept nothing of the write"))?;
+    let mut response = body::json(status, image.json().clone());
+    set_etag(&mut response, image);
+    super::set_position(&mut response, &committed.position);
+    Ok(answer.out(response))
+}
+
+fn read(body: &Whole) -> Result<ObjectBody<'_>, ApiError> {
+    ObjectBody::parse(&body.0).map_err(|error| ApiError::new(error::BAD_JSON, error.to_string()))
+}
+
+fn draft(schema: &Schema, bucket: &str, id: Arc<str>, object: &ObjectBody<'_>) -> Result<Draft, ApiError> {
+    let fields = match schema.class(bucket) {
+        Some(class) if class.embedded => {
+            return Err(ApiError::new(error::BAD_REQUEST, format!("the class {bucket} is embedded: its values live inside other objects only")));
+        }
+        Some(_) => shape::fields(schema, bucket, &object.fields).map_err(|error| ApiError::new(error::UNFIT_VALUE, error.to_string()))?,
+        None => object.open_fields(),
+    };
+    Ok(Draft { id, acl: object.acl.clone(), fields })
+}
+
+fn permit(rights: &Rights, right: &str, bucket: &str, identity: &Identity) -> Result<(), ApiError> {
+    if rights.permits(&identity.session.caller) { Ok(()) } else { Err(ApiError::class_right(right, bucket)) }
+}
+
+/// A role without a list of its own is its creator's, so that nobody else makes himself a member.
+fn of_creator(identity: &Identity) -> AclRequest {
+    match &identity.session.user {
+        Some(user) => {
+            let mut acl: Acl = built_in::admin_written();
+            acl.write.0.insert((**user).into(), Rule::Allow);
+            AclRequest::List(acl)
+        }
+        None => AclRequest::Public,
+    }
+}
+
+fn set_etag(response: &mut Response<Body>, image: &Image) {
+    if let Some(etag) = conditions::etag(image.version()) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+}

@@ -1,0 +1,112 @@
+//! `/db/User/login`, `me`, `logout` (CONTRACT section 7).
+
+use super::body::{self, Whole};
+use super::error::{self, ApiError};
+use super::identity::{self, Identity, NoRenewal};
+use super::Front;
+use crate::auth::credentials::Credentials;
+use crate::auth::password;
+use crate::object::id;
+use crate::store::Selection;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode};
+use dataflows::access::Caller;
+use dataflows::change::Image;
+use dataflows::document::Value;
+use dataflows::query::ast::{Literal, Path, Predicate, Test};
+use std::sync::Arc;
+
+#[derive(serde::Deserialize)]
+struct Login {
+    username: String,
+    password: String,
+}
+
+/// `POST /db/User/login`: 460 whatever is wrong, so that nobody learns which users there are.
+pub(super) async fn login(State(front): State<Arc<Front>>, identity: Identity, body: Whole) -> Result<Response<Body>, ApiError> {
+    let Login { username, password } = body.json()?;
+    let now = front.clock.now_ms();
+    if !front.brake.permits(&username, identity.address, now) {
+        return Err(ApiError::plain(error::TOO_MANY_TRIES));
+    }
+    let user = if password.len() > password::LONGEST { None } else { by_name(&front, &username).await? };
+    let user = user.as_deref().and_then(|image| Some((image, text_of(image, "id")?))).filter(|(image, _)| !is_inactive(image));
+    let credentials = match user {
+        Some((_, id)) => Credentials::read(&*front.secrets, &front.app, id)?,
+        None => None,
+    };
+    let hash = credentials.as_ref().map(|credentials| credentials.hash.clone());
+    let right = front.passwords.verify(password, hash).await.map_err(|error| ApiError::new(error::CRASHED, error.to_string()))?;
+    let (Some((image, id)), Some(credentials), true) = (user, credentials, right) else {
+        front.brake.failed(&username, identity.address, now);
+        tracing::info!(address = %identity.address, "login refused");
+        return Err(ApiError::plain(error::BAD_CREDENTIALS));
+    };
+    front.brake.succeeded(&username);
+    let roles = roles_of(&front, id).await?;
+    let issued = front.authority.issue(&front.app, id.into(), roles, credentials.generation);
+    let (_, token) = issued.ok_or_else(|| ApiError::new(error::CRASHED, "the app has no key to sign tokens with"))?;
+    let mut response = body::json(StatusCode::OK, image.json().clone());
+    identity::set_token(&mut response, &token);
+    Ok(response)
+}
+
+/// `GET /db/User/me`: 404 for who is not logged in, which the SDK takes for nobody.
+pub(super) async fn me(State(front): State<Arc<Front>>, identity: Identity) -> Result<Response<Body>, ApiError> {
+    let user = match &identity.claims {
+        Some(claims) => visible(&front, &claims.user, &identity).await?,
+        None => None,
+    };
+    let user = user.ok_or_else(|| ApiError::plain(error::NO_SUCH_USER))?;
+    Ok(body::json(StatusCode::OK, user.json().clone()))
+}
+
+/// `GET /db/User/logout`: the client forgets its token; the token itself ends by time or revocation.
+pub(super) async fn logout() -> Response<Body> {
+    let mut response = body::empty();
+    response.extensions_mut().insert(NoRenewal);
+    response
+}
+
+/// A user, if he is there, active, and the caller may read him.
+pub(super) async fn visible(front: &Front, user: &Arc<str>, identity: &Identity) -> Result<Option<Arc<Image>>, ApiError> {
+    let key = id::key(&front.app, &Arc::from("User"), user.clone());
+    let found = front.store.snapshot().await?.get(&key).await?;
+    Ok(found.filter(|image| image.acl.read.permits(&identity.session.caller) && !is_inactive(image)))
+}
+
+async fn by_name(front: &Front, username: &str) -> Result<Option<Arc<Image>>, ApiError> {
+    let named = Predicate::Field(Path::new("username"), Test::Eq(Literal::String(username.into())));
+    let users = select(front, "User", named).await?;
+    // Two of one name must not be one person.
+    Ok(if users.len() == 1 { users.into_iter().next() } else { None })
+}
+
+/// The roles that name a user as a member, as they are now.
+async fn roles_of(front: &Front, user: &str) -> Result<Vec<Arc<str>>, ApiError> {
+    let has = Predicate::Field(Path::new("users"), Test::Eq(Literal::String(user.into())));
+    Ok(select(front, "Role", has).await?.iter().filter_map(|image| text_of(image, "id").map(Arc::from)).collect())
+}
+
+async fn select(front: &Front, bucket: &str, predicate: Predicate) -> Result<Vec<Arc<Image>>, ApiError> {
+    let selection = Selection {
+        app: front.app.clone(),
+        bucket: bucket.into(),
+        predicate: Arc::new(predicate),
+        caller: Arc::new(Caller::admin()),
+        limit: front.options.result_objects,
+    };
+    Ok(front.store.snapshot().await?.select(selection).await?)
+}
+
+fn text_of<'i>(image: &'i Image, name: &str) -> Option<&'i str> {
+    match image.document.root().get(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn is_inactive(image: &Image) -> bool {
+    matches!(image.document.root().get("inactive"), Some(Value::Bool(true)))
+}

@@ -1,0 +1,250 @@
+//! An object as text: what clients send, and the canonical form that is stored and delivered.
+//!
+//! Canonical: `{"id","version","acl","createdAt","updatedAt"` and then the fields`}`, no blanks outside of
+//! strings. Values of open fields are kept byte for byte otherwise, so that no number loses a digit.
+
+use crate::object::{id, time};
+use dataflows::access::Acl;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+/// Names that the server writes; what a client sends under them is no field.
+pub const METADATA: [&str; 5] = ["id", "version", "acl", "createdAt", "updatedAt"];
+
+/// Why a body is not an object.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// Not JSON, not an object, or a name twice
+    #[error("the body is not an object: {0}")]
+    Syntax(#[from] serde_json::Error),
+    /// `id` is something else than a text
+    #[error("the id in the body is not a text")]
+    Id,
+    /// `acl` is something else than null or lists of users and roles
+    #[error("the acl in the body cannot be read: {0}; it is null or {{\"read\": {{…}}, \"write\": {{…}}}}, each from user or role to \"allow\" or \"deny\"")]
+    Acl(String),
+}
+
+/// An object as a client sends it: metadata apart, the other fields in their order.
+#[derive(Debug)]
+pub struct Body<'b> {
+    /// `id`, as it was written
+    pub id: Option<String>,
+    /// `acl`
+    pub acl: AclRequest,
+    /// What is no metadata, each name once
+    pub fields: Vec<(Cow<'b, str>, &'b RawValue)>,
+}
+
+/// What a request wants of the access list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AclRequest {
+    /// Nothing: an update keeps the list, an insert has none
+    #[default]
+    Keep,
+    /// `null`: public
+    Public,
+    /// This list, canonical
+    List(Acl),
+}
+
+impl<'b> Body<'b> {
+    /// Reads a request's body.
+    pub fn parse(text: &'b [u8]) -> Result<Body<'b>, BodyError> {
+        let entries = object_entries(text)?;
+        let mut body = Body { id: None, acl: AclRequest::Keep, fields: Vec::with_capacity(entries.len()) };
+        for (name, value) in entries {
+            match &*name {
+                "id" => body.id = serde_json::from_str(value.get()).map_err(|_| BodyError::Id)?,
+                "acl" => body.acl = acl_request(value)?,
+                name if METADATA.contains(&name) => {}
+                _ => body.fields.push((name, value)),
+            }
+        }
+        Ok(body)
+    }
+
+    /// The fields of an open bucket as a part of the canonical text: `,"name":value` each.
+    pub fn open_fields(&self) -> String {
+        let mut text = String::with_capacity(self.fields.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum());
+        for (name, value) in &self.fields {
+            text.push(',');
+            push_string(&mut text, name);
+            text.push(':');
+            push_compact(&mut text, value.get());
+        }
+        text
+    }
+}
+
+/// The entries of a JSON object in their order; a name that stands twice is an error.
+pub fn object_entries(text: &[u8]) -> Result<Vec<(Cow<'_, str>, &RawValue)>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let entries = deserializer.deserialize_map(Entries)?;
+    deserializer.end()?;
+    Ok(entries)
+}
+
+struct Entries;
+
+/// A field's name, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Name<'n>(#[serde(borrow)] Cow<'n, str>);
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries: Self::Value = Vec::new();
+        let mut seen: HashSet<Cow<'de, str>> = HashSet::new();
+        while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+            if !seen.insert(name.clone()) {
+                return Err(A::Error::custom(format_args!("the field {name:?} stands twice in one object")));
+            }
+            entries.push((name, value));
+        }
+        Ok(entries)
+    }
+}
+
+fn acl_request(value: &RawValue) -> Result<AclRequest, BodyError> {
+    let acl: Option<Acl> = serde_json::from_str(value.get()).map_err(|error| BodyError::Acl(error.to_string()))?;
+    let Some(mut acl) = acl else { return Ok(AclRequest::Public) };
+    for rights in [&mut acl.read, &mut acl.write] {
+        // A list that names a user in another spelling than the tokens do would silently not protect.
+        rights.0 = std::mem::take(&mut rights.0)
+            .into_iter()
+            .map(|(reference, rule)| match id::whole(&reference) {
+                Ok((reference, _)) => Ok(((*reference).into(), rule)),
+                Err(error) => Err(BodyError::Acl(error.to_string())),
+            })
+            .collect::<Result<_, _>>()?;
+    }
+    Ok(AclRequest::List(acl))
+}
+
+/// The canonical text. `fields` is `,"name":value` each; `id` is canonical, so it needs no escapes.
+pub fn canonical(id: &str, version: u64, acl: Option<&Acl>, created: i64, updated: i64, fields: &str) -> String {
+    use fmt::Write;
+    let mut text = String::with_capacity(id.len() + fields.len() + 160);
+    let acl = acl.and_then(|acl| serde_json::to_string(acl).ok());
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        r#"{{"id":"{id}","version":{version},"acl":{},"createdAt":"{}","updatedAt":"{}"{fields}}}"#,
+        acl.as_deref().unwrap_or("null"),
+        time::instant(created),
+        time::instant(updated),
+    );
+    text
+}
+
+/// Appends a JSON string.
+pub fn push_string(text: &mut String, string: &str) {
+    match serde_json::to_string(string) {
+        Ok(quoted) => text.push_str(&quoted),
+        // A string always has a JSON form.
+        Err(_) => text.push_str("\"\""),
+    }
+}
+
+/// Appends well-formed JSON without the blanks outside of its strings.
+pub fn push_compact(text: &mut String, json: &str) {
+    let mut rest = json;
+    while let Some(quote) = rest.find('"') {
+        let (outside, string) = rest.split_at(quote);
+        push_without_blanks(text, outside);
+        let end = string_end(string);
+        text.push_str(&string[..end]);
+        rest = &string[end..];
+    }
+    push_without_blanks(text, rest);
+}
+
+fn push_without_blanks(text: &mut String, outside: &str) {
+    text.extend(outside.split([' ', '\t', '\n', '\r']));
+}
+
+/// Where the string that begins at 0 ends, its closing quote included.
+fn string_end(string: &str) -> usize {
+    let bytes = string.as_bytes();
+    let mut at = 1;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    string.len()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use dataflows::access::{Rights, Rule};
+    use proptest::prelude::*;
+
+    #[test]
+    fn metadata_is_no_field_and_the_rest_keeps_order_and_digits() {
+        let body = Body::parse(br#"{ "b": 1.50, "version": 9, "id": "/db/A/1", "a": [1, " x "], "createdAt": 1, "big": 123456789012345678901 }"#).unwrap();
+        assert_eq!(body.id.as_deref(), Some("/db/A/1"));
+        assert_eq!(body.open_fields(), r#","b":1.50,"a":[1," x "],"big":123456789012345678901"#);
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused_also_when_spelled_with_escapes() {
+        assert!(Body::parse(br#"{"a":1,"a":2}"#).is_err());
+        assert!(Body::parse(br#"{"a":1,"\u0061":2}"#).is_err());
+        assert!(Body::parse(b"[]").is_err());
+        assert!(Body::parse(b"{} x").is_err());
+        assert!(Body::parse(br#"{"id":7}"#).is_err());
+    }
+
+    #[test]
+    fn access_lists_are_made_canonical_or_refused() {
+        let body = Body::parse(br#"{"acl":{"read":{"/db/User/%61":"allow"}}}"#).unwrap();
+        let read = Rights([("/db/User/a".into(), Rule::Allow)].into());
+        assert_eq!(body.acl, AclRequest::List(Acl { read, write: Rights::default() }));
+        assert_eq!(Body::parse(br#"{"acl":null}"#).unwrap().acl, AclRequest::Public);
+        assert_eq!(Body::parse(b"{}").unwrap().acl, AclRequest::Keep);
+        for acl in [r#"{"reed":{}}"#, r#"{"read":{"joe":"allow"}}"#, r#"{"read":{"/db/User/a":"maybe"}}"#, "7"] {
+            assert!(Body::parse(format!(r#"{{"acl":{acl}}}"#).as_bytes()).is_err(), "{acl}");
+        }
+    }
+
+    fn json(depth: u32) -> BoxedStrategy<serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            "[ \\\\\"\n\t\\PC]{0,8}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(depth, 24, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::Array),
+                proptest::collection::btree_map("[ \"\\\\a-c]{0,3}", inner, 0..4)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+        .boxed()
+    }
+
+    proptest! {
+        #[test]
+        fn compacting_changes_blanks_only(value in json(4)) {
+            let mut compact = String::new();
+            push_compact(&mut compact, &serde_json::to_string_pretty(&value).unwrap());
+            prop_assert_eq!(compact, serde_json::to_string(&value).unwrap());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What must be there before the first request: the built-in classes, the predefined roles, the administrator.
+//!
+//! Looked after at every start: a newer version may bring classes that an older one did not know.
+
+use crate::auth::Authority;
+use crate::auth::credentials::Credentials;
+use crate::auth::password::{self, Passwords};
+use crate::object::text::{self, push_string};
+use crate::schema::{Schema, built_in};
+use crate::store::{Decision, Key, Secrets, Store, StoreError, Write};
+use dataflows::access::{ADMIN_ROLE, Acl};
+use dataflows::change::Writer;
+use std::sync::Arc;
+
+/// The administrator that every app has (CONTRACT section 6).
+pub(super) const ROOT: &str = "/db/User/1";
+const ROOT_NAME: &str = "root";
+
+/// Makes what is missing. The password of `root`, if it was generated just now.
+pub(super) async fn prepare(
+    app: &str,
+    store: &dyn Store,
+    secrets: &dyn Secrets,
+    authority: &Authority,
+    passwords: &Passwords,
+    given: Option<String>,
+) -> Result<Option<String>, super::StartError> {
+    classes(app, store).await?;
+    for (id, name) in built_in::ROLES {
+        let users = if id == ADMIN_ROLE { format!("[\"{ROOT}\"]") } else { "[]".to_owned() };
+        let mut fields = String::from(",\"name\":");
+        push_string(&mut fields, name);
+        object(app, store, "Role", id, built_in::admin_written(), format!("{fields},\"users\":{users}")).await?;
+    }
+    let mut fields = String::from(",\"username\":");
+    push_string(&mut fields, ROOT_NAME);
+    object(app, store, "User", ROOT, built_in::own(ROOT), format!("{fields},\"inactive\":null")).await?;
+
+    let known = Credentials::read(secrets, app, ROOT)?;
+    let (password, generated) = match (given, &known) {
+        (Some(given), Some(known)) if passwords.verify(given.clone(), Some(known.hash.clone())).await? => {
+            authority.revoke_before(app, ROOT, known.generation);
+            return Ok(None);
+        }
+        (Some(given), _) => (given, None),
+        (None, Some(known)) => {
+            authority.revoke_before(app, ROOT, known.generation);
+            return Ok(None);
+        }
+        (None, None) => {
+            let password = password::generate();
+            (password.clone(), Some(password))
+        }
+    };
+    // A new password ends the tokens that the old one brought.
+    let generation = known.map_or(0, |known| known.generation + 1);
+    let credentials = Credentials { hash: passwords.hash(password).await?, generation };
+    credentials.write(secrets, app, ROOT).await?;
+    authority.revoke_before(app, ROOT, generation);
+    Ok(generated)
+}
+
+async fn classes(app: &str, store: &dyn Store) -> Result<(), StoreError> {
+    let complete = |schema: &Schema| {
+        let mut complete = Schema::built_in();
+        complete.version = schema.version;
+        // What is declared wins, in the place that it has among the built-in ones, or behind them.
+        complete.classes.extend(schema.classes.iter().map(|(bucket, class)| (bucket.clone(), class.clone())));
+        complete
+    };
+    let known = store.schema(app);
+    if complete(&known).classes.len() != known.classes.len() {
+        store.commit_schema(app.into(), Arc::new(move |schema| Ok(complete(schema)))).await?;
+    }
+    Ok(())
+}
+
+async fn object(app: &str, store: &dyn Store, bucket: &str, id: &str, acl: Acl, fields: String) -> Result<(), StoreError> {
+    let key = Key { app: app.into(), bucket: bucket.into(), id: id.into() };
+    if store.snapshot().await?.get(&key).await?.is_some() {
+        return Ok(());
+    }
+    let id: Arc<str> = id.into();
+    let decide = Arc::new(move |before: Option<&dataflows::change::Image>, stamp: &crate::store::Stamp| {
+        Ok(match before {
+            Some(_) => Decision::Nothing,
+            None => Decision::Put(text::canonical(&id, stamp.version, Some(&acl), stamp.now, stamp.now, &fields).into()),
+        })
+    });
+    store.commit(Write { key, decide, writer: Writer::default() }).await.map(drop)
+}

@@ -1,0 +1,235 @@
+//! The whole server in one process: store, log, dataflow, gateway, front stage, both listeners.
+//!
+//! `tidegate serve` runs it; tests, the demo and the bench start it in their own process, on port 0.
+
+mod first_start;
+
+use crate::auth::Authority;
+use crate::auth::password::{Brake, PasswordError, Passwords};
+use crate::config::Config;
+use crate::http::admin::Admin;
+use crate::http::listener::Listener;
+use crate::http::{self, Front};
+use crate::live::answers::Answers;
+use crate::metrics::Metrics;
+use crate::store::embedded::{Embedded, OpenError};
+use crate::store::{Store, StoreError};
+use axum::Router;
+use dataflows::query::QueryLimits;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long open websockets and event streams have to end.
+const LAST_EVENTS: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The app of a server that was not told of others.
+pub const APP: &str = "app";
+
+/// What a server is started with.
+#[derive(Debug, Default)]
+pub struct Setup {
+    /// The configuration
+    pub config: Config,
+    /// Password of the administrator `root`: set, if it is not already this one. None: the old one stays,
+    /// at the first start one is generated.
+    pub root_password: Option<String>,
+    /// Pages beside the API, such as those of the demo at `/_tidegate/`
+    pub pages: Router,
+}
+
+impl From<Config> for Setup {
+    fn from(config: Config) -> Setup {
+        Setup { config, ..Setup::default() }
+    }
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// An address
+    #[error("cannot listen on {address} ({option}): {reason}; stop what listens there, or choose another address with {flag}")]
+    Listen {
+        /// As configured
+        address: String,
+        /// Which option it is
+        option: &'static str,
+        /// How to give another
+        flag: &'static str,
+        /// What the operating system said
+        reason: String,
+    },
+    /// Reading or writing what a server needs
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Hashing the password
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// An option that is of the right type and makes no sense
+    #[error("the option {option} cannot be {value:?}: {reason}")]
+    Option {
+        /// `section.key`
+        option: &'static str,
+        /// As configured
+        value: String,
+        /// What would do
+        reason: &'static str,
+    },
+    /// The dataflow
+    #[error("{0}")]
+    Engine(String),
+}
+
+impl StartError {
+    /// The stable code of the error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StartError::Open(error) => error.code(),
+            StartError::Listen { .. } => "listen",
+            StartError::Store(error) => error.code(),
+            StartError::Password(_) => "password",
+            StartError::Option { .. } => "config-unfit-value",
+            StartError::Engine(_) => "engine",
+        }
+    }
+}
+
+/// A running server. Ends with [`Server::shutdown`]; merely dropped it stops taking requests.
+pub struct Server {
+    api: SocketAddr,
+    admin: SocketAddr,
+    base: String,
+    root_password: Option<String>,
+    store: Arc<Embedded>,
+    authority: Arc<Authority>,
+    metrics: Arc<Metrics>,
+    ended: CancellationToken,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts everything; requests are answered when this resolves.
+    pub async fn start(setup: impl Into<Setup>) -> Result<Server, StartError> {
+        let Setup { config, root_password, pages } = setup.into();
+        check(&config)?;
+        // First the sockets: a second server on the same port must not touch the data.
+        let api_socket = bind(&config.server.listen, "server.listen", "--listen").await?;
+        let admin_socket = bind(&config.server.admin_listen, "server.admin_listen", "--set server.admin_listen=HOST:PORT").await?;
+        let (api, admin) = (address_of(&api_socket)?, address_of(&admin_socket)?);
+
+        let options = (config.store.clone(), config.changelog.clone());
+        let opening = tokio::task::spawn_blocking(move || Embedded::open(&options.0, &options.1));
+        let store = Arc::new(opening.await.map_err(|error| StartError::Engine(error.to_string()))??);
+        let authority = Arc::new(Authority::new(store.clock().clone(), config.server.token_seconds));
+        authority.open(APP, &*store).await?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let passwords = Passwords::new(cores.div_ceil(2))?;
+        let root_password = first_start::prepare(APP, &*store, &*store, &authority, &passwords, root_password).await?;
+        let metrics = Arc::new(Metrics::new());
+        let answers = Answers::new();
+        let front = Arc::new(Front {
+            app: APP.into(),
+            query_limits: QueryLimits { bytes: config.live.query_bytes, ..QueryLimits::default() },
+            options: config.server.clone(),
+            store: store.clone(),
+            secrets: store.clone(),
+            authority: authority.clone(),
+            passwords,
+            brake: Brake::default(),
+            clock: store.clock().clone(),
+            answers,
+            metrics: metrics.clone(),
+        });
+        let ended = CancellationToken::new();
+        let router = http::router(front.clone(), Router::new()).merge(pages);
+        let api_listener = Listener {
+            socket: api_socket,
+            router,
+            connections: config.server.connections,
+            open: metrics.connections.clone(),
+        };
+        let admin_router = http::admin::router(Arc::new(Admin { front: front.clone(), host: config.server.admin_listen.clone() }));
+        let admin_listener = Listener { socket: admin_socket, router: admin_router, connections: 64, open: Arc::default() };
+        let listeners = vec![tokio::spawn(api_listener.run(ended.clone())), tokio::spawn(admin_listener.run(ended.clone()))];
+        Ok(Server { api, admin, base: config.server.base, root_password, store, authority, metrics, ended, listeners })
+    }
+
+    /// Where the API listens.
+    pub fn api_address(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Where metrics and administration listen.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What clients connect to, without a slash at the end.
+    pub fn url(&self) -> String {
+        format!("http://{}/{}", self.api, self.base)
+    }
+
+    /// The password of `root`, if it was generated at this start.
+    pub fn root_password(&self) -> Option<&str> {
+        self.root_password.as_deref()
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<Embedded> {
+        &self.store
+    }
+
+    /// Who issues tokens.
+    pub fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    /// What is measured.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Takes no new requests, finishes the answers under way, ends subscriptions, closes the store.
+    pub async fn shutdown(self) -> Result<(), StoreError> {
+        self.ended.cancel();
+        for listener in self.listeners {
+            if let Err(error) = listener.await {
+                tracing::error!(%error, "a listener failed");
+            }
+        }
+        self.store.close().await
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("api", &self.api).field("admin", &self.admin).finish_non_exhaustive()
+    }
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    let base = &config.server.base;
+    if base.is_empty() || !base.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
+        return Err(StartError::Option {
+            option: "server.base",
+            value: base.clone(),
+            reason: "one path segment of letters, digits, '-' and '_' is what clients can connect to",
+        });
+    }
+    Ok(())
+}
+
+async fn bind(address: &str, option: &'static str, flag: &'static str) -> Result<TcpListener, StartError> {
+    let refused = |error: std::io::Error| StartError::Listen { address: address.to_owned(), option, flag, reason: error.to_string() };
+    TcpListener::bind(address).await.map_err(refused)
+}
+
+fn address_of(socket: &TcpListener) -> Result<SocketAddr, StartError> {
+    socket.local_addr().map_err(|error| StartError::Engine(error.to_string()))
+}

@@ -1,0 +1,11 @@
+//! The front stage from outside: a real server on real sockets, asked over HTTP (CONTRACT sections 1 to 9).
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod access;
+mod administration;
+mod harness;
+mod objects;
+mod queries;
+mod schema;
+mod transport;
+mod users;
