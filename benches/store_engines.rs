@@ -264,7 +264,9 @@ fn main() {
     let sizes = [1, 16, 256];
     println!("{objects} objects of about 300 bytes; each write reads and puts its object and puts a record of 600 bytes");
     println!();
-    println!("| engine | durable writes/s in groups of {sizes:?} (p50 / p99 of a group) | not synced, groups of 64 | scan objects/s | log records/s | bytes on disk a write |");
+    println!(
+        "| engine | durable writes/s in groups of {sizes:?} (p50 / p99 of a group) | not synced, groups of 64 | scan objects/s | log records/s | bytes on disk a write |"
+    );
     println!("|---|---|---|---|---|---|");
     let engines: [(&str, fn(u64, Duration, &[usize]) -> Row); 3] =
         [("fjall 3.1", measure::<Fjall>), ("redb 4", measure::<Redb>), ("LMDB (heed 0.22)", measure::<Lmdb>)];
