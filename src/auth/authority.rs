@@ -21,12 +21,7 @@ pub struct Authority {
 impl Authority {
     /// `lifetime` of tokens in seconds.
     pub fn new(clock: Arc<Clock>, lifetime: u64) -> Authority {
-        Authority {
-            clock,
-            lifetime: u32::try_from(lifetime).unwrap_or(u32::MAX),
-            keys: RwLock::default(),
-            generations: RwLock::default(),
-        }
+        Authority { clock, lifetime: u32::try_from(lifetime).unwrap_or(u32::MAX), keys: RwLock::default(), generations: RwLock::default() }
     }
 
     /// Reads an app's signing key, or makes one at first.

@@ -1,6 +1,9 @@
 //! The command line: one file a command.
 
+mod backup;
 mod config;
+mod explain;
+mod restore;
 mod serve;
 
 use crate::config::{ConfigError, Effective, Layers};
@@ -22,6 +25,12 @@ pub struct CommandLine {
 pub enum Command {
     /// Run the server
     Serve(serve::Serve),
+    /// Copy the store of a running server into a file
+    Backup(backup::Backup),
+    /// Build a data directory from a backup
+    Restore(restore::Restore),
+    /// Show how a live query would stand
+    Explain(explain::Explain),
     /// Print the configuration in force and where each value comes from
     Config(config::Config),
 }
@@ -71,6 +80,9 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub fn run() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Serve(command) => command.run(),
+        Command::Backup(command) => command.run(),
+        Command::Restore(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Config(command) => command.run(),
     };
     match result {

@@ -134,8 +134,8 @@ impl Layers {
 
     /// Lays a file over what there is.
     pub fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
         let table: toml::Table =
             toml::from_str(&text).map_err(|error| ConfigError::Syntax { path: path.to_owned(), reason: error.to_string() })?;
         for (key, value) in flatten(table) {
@@ -226,9 +226,7 @@ impl Layers {
     /// Which setting it is that the types do not take: the one that alone, over the defaults, is refused too.
     fn culprit(&self, error: &str) -> ConfigError {
         let refused = self.settings.iter().filter(|setting| setting.source != Source::Default).find_map(|setting| {
-            let values = self.defaults.iter().map(|(key, value)| {
-                (&**key, if *key == setting.key { &setting.value } else { value })
-            });
+            let values = self.defaults.iter().map(|(key, value)| (&**key, if *key == setting.key { &setting.value } else { value }));
             typed(values).err().map(|reason| (setting, reason))
         });
         match refused {
@@ -337,7 +335,9 @@ mod tests {
         writeln!(file, "[server]\nlisten = \"127.0.0.1:1\"\nbody_bytes = 7\nbase = \"v2\"").unwrap();
         let mut layers = Layers::defaults();
         layers.file(file.path()).unwrap();
-        layers.environment(variables(&[("TIDEGATE_SERVER_LISTEN", "127.0.0.1:2"), ("TIDEGATE_SERVER_BODY_BYTES", "8"), ("PATH", "x")])).unwrap();
+        layers
+            .environment(variables(&[("TIDEGATE_SERVER_LISTEN", "127.0.0.1:2"), ("TIDEGATE_SERVER_BODY_BYTES", "8"), ("PATH", "x")]))
+            .unwrap();
         layers.flag("server.listen", "127.0.0.1:3", "--listen").unwrap();
         layers.set("server.origins=https://a.example, https://b.example").unwrap();
         let effective = layers.finish().unwrap();
@@ -386,7 +386,10 @@ mod tests {
         ];
         for error in errors {
             let text = error.to_string();
-            assert!(text.contains("server.body_bytes") && (text.contains("--set") || text.contains("TIDEGATE_SERVER_BODY_BYTES")), "{text}");
+            assert!(
+                text.contains("server.body_bytes") && (text.contains("--set") || text.contains("TIDEGATE_SERVER_BODY_BYTES")),
+                "{text}"
+            );
         }
         let mut layers = Layers::defaults();
         layers.set("store.durability=paper").unwrap();

@@ -11,11 +11,7 @@ use std::sync::Arc;
 
 /// Schema, and for somebody with a valid token that token and his user. The SDK takes what is in here for its
 /// own, so a valid token that was left out would be erased there.
-pub(super) async fn connect(
-    State(front): State<Arc<Front>>,
-    identity: Identity,
-    headers: HeaderMap,
-) -> Result<Response<Body>, ApiError> {
+pub(super) async fn connect(State(front): State<Arc<Front>>, identity: Identity, headers: HeaderMap) -> Result<Response<Body>, ApiError> {
     let mut answer = json!({
         "schema": super::schema::all(&front)?,
         // Nothing is served for caches to keep, so nothing can be stale in them: the filter is empty.

@@ -58,6 +58,7 @@ kinds! {
     CRASHED = 500, "internal", "InternalError", "The server failed. Its log says more under the same time.";
     STORE_FAILED = 500, "store-failed", "StoreFailed", "The store could not do it; nothing was acknowledged. The server's log says more.";
     OVERLOADED = 503, "overloaded", "Overloaded", "More writes wait for the disk than store.queue allows. Try again in a moment.";
+    BUSY = 503, "busy", "Unavailable", "The server does that for somebody else just now. Try again later.";
     CLOSING = 503, "closing", "Unavailable", "The server is shutting down. Try again in a moment.";
 }
 

@@ -138,7 +138,10 @@ async fn write(
     bucket: &Arc<str>,
     draft: Draft,
     status: StatusCode,
-    decide: impl Fn(&Draft, Option<&Image>, &crate::store::Stamp) -> Result<crate::store::Decision, crate::store::Refusal> + Send + Sync + 'static,
+    decide: impl Fn(&Draft, Option<&Image>, &crate::store::Stamp) -> Result<crate::store::Decision, crate::store::Refusal>
+    + Send
+    + Sync
+    + 'static,
 ) -> Result<Response<Body>, ApiError> {
     let answer = Answer::begin(front, identity);
     let key = id::key(&front.app, bucket, draft.id.clone());
@@ -159,7 +162,10 @@ fn read(body: &Whole) -> Result<ObjectBody<'_>, ApiError> {
 fn draft(schema: &Schema, bucket: &str, id: Arc<str>, object: &ObjectBody<'_>) -> Result<Draft, ApiError> {
     let fields = match schema.class(bucket) {
         Some(class) if class.embedded => {
-            return Err(ApiError::new(error::BAD_REQUEST, format!("the class {bucket} is embedded: its values live inside other objects only")));
+            return Err(ApiError::new(
+                error::BAD_REQUEST,
+                format!("the class {bucket} is embedded: its values live inside other objects only"),
+            ));
         }
         Some(_) => shape::fields(schema, bucket, &object.fields).map_err(|error| ApiError::new(error::UNFIT_VALUE, error.to_string()))?,
         None => object.open_fields(),

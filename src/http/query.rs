@@ -1,15 +1,15 @@
 //! `/db/:bucket/query` and `/count`: one-shot answers, evaluated by the code that judges live (CONTRACT section 9).
 
+use super::Front;
 use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
-use super::Front;
 use super::path::BucketPath;
 use crate::object::sort::Sort;
 use crate::store::Selection;
 use axum::body::Body;
-use axum::extract::{Query, State};
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::{Response, StatusCode};
 use dataflows::change::Image;
 use dataflows::query::Filter;
@@ -74,13 +74,7 @@ pub(super) async fn count_by_body(
     counted(&front, bucket, &identity, body.text()?).await
 }
 
-async fn answer(
-    front: &Front,
-    bucket: Arc<str>,
-    identity: &Identity,
-    text: &str,
-    asked: Parameters,
-) -> Result<Response<Body>, ApiError> {
+async fn answer(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str, asked: Parameters) -> Result<Response<Body>, ApiError> {
     let selection = selection(front, bucket, identity, text)?;
     let bad = |error: crate::object::sort::SortError| ApiError::new(error::BAD_QUERY, error.to_string());
     let sort = asked.sort.as_deref().filter(|text| !text.is_empty()).map(Sort::parse).transpose().map_err(bad)?;

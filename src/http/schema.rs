@@ -1,9 +1,9 @@
 //! `/schema`: reading and extending the classes of an app (CONTRACT section 5).
 
+use super::Front;
 use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
-use super::Front;
 use super::path::BucketPath;
 use crate::schema::{ClassRequest, Field, Schema, SchemaError, merge};
 use crate::store::{Refusal, StoreError};
@@ -122,4 +122,3 @@ impl From<SchemaError> for ApiError {
         ApiError::new(kind, error.to_string())
     }
 }
-

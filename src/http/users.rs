@@ -1,9 +1,9 @@
 //! `/db/User/login`, `me`, `logout` (CONTRACT section 7).
 
+use super::Front;
 use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::{self, Identity, NoRenewal};
-use super::Front;
 use crate::auth::credentials::Credentials;
 use crate::auth::password;
 use crate::object::id;

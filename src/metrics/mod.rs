@@ -1,13 +1,14 @@
 //! What is counted and measured, all defined here; `/metrics` on the admin listener tells it to Prometheus.
 //!
 //! Who counts touches an atomic and nothing else. What other rooms count about themselves is read from them
-//! when somebody asks: see [`Metrics::counter`] and [`Metrics::gauge`].
+//! when somebody asks: see [`Metrics::collect`].
 
 mod histogram;
 
 pub use histogram::Histogram;
 
-use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -63,8 +64,9 @@ impl Metrics {
             connections: Arc::default(),
         };
         let connections = metrics.connections.clone();
-        metrics.gauge("http_connections", "Connections of the API that are open", move || {
-            connections.load(std::sync::atomic::Ordering::Relaxed) as f64
+        metrics.collect(move || {
+            let open = connections.load(std::sync::atomic::Ordering::Relaxed);
+            vec![Reading { name: "http_connections", help: "Connections of the API that are open", value: Number::Gauge(open) }]
         });
         metrics
     }
@@ -76,18 +78,9 @@ impl Metrics {
         self.request_seconds.observe(took);
     }
 
-    /// Tells a number that only grows, as it is when somebody asks. The name gets `tidegate_` and `_total`.
-    pub fn counter(&self, name: &str, help: &str, read: impl Fn() -> u64 + Send + Sync + 'static) {
-        self.register(name, help, Read::Counter(Box::new(read)));
-    }
-
-    /// Tells a number that goes up and down, as it is when somebody asks. The name gets `tidegate_`.
-    pub fn gauge(&self, name: &str, help: &str, read: impl Fn() -> f64 + Send + Sync + 'static) {
-        self.register(name, help, Read::Gauge(Box::new(read)));
-    }
-
-    fn register(&self, name: &str, help: &str, read: Read) {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register(name, help, read);
+    /// Tells numbers of another room, read together whenever somebody asks.
+    pub fn collect(&self, read: impl Fn() -> Vec<Reading> + Send + Sync + 'static) {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(Room(Box::new(read))));
     }
 
     /// The text for Prometheus.
@@ -110,30 +103,49 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-enum Read {
-    Counter(Box<dyn Fn() -> u64 + Send + Sync>),
-    Gauge(Box<dyn Fn() -> f64 + Send + Sync>),
+/// One number of another room.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// Without `tidegate_` before it and `_total` behind it
+    pub name: &'static str,
+    /// What it counts, and its unit
+    pub help: &'static str,
+    /// As it is now
+    pub value: Number,
 }
 
-impl std::fmt::Debug for Read {
+/// A number, and whether it only grows.
+#[derive(Debug, Clone, Copy)]
+pub enum Number {
+    /// Only grows
+    Counter(u64),
+    /// Goes up and down
+    Gauge(u64),
+}
+
+/// What [`Metrics::collect`] was given.
+struct Room(Box<dyn Fn() -> Vec<Reading> + Send + Sync>);
+
+impl std::fmt::Debug for Room {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Read")
+        f.write_str("Room")
     }
 }
 
-impl EncodeMetric for Read {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        match self {
-            Read::Counter(read) => encoder.encode_counter::<NoLabelSet, _, u64>(&read(), None),
-            Read::Gauge(read) => encoder.encode_gauge(&read()),
+impl Collector for Room {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for Reading { name, help, value } in (self.0)() {
+            let kind = match value {
+                Number::Counter(_) => MetricType::Counter,
+                Number::Gauge(_) => MetricType::Gauge,
+            };
+            let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
+            match value {
+                Number::Counter(number) => encoder.encode_counter::<NoLabelSet, _, u64>(&number, None)?,
+                Number::Gauge(number) => encoder.encode_gauge(&number)?,
+            }
         }
-    }
-
-    fn metric_type(&self) -> MetricType {
-        match self {
-            Read::Counter(_) => MetricType::Counter,
-            Read::Gauge(_) => MetricType::Gauge,
-        }
+        Ok(())
     }
 }
 
@@ -161,15 +173,19 @@ mod tests {
         let metrics = Metrics::new();
         metrics.answered(200, Duration::from_micros(3));
         metrics.answered(404, Duration::from_secs(100));
-        metrics.gauge("log_lag", "Changes", || 2.5);
-        metrics.counter("changes", "Changes", || 7);
+        metrics.collect(|| {
+            vec![
+                Reading { name: "log_lag", help: "Changes", value: Number::Gauge(2) },
+                Reading { name: "changes", help: "Changes", value: Number::Counter(7) },
+            ]
+        });
         let text = metrics.text().unwrap();
         for line in [
             "tidegate_http_answers_2xx_total 1",
             "tidegate_http_answers_4xx_total 1",
             "tidegate_http_request_seconds_count 2",
             "tidegate_http_request_seconds_bucket{le=\"+Inf\"} 2",
-            "tidegate_log_lag 2.5",
+            "tidegate_log_lag 2",
             "tidegate_changes_total 7",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

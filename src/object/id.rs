@@ -9,16 +9,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use std::sync::Arc;
 
 /// What JavaScript's `encodeURIComponent` leaves as it is, beside letters and digits.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'!')
-    .remove(b'~')
-    .remove(b'*')
-    .remove(b'\'')
-    .remove(b'(')
-    .remove(b')');
+const COMPONENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'!').remove(b'~').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
 
 /// Longest canonical id, bytes; it is a key of the store and a part of URLs.
 pub const LONGEST: usize = 2048;
@@ -115,7 +107,22 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_id() {
-        for text in ["", "x", "/db/", "/db/Lot", "/db/Lot/", "/db/Lot/a/b", "/file/a/b", "/db//a", "/db/1a/b", "/db/a b/c", "/db/Lot/%ff", "/db/Lot/..", "/db/Lot/%2e", "/db/Lot/query"] {
+        for text in [
+            "",
+            "x",
+            "/db/",
+            "/db/Lot",
+            "/db/Lot/",
+            "/db/Lot/a/b",
+            "/file/a/b",
+            "/db//a",
+            "/db/1a/b",
+            "/db/a b/c",
+            "/db/Lot/%ff",
+            "/db/Lot/..",
+            "/db/Lot/%2e",
+            "/db/Lot/query",
+        ] {
             assert!(whole(text).is_err(), "{text}");
         }
         assert!(object("Lot", &"a".repeat(LONGEST)).is_err());

@@ -190,14 +190,21 @@ mod tests {
     #[test]
     fn declared_fields_only_inherited_first_missing_ones_null() {
         assert_eq!(
-            shaped(&lot(), "Lot", r#"{"other":1,"bids":[1,null,2.5],"name":"x","city":{"zip":2e4,"street":"y"},"tags":{"a":null,"b":"c"}}"#).unwrap(),
+            shaped(
+                &lot(),
+                "Lot",
+                r#"{"other":1,"bids":[1,null,2.5],"name":"x","city":{"zip":2e4,"street":"y"},"tags":{"a":null,"b":"c"}}"#
+            )
+            .unwrap(),
             r#","name":"x","at":null,"bids":[1,null,2.5],"city":{"zip":20000},"tags":{"b":"c"},"owner":null,"where":null"#
         );
     }
 
     #[test]
     fn times_and_references_have_one_form() {
-        let text = shaped(&lot(), "Lot", r#"{"at":"2020-01-01T00:00:00.500Z","owner":"/db/User/%61","where":{"longitude":1,"latitude":2.0}}"#).unwrap();
+        let text =
+            shaped(&lot(), "Lot", r#"{"at":"2020-01-01T00:00:00.500Z","owner":"/db/User/%61","where":{"longitude":1,"latitude":2.0}}"#)
+                .unwrap();
         assert!(text.contains(r#""at":"2020-01-01T00:00:00.5Z""#) && text.contains(r#""owner":"/db/User/a""#), "{text}");
         assert!(text.contains(r#""where":{"latitude":2.0,"longitude":1}"#), "{text}");
     }

@@ -25,7 +25,9 @@ pub enum BodyError {
     #[error("the id in the body is not a text")]
     Id,
     /// `acl` is something else than null or lists of users and roles
-    #[error("the acl in the body cannot be read: {0}; it is null or {{\"read\": {{…}}, \"write\": {{…}}}}, each from user or role to \"allow\" or \"deny\"")]
+    #[error(
+        "the acl in the body cannot be read: {0}; it is null or {{\"read\": {{…}}, \"write\": {{…}}}}, each from user or role to \"allow\" or \"deny\""
+    )]
     Acl(String),
 }
 
@@ -196,7 +198,9 @@ mod tests {
 
     #[test]
     fn metadata_is_no_field_and_the_rest_keeps_order_and_digits() {
-        let body = Body::parse(br#"{ "b": 1.50, "version": 9, "id": "/db/A/1", "a": [1, " x "], "createdAt": 1, "big": 123456789012345678901 }"#).unwrap();
+        let body =
+            Body::parse(br#"{ "b": 1.50, "version": 9, "id": "/db/A/1", "a": [1, " x "], "createdAt": 1, "big": 123456789012345678901 }"#)
+                .unwrap();
         assert_eq!(body.id.as_deref(), Some("/db/A/1"));
         assert_eq!(body.open_fields(), r#","b":1.50,"a":[1," x "],"big":123456789012345678901"#);
     }

@@ -55,11 +55,7 @@ pub(super) fn classes() -> IndexMap<Box<str>, Arc<Class>> {
         ClassRights { insert: Rights::admin_only(), ..rights() },
         [field("username", "/db/String", 0, &[]), field("inactive", "/db/Boolean", 1, &[])],
     );
-    let role = class(
-        "Role",
-        rights(),
-        [field("name", "/db/String", 0, &[]), field("users", "/db/collection.Set[/db/User]", 1, &[])],
-    );
+    let role = class("Role", rights(), [field("name", "/db/String", 0, &[]), field("users", "/db/collection.Set[/db/User]", 1, &[])]);
     let device = class(
         "Device",
         ClassRights { insert: Rights::admin_only(), query: Rights::admin_only(), ..rights() },
@@ -82,10 +78,7 @@ pub(super) fn classes() -> IndexMap<Box<str>, Arc<Class>> {
             field("user", "/db/User", 4, &[]),
         ],
     );
-    [object, user, role, device, log]
-        .into_iter()
-        .map(|class| (class.class.trim_start_matches("/db/").into(), Arc::new(class)))
-        .collect()
+    [object, user, role, device, log].into_iter().map(|class| (class.class.trim_start_matches("/db/").into(), Arc::new(class))).collect()
 }
 
 /// The access list of the predefined roles and of `root`: administrators only may write.
@@ -94,8 +87,7 @@ pub fn admin_written() -> dataflows::access::Acl {
 }
 
 /// The predefined roles (id, name): nobody is a member of the last two by being listed.
-pub const ROLES: [(&str, &str); 3] =
-    [(ADMIN_ROLE, "admin"), (dataflows::access::NODE_ROLE, "node"), (LOGGED_IN_ROLE, "loggedin")];
+pub const ROLES: [(&str, &str); 3] = [(ADMIN_ROLE, "admin"), (dataflows::access::NODE_ROLE, "node"), (LOGGED_IN_ROLE, "loggedin")];
 
 /// What a user's own object lets whom do: himself, and administrators by being that.
 pub fn own(user: &str) -> dataflows::access::Acl {

@@ -85,7 +85,9 @@ mod tests {
         assert_eq!(Kind::parse("/db/logs.AppLog"), Some(Kind::Class("logs.AppLog")));
         assert_eq!(Kind::parse("/db/collection.Set[/db/User]"), Some(Kind::List(Box::new(Kind::Class("User")))));
         assert_eq!(Kind::parse("/db/collection.Map[/db/String,/db/Double]"), Some(Kind::Map(Box::new(Kind::Double))));
-        for text in ["", "String", "/db/", "/db/collection.List[]", "/db/collection.List[/db/String", "/db/collection.Map[/db/String]", "/db/a/b"] {
+        for text in
+            ["", "String", "/db/", "/db/collection.List[]", "/db/collection.List[/db/String", "/db/collection.Map[/db/String]", "/db/a/b"]
+        {
             assert_eq!(Kind::parse(text), None, "{text}");
         }
     }

@@ -116,7 +116,11 @@ fn extended(class: &Class, request: &ClassRequest, caller: &Caller) -> Result<Cl
         )));
     }
     if request.embedded.is_some_and(|embedded| embedded != class.embedded) {
-        return Err(SchemaError::Incompatible(format!("the class {} is {}embedded", class.class, if class.embedded { "" } else { "not " })));
+        return Err(SchemaError::Incompatible(format!(
+            "the class {} is {}embedded",
+            class.class,
+            if class.embedded { "" } else { "not " }
+        )));
     }
     if let Some(metadata) = &request.metadata {
         merged.metadata.extend(metadata.clone());
@@ -206,10 +210,16 @@ fn check(schema: &Schema) -> Result<(), SchemaError> {
                 return invalid(format!("the field {} of {} has the type {:?}, which there is not", field.name, class.class, field.kind));
             };
             if let Some(unknown) = kind.class().filter(|name| schema.class(name).is_none()) {
-                return invalid(format!("the field {} of {} is of the class /db/{unknown}, which is not declared", field.name, class.class));
+                return invalid(format!(
+                    "the field {} of {} is of the class /db/{unknown}, which is not declared",
+                    field.name, class.class
+                ));
             }
             if field.name.is_empty() || field.name.len() > 256 || field.name.contains(['.', '\0']) || field.name.starts_with('$') {
-                return invalid(format!("{:?} of {} cannot be a field's name: no dot, no leading $, 256 bytes at most", field.name, class.class));
+                return invalid(format!(
+                    "{:?} of {} cannot be a field's name: no dot, no leading $, 256 bytes at most",
+                    field.name, class.class
+                ));
             }
         }
     }

@@ -3,6 +3,7 @@
 //! `tidegate serve` runs it; tests, the demo and the bench start it in their own process, on port 0.
 
 mod first_start;
+mod measure;
 
 use crate::auth::Authority;
 use crate::auth::password::{Brake, PasswordError, Passwords};
@@ -10,11 +11,13 @@ use crate::config::Config;
 use crate::http::admin::Admin;
 use crate::http::listener::Listener;
 use crate::http::{self, Front};
-use crate::live::answers::Answers;
+use crate::live::Gateway;
 use crate::metrics::Metrics;
 use crate::store::embedded::{Embedded, OpenError};
 use crate::store::{Store, StoreError};
 use axum::Router;
+use dataflows::engine::{Engine, EngineOptions};
+use dataflows::index::IndexOptions;
 use dataflows::query::QueryLimits;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 const LAST_EVENTS: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The app of a server that was not told of others.
-pub const APP: &str = "app";
+pub use crate::live::DEFAULT_APP as APP;
 
 /// What a server is started with.
 #[derive(Debug, Default)]
@@ -109,6 +112,8 @@ pub struct Server {
     store: Arc<Embedded>,
     authority: Arc<Authority>,
     metrics: Arc<Metrics>,
+    gateway: Arc<Gateway>,
+    engine: Arc<Engine>,
     ended: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -132,7 +137,11 @@ impl Server {
         let passwords = Passwords::new(cores.div_ceil(2))?;
         let root_password = first_start::prepare(APP, &*store, &*store, &authority, &passwords, root_password).await?;
         let metrics = Arc::new(Metrics::new());
-        let answers = Answers::new();
+        let gateway = Gateway::new(store.clone(), store.changelog(), authority.clone(), config.live.clone());
+        let sink = Arc::new(measure::MeasuredSink::new(gateway.clone(), metrics.clone(), store.clock().clone()));
+        let engine = Arc::new(Engine::start(engine_options(&config), sink).map_err(|error| StartError::Engine(error.to_string()))?);
+        gateway.attach(engine.clone(), config.engine.changes_under_way as u64);
+        measure::measure(&metrics, &store, &gateway, &engine);
         let front = Arc::new(Front {
             app: APP.into(),
             query_limits: QueryLimits { bytes: config.live.query_bytes, ..QueryLimits::default() },
@@ -143,21 +152,29 @@ impl Server {
             passwords,
             brake: Brake::default(),
             clock: store.clock().clone(),
-            answers,
+            answers: gateway.answers().clone(),
             metrics: metrics.clone(),
         });
         let ended = CancellationToken::new();
-        let router = http::router(front.clone(), Router::new()).merge(pages);
-        let api_listener = Listener {
-            socket: api_socket,
-            router,
-            connections: config.server.connections,
-            open: metrics.connections.clone(),
-        };
-        let admin_router = http::admin::router(Arc::new(Admin { front: front.clone(), host: config.server.admin_listen.clone() }));
+        let router = http::router(front.clone(), gateway.router()).merge(pages);
+        let api_listener =
+            Listener { socket: api_socket, router, connections: config.server.connections, open: metrics.connections.clone() };
+        let admin_router = http::admin::router(Admin::new(front, store.clone(), engine.clone(), config.server.admin_listen.clone()));
         let admin_listener = Listener { socket: admin_socket, router: admin_router, connections: 64, open: Arc::default() };
         let listeners = vec![tokio::spawn(api_listener.run(ended.clone())), tokio::spawn(admin_listener.run(ended.clone()))];
-        Ok(Server { api, admin, base: config.server.base, root_password, store, authority, metrics, ended, listeners })
+        Ok(Server {
+            api,
+            admin,
+            base: config.server.base.clone(),
+            root_password,
+            store,
+            authority,
+            metrics,
+            gateway,
+            engine,
+            ended,
+            listeners,
+        })
     }
 
     /// Where the API listens.
@@ -190,20 +207,48 @@ impl Server {
         &self.authority
     }
 
+    /// The live side.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// The dataflow.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
     /// What is measured.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
     /// Takes no new requests, finishes the answers under way, ends subscriptions, closes the store.
-    pub async fn shutdown(self) -> Result<(), StoreError> {
+    pub async fn shutdown(mut self) -> Result<(), StoreError> {
         self.ended.cancel();
-        for listener in self.listeners {
+        // Subscriptions hold connections open: they end first, or the listeners would wait for them.
+        if tokio::time::timeout(LAST_EVENTS, self.gateway.drain()).await.is_err() {
+            tracing::warn!("some subscriptions did not end in time and are cut");
+        }
+        for listener in std::mem::take(&mut self.listeners) {
             if let Err(error) = listener.await {
                 tracing::error!(%error, "a listener failed");
             }
         }
-        self.store.close().await
+        let (store, engine) = (self.store.clone(), self.engine.clone());
+        drop(self);
+        // The last one that lets the dataflow go joins its threads.
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(engine)).await {
+            tracing::error!(%error, "the dataflow did not end well");
+        }
+        store.close().await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.ended.cancel();
+        // Gateway and dataflow hold each other.
+        self.gateway.shutdown();
     }
 }
 
@@ -211,6 +256,11 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("api", &self.api).field("admin", &self.admin).finish_non_exhaustive()
     }
+}
+
+fn engine_options(config: &Config) -> EngineOptions {
+    let index = IndexOptions { residual_queries: config.engine.residual_queries, ..IndexOptions::default() };
+    EngineOptions { workers: config.engine.workers, columns: config.engine.columns, index }
 }
 
 fn check(config: &Config) -> Result<(), StartError> {

@@ -31,7 +31,8 @@ fn passes(list: &[(&str, bool)], references: &[&str]) -> bool {
 }
 
 fn json(list: &[(&str, bool)]) -> String {
-    let rules: Vec<_> = list.iter().map(|(reference, allow)| format!(r#""{reference}":"{}""#, if *allow { "allow" } else { "deny" })).collect();
+    let rules: Vec<_> =
+        list.iter().map(|(reference, allow)| format!(r#""{reference}":"{}""#, if *allow { "allow" } else { "deny" })).collect();
     format!("{{{}}}", rules.join(","))
 }
 
@@ -55,11 +56,23 @@ async fn access_lists_of_objects() {
                 let count = rig.ask(Method::GET, "/db/Lot/count", token.as_deref(), &[], None).await.json()["count"].clone();
                 assert_eq!((found, count.as_u64()), (usize::from(may_read), Some(u64::from(may_read))), "query, {case}");
 
-                let conditional = if !may_read { 412 } else if may_write { 200 } else { 466 };
+                let conditional = if !may_read {
+                    412
+                } else if may_write {
+                    200
+                } else {
+                    466
+                };
                 assert_eq!(ask(Method::PUT, &[("if-match", "*")], Some(acl.clone())).await.status, conditional, "update, {case}");
                 let forced = if may_read && may_write { 200 } else { 466 };
                 assert_eq!(ask(Method::PUT, &[], Some(acl.clone())).await.status, forced, "forced save, {case}");
-                let deleted = if !may_read { 412 } else if may_write { 204 } else { 466 };
+                let deleted = if !may_read {
+                    412
+                } else if may_write {
+                    204
+                } else {
+                    466
+                };
                 assert_eq!(ask(Method::DELETE, &[("if-match", "*")], None).await.status, deleted, "delete, {case}");
                 let there = rig.get_as(&rig.root, "/db/Lot/1").await.status;
                 assert_eq!(there, if deleted == 204 { 404 } else { 200 }, "after, {case}");
@@ -75,7 +88,8 @@ async fn rights_of_classes() {
     let open = rig.token("/db/User/u", &[]);
     for denied in rights {
         let bucket = format!("No{denied}");
-        let class = format!(r#"{{"class":"/db/{bucket}","superClass":"/db/Object","acl":{{"{denied}":{{"/db/User/x":"allow"}}}},"fields":{{}}}}"#);
+        let class =
+            format!(r#"{{"class":"/db/{bucket}","superClass":"/db/Object","acl":{{"{denied}":{{"/db/User/x":"allow"}}}},"fields":{{}}}}"#);
         assert_eq!(rig.post_as(&rig.root, "/schema", &class).await.status, 200);
         let object = format!("/db/{bucket}/1");
         assert_eq!(rig.post_as(&rig.root, &format!("/db/{bucket}"), &format!(r#"{{"id":"{object}"}}"#)).await.status, 201);

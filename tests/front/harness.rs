@@ -93,7 +93,12 @@ impl Rig {
     }
 
     pub(crate) async fn ask(
-        &self, method: Method, path: &str, token: Option<&str>, headers: &[(&str, &str)], body: Option<String>,
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<String>,
     ) -> Answer {
         self.ask_at(&format!("{}{path}", self.server.url()), method, token, headers, body).await
     }

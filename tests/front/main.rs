@@ -4,6 +4,7 @@
 mod access;
 mod administration;
 mod harness;
+mod live;
 mod objects;
 mod queries;
 mod schema;

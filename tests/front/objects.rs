@@ -7,7 +7,8 @@ use tidegate::object::id::encode_component;
 #[tokio::test]
 async fn the_life_of_an_object() {
     let rig = Rig::start().await;
-    let inserted = rig.post("/db/Lot", r#"{"id":"/db/Lot/1","name":"chair","price":1.50,"version":7,"createdAt":"1999-01-01T00:00:00Z"}"#).await;
+    let inserted =
+        rig.post("/db/Lot", r#"{"id":"/db/Lot/1","name":"chair","price":1.50,"version":7,"createdAt":"1999-01-01T00:00:00Z"}"#).await;
     assert_eq!(inserted.status, 201, "{inserted:?}");
     assert_eq!(inserted.header("etag"), Some("\"1\""));
     assert!(inserted.header("tidegate-position").is_some());
@@ -79,7 +80,28 @@ async fn status_codes_of_the_table() {
 #[tokio::test]
 async fn keys_of_any_characters() {
     let rig = Rig::start().await;
-    for key in ["/", "?", "=", "\\", "&", "%", "ß", "\"", " ", "a b", "a/b?c=d\\e&f%g", "%2F", "😀", "+", "#", ";,/?:@&=+$#", "-_.!~*'()", "\u{1}", "…", "a\nb"] {
+    for key in [
+        "/",
+        "?",
+        "=",
+        "\\",
+        "&",
+        "%",
+        "ß",
+        "\"",
+        " ",
+        "a b",
+        "a/b?c=d\\e&f%g",
+        "%2F",
+        "😀",
+        "+",
+        "#",
+        ";,/?:@&=+$#",
+        "-_.!~*'()",
+        "\u{1}",
+        "…",
+        "a\nb",
+    ] {
         let path = format!("/db/Lot/{}", encode_component(key));
         let body = json!({"id": path, "key": key}).to_string();
         let inserted = rig.post("/db/Lot", &body).await;

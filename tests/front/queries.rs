@@ -26,7 +26,8 @@ async fn filters_orders_windows_and_counts() {
     assert_eq!(names(&rig, &format!("start=1&count=2&sort={}", encode_component(r#"{"price":1}"#))).await, ["c", "d"]);
     let long: Vec<_> = (0..5000).map(|n| format!("\"{n}\"")).collect();
     let query = format!(r#"{{"name":{{"$in":["c",{}]}}}}"#, long.join(","));
-    let posted = rig.ask(reqwest::Method::POST, "/db/Lot/query?start=0&count=5", None, &[("content-type", "text/plain")], Some(query.clone())).await;
+    let posted =
+        rig.ask(reqwest::Method::POST, "/db/Lot/query?start=0&count=5", None, &[("content-type", "text/plain")], Some(query.clone())).await;
     assert_eq!(posted.json()[0]["name"], "c");
     assert_eq!(rig.post("/db/Lot/count", &query).await.text, r#"{"count":1}"#);
     assert_eq!(rig.get(&format!("/db/Lot/count?{}", q(r#"{"price":2}"#))).await.text, r#"{"count":2}"#);

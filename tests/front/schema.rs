@@ -59,7 +59,8 @@ async fn refusals_have_their_codes() {
         assert_eq!(rig.post_as(&rig.root, "/schema", body).await.reason(), reason, "{body}");
     }
     for token in [None, Some(rig.token("/db/User/u", &[]))] {
-        let answer = rig.ask(reqwest::Method::POST, "/schema", token.as_deref(), &[], Some(r#"{"class":"/db/New","fields":{}}"#.into())).await;
+        let answer =
+            rig.ask(reqwest::Method::POST, "/schema", token.as_deref(), &[], Some(r#"{"class":"/db/New","fields":{}}"#.into())).await;
         assert_eq!(answer.status, 466);
     }
 }

@@ -23,10 +23,9 @@ async fn browsers_may_ask_from_anywhere() {
     for header in ["authorization", "content-type", "if-match", "if-none-match", "cache-control", "baqend-acl", "baqend-custom-headers"] {
         assert!(list("access-control-allow-headers").contains(header), "{header}");
     }
-    for answer in [
-        rig.ask(Method::GET, "/status", None, &asks[..1], None).await,
-        rig.ask(Method::GET, "/db/Lot/none", None, &asks[..1], None).await,
-    ] {
+    for answer in
+        [rig.ask(Method::GET, "/status", None, &asks[..1], None).await, rig.ask(Method::GET, "/db/Lot/none", None, &asks[..1], None).await]
+    {
         assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example"));
         let exposed = answer.header("access-control-expose-headers").unwrap().to_ascii_lowercase();
         for header in ["baqend-authorization-token", "etag", "last-modified", "baqend-created-at", "tidegate-position"] {

@@ -4,25 +4,44 @@
 //! (a name can be made to resolve to loopback). So the name in `Host` must be one that no foreign page can
 //! have, and what tells about data needs an administrator's token.
 
+mod backup;
+mod explain;
+
 use super::error::{self, ApiError};
 use super::identity::{self, Identity};
 use super::{Front, body};
+use crate::store::embedded::Embedded;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
-use axum::routing::get;
-use axum::Router;
+use axum::routing::{get, post};
+use dataflows::engine::Engine;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What the handlers share.
 pub struct Admin {
-    /// The front stage, for its store and its tokens
-    pub front: Arc<Front>,
+    /// For its tokens and limits
+    front: Arc<Front>,
+    /// For backups
+    store: Arc<Embedded>,
+    /// For explanations
+    engine: Arc<Engine>,
     /// As configured: a name in it is one that requests may use
-    pub host: String,
+    host: String,
+    /// One backup at a time
+    backups: Arc<Semaphore>,
+}
+
+impl Admin {
+    /// `host`: where this listener was told to listen.
+    pub fn new(front: Arc<Front>, store: Arc<Embedded>, engine: Arc<Engine>, host: String) -> Arc<Admin> {
+        Arc::new(Admin { front, store, engine, host, backups: Arc::new(Semaphore::new(1)) })
+    }
 }
 
 /// Everything on this listener.
@@ -30,6 +49,8 @@ pub fn router(admin: Arc<Admin>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(health))
+        .route("/explain", get(explain::explain))
+        .route("/backup", post(backup::backup))
         .fallback(async || ApiError::plain(error::NO_SUCH_PAGE))
         .method_not_allowed_fallback(async || ApiError::plain(error::WRONG_METHOD))
         .layer(middleware::from_fn_with_state(admin.front.clone(), identity::establish))
@@ -41,7 +62,8 @@ async fn known_host(State(admin): State<Arc<Admin>>, request: Request, next: Nex
     if is_known_host(request.headers(), &admin.host) {
         next.run(request).await
     } else {
-        ApiError::new(error::ADMIN_ONLY, "this listener answers to its address or localhost only; use one of those in the URL").into_response()
+        ApiError::new(error::ADMIN_ONLY, "this listener answers to its address or localhost only; use one of those in the URL")
+            .into_response()
     }
 }
 
@@ -62,7 +84,10 @@ fn require_admin(identity: &Identity) -> Result<(), ApiError> {
     if identity.session.caller.is_admin() {
         Ok(())
     } else {
-        Err(ApiError::new(error::ADMIN_ONLY, "only administrators may do this: log in as root and send the token in `Authorization: BAT <token>`"))
+        Err(ApiError::new(
+            error::ADMIN_ONLY,
+            "only administrators may do this: log in as root and send the token in `Authorization: BAT <token>`",
+        ))
     }
 }
 

@@ -1,0 +1,92 @@
+//! What the rooms count, told to the metrics.
+
+use crate::clock::Clock;
+use crate::live::Gateway;
+use crate::metrics::{Metrics, Number, Reading};
+use crate::store::embedded::Embedded;
+use dataflows::change::{Change, CommitNumber};
+use dataflows::engine::{Delta, Engine, Sink, WorkerStatistics};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Measures how long a change was under way when its deltas come out of the dataflow.
+pub(super) struct MeasuredSink {
+    gateway: Arc<Gateway>,
+    metrics: Arc<Metrics>,
+    clock: Arc<Clock>,
+}
+
+impl MeasuredSink {
+    pub(super) fn new(gateway: Arc<Gateway>, metrics: Arc<Metrics>, clock: Arc<Clock>) -> MeasuredSink {
+        MeasuredSink { gateway, metrics, clock }
+    }
+}
+
+impl Sink for MeasuredSink {
+    fn deltas(&self, change: &Arc<Change>, deltas: &[Delta]) {
+        let under_way = u64::try_from(self.clock.now_ms().saturating_sub(change.at)).unwrap_or(0);
+        self.metrics.engine_seconds.observe(Duration::from_millis(under_way));
+        self.gateway.deltas(change, deltas);
+    }
+
+    fn frontier(&self, through: CommitNumber) {
+        self.gateway.frontier(through);
+    }
+}
+
+/// Tells what store, gateway and dataflow count about themselves. They are not kept alive by it.
+pub(super) fn measure(metrics: &Metrics, store: &Arc<Embedded>, gateway: &Arc<Gateway>, engine: &Arc<Engine>) {
+    let counter = |name, help, value| Reading { name, help, value: Number::Counter(value) };
+    let gauge = |name, help, value| Reading { name, help, value: Number::Gauge(value) };
+    let (store, gateway, engine) = (Arc::downgrade(store), Arc::downgrade(gateway), Arc::downgrade(engine));
+    metrics.collect(move || {
+        let Some(store) = store.upgrade().map(|store| store.statistics()) else { return Vec::new() };
+        vec![
+            counter("store_commits", "Changes committed since the start", store.commits),
+            counter("store_groups", "Groups that changes were committed in", store.groups),
+            counter("store_syncs", "Times that a group waited for the disk", store.syncs),
+            counter("store_overloaded", "Writes refused because too many were waiting", store.overloaded),
+            gauge("store_queue", "Writes that wait to be committed", store.queued),
+            gauge("store_disk_bytes", "Bytes on the disk, all together", store.disk_bytes),
+            gauge("log_bytes", "Bytes of the records in the change log", store.log_bytes),
+            gauge("log_records", "Records in the change log", store.log_records),
+            gauge("log_recent_bytes", "Bytes of recent changes kept in memory", store.recent_bytes),
+            gauge("log_oldest", "Commit number behind which the log can be read", store.oldest),
+            gauge("log_head", "Last commit number", store.head),
+        ]
+    });
+    metrics.collect(move || {
+        let Some(live) = gateway.upgrade().map(|gateway| gateway.statistics()) else { return Vec::new() };
+        vec![
+            gauge("live_connections", "Websockets and event streams that are open", live.connections),
+            gauge("live_subscriptions", "Subscriptions", live.subscriptions),
+            gauge("live_standing_queries", "Different standing queries", live.standing_queries),
+            gauge("live_queue_events", "Events that wait in all outboxes", live.queued_events),
+            gauge("live_queue_bytes", "Bytes of events that wait in all outboxes", live.queued_bytes),
+            gauge("live_queue_longest", "Events in the longest outbox", live.longest_queue),
+            gauge("live_open_answers", "Writes whose answers are not out yet", live.open_answers),
+            gauge("live_lag", "Commits in the log that the outboxes have not seen", live.lag),
+            counter("live_changes", "Changes fed to the dataflow", live.changes_fed),
+            counter("live_events", "Events handed to transports", live.events),
+            counter("live_composed", "Events that were put together with others", live.composed),
+            counter("live_outdated", "Times that what waited for a subscription was dropped", live.outdated),
+            counter("live_fresh_results", "Results sent in place of what was dropped", live.fresh_results),
+            counter("live_resumed", "Clients that came back and got what they missed", live.resumed),
+            counter("live_connections_refused", "Connections refused because there were too many", live.connections_refused),
+        ]
+    });
+    metrics.collect(move || {
+        let Some(engine) = engine.upgrade() else { return Vec::new() };
+        let sum =
+            |of: fn(&WorkerStatistics) -> &AtomicU64| engine.statistics().iter().map(|worker| of(worker).load(Ordering::Relaxed)).sum();
+        vec![
+            counter("engine_changes", "Changes matched, each on every column of its row", sum(|worker| &worker.changes)),
+            counter("engine_candidates", "Standing queries that were looked at more closely", sum(|worker| &worker.candidates)),
+            counter("engine_deltas", "Deltas that came of the changes", sum(|worker| &worker.deltas)),
+            counter("engine_turns", "Turns of the workers' loops", sum(|worker| &worker.turns)),
+            gauge("engine_standing_queries", "Standing queries installed, on all workers", sum(|worker| &worker.standing_queries)),
+            gauge("engine_residual_queries", "Those of them that no index entry fits", sum(|worker| &worker.residual_queries)),
+        ]
+    });
+}
