@@ -192,7 +192,9 @@ impl<'de> DeserializeSeed<'de> for Any<'_> {
 
 impl Any<'_> {
     fn string(self, string: &str, borrowed: bool) {
-        if let (Declared::Date, Some(instant)) = (self.declared, parse_instant(string)) {
+        if let Declared::Date = self.declared
+            && let Some(instant) = parse_instant(string)
+        {
             return self.tape.push(Tag::Date, 0, instant as u64);
         }
         let length = string.len() as u32;

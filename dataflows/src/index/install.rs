@@ -5,7 +5,7 @@ use super::key::Class;
 use super::paths::Paths;
 use super::plan::{self, Components, Condition, Conjunction, Hang, HangKey, Operand, Question};
 use super::strings::Strings;
-use super::{IndexError, Query, QueryIndex, Rest, Scope};
+use super::{IndexError, Query, QueryIndex, Rest, Scope, Set};
 use crate::engine::QueryId;
 use crate::query::ast::Predicate;
 use std::hash::BuildHasher;
@@ -141,7 +141,7 @@ fn compile(index: &mut QueryIndex, scope: u32, conjunction: &Conjunction<'_>) ->
     Rest { checks: checks.into(), sets: sets.into(), predicate: None }
 }
 
-fn check(index: &mut QueryIndex, scope: u32, condition: &Condition<'_>, sets: &mut Vec<Box<[(Class, u64)]>>) -> Check {
+fn check(index: &mut QueryIndex, scope: u32, condition: &Condition<'_>, sets: &mut Vec<Set>) -> Check {
     let slot = index.paths.acquire(index.scopes[scope].slot, condition.path.iter().copied());
     let (paths, strings) = (&mut index.paths, &mut index.strings);
     let (ask, class, low, high) = match &condition.ask {

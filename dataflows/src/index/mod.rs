@@ -138,10 +138,13 @@ struct Query {
 #[derive(Default)]
 struct Rest {
     checks: Box<[Check]>,
-    /// The operands of each `$in`, sorted
-    sets: Box<[Box<[(Class, u64)]>]>,
+    /// Of each `$in`
+    sets: Box<[Set]>,
     predicate: Option<Arc<Predicate>>,
 }
+
+/// The operands of one `$in`, sorted.
+type Set = Box<[(Class, u64)]>;
 
 /// One bucket of one app.
 #[derive(Default)]

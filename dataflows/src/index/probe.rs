@@ -7,7 +7,7 @@ use super::paths::Paths;
 use super::patterns::Patterns;
 use super::strings::Strings;
 use super::walk::{Findings, Found};
-use super::{Query, cells};
+use super::{Query, Set, cells};
 use crate::document::{Document, Number, Value, compare_numbers};
 use crate::query::geo;
 use std::cmp::Ordering;
@@ -265,7 +265,7 @@ impl Probe<'_> {
     }
 
     #[inline]
-    fn holds(&self, check: &Check, image: usize, sets: Option<&[Box<[(Class, u64)]>]>) -> bool {
+    fn holds(&self, check: &Check, image: usize, sets: Option<&[Set]>) -> bool {
         let found = match self.findings[image].at(check.slot) {
             None => false,
             Some(_) if check.ask == Ask::Exists => true,
@@ -281,7 +281,7 @@ impl Probe<'_> {
         found != check.negated
     }
 
-    fn holds_for_many(&self, check: &Check, image: usize, sets: Option<&[Box<[(Class, u64)]>]>) -> bool {
+    fn holds_for_many(&self, check: &Check, image: usize, sets: Option<&[Set]>) -> bool {
         let mut all = self.findings[image].all(check.slot);
         match check.ask {
             Ask::Nothing => true,

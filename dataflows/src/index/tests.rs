@@ -333,7 +333,8 @@ proptest! {
 #[test]
 fn candidates_stay_few_as_queries_on_other_values_grow() {
     let price = |low: u64| json!({ "$gte": low, "$lt": low + 10 });
-    let kinds: [(&str, fn(u64) -> Value); 8] = [
+    type Kind = (&'static str, fn(u64) -> Value);
+    let kinds: [Kind; 8] = [
         ("equality", |n| json!({ "owner": format!("user{n}") })),
         ("in", |n| json!({ "owner": { "$in": [format!("user{n}"), format!("other{n}")] } })),
         ("range", |n| json!({ "price": { "$gte": n * 10, "$lt": n * 10 + 10 } })),
