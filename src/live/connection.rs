@@ -158,6 +158,10 @@ impl Connection {
         self.change(|outbox| outbox.outdate_all());
     }
 
+    pub(crate) fn fail_all(&self, refused: &Refused) {
+        self.change(|outbox| outbox.fail_all(refused));
+    }
+
     pub(crate) fn tell_positions(&self, log: LogId, frontier: CommitNumber) {
         self.change(|outbox| outbox.tell_positions(log, frontier));
     }

@@ -42,7 +42,7 @@ async fn follow(gateway: &Gateway, engine: &Engine, mut at: Position, under_way:
             }
             Err(error @ LogError::Unreadable { .. }) => {
                 tracing::error!(%error, "the live side stops: nothing behind a damaged record may be used");
-                gateway.outdate_all();
+                gateway.end_all();
                 return;
             }
             Err(error) => {

@@ -95,6 +95,10 @@ pub(crate) fn stopping() -> Refused {
     Refused::new(503, "server-stopping", "the server is shutting down; connect again")
 }
 
+pub(crate) fn stopped() -> Refused {
+    Refused::new(503, "live-stopped", "the server cannot read its change log and sends no events; see the server's log")
+}
+
 /// What a failure of the store is to a subscriber. The details are for the server's log.
 pub(crate) fn refused(error: StoreError) -> Refused {
     match error {

@@ -137,7 +137,7 @@ impl Gateway {
         self.stopping.store(true, Relaxed);
         loop {
             let told = self.stopped.notified();
-            let connections: Vec<_> = lock(&self.connections).iter().map(|(_, connection)| connection.clone()).collect();
+            let connections = self.connections();
             if connections.is_empty() {
                 return;
             }
@@ -165,6 +165,10 @@ impl Gateway {
             }
             told.await;
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
     }
 
     fn log(&self) -> LogId {
@@ -231,9 +235,22 @@ impl Gateway {
 
     /// The log has lost what the engine has not seen: every subscription needs a fresh result.
     fn outdate_all(&self) {
-        let connections: Vec<_> = lock(&self.connections).iter().map(|(_, connection)| connection.clone()).collect();
-        for connection in connections {
+        for connection in self.connections() {
             connection.outdate_all();
         }
+    }
+
+    /// There will be no more events: nobody may go on believing that his result is up to date.
+    fn end_all(&self) {
+        // New ones are refused from here on.
+        let engine = lock(&self.engine).take();
+        for connection in self.connections() {
+            connection.fail_all(&load::stopped());
+        }
+        drop(engine);
+    }
+
+    fn connections(&self) -> Vec<Arc<Connection>> {
+        lock(&self.connections).iter().map(|(_, connection)| connection.clone()).collect()
     }
 }

@@ -7,13 +7,15 @@
 //!
 //! No clock and no socket in here: decisions only. `S` stands for the subscription, as its owner knows it.
 
-use super::event::{Composed, Event};
+mod queue;
+
+use super::event::Event;
 use super::messages::{self, Refused, ServerMessage};
 use super::subscription::{Arrival, Course, Cut, Phase, SlotKey, Terms};
 use crate::changelog::{LogId, Position};
 use dataflows::change::CommitNumber;
+use queue::{Entry, Queue};
 use slab::Slab;
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// The budget of one connection.
@@ -30,13 +32,6 @@ pub(crate) enum Outgoing<S> {
     Event(S, Arc<Event>),
     /// Anything else
     Message(Box<ServerMessage>),
-}
-
-enum Entry {
-    /// Was put together with another, or its subscription is gone
-    Empty,
-    Event(SlotKey, Arc<Event>),
-    Message(Option<SlotKey>, Box<ServerMessage>),
 }
 
 struct Slot<S> {
@@ -72,18 +67,13 @@ pub(crate) struct Tally {
 
 pub(crate) struct Outbox<S> {
     budget: Budget,
-    queue: VecDeque<Entry>,
-    /// Number of entries that ever left the front: an entry's number is its index plus this
-    departed: u64,
-    empty: usize,
+    queue: Queue,
     /// Events queued and waiting, all together
     events: usize,
     bytes: usize,
     /// Bytes of other messages
     message_bytes: usize,
     messages: usize,
-    /// While over budget: where in the queue the event of an object stands
-    places: Option<HashMap<(SlotKey, Arc<str>), u64>>,
     slots: Slab<Slot<S>>,
     generations: u32,
     /// Subscriptions to be loaded afresh once the queue is empty
@@ -97,14 +87,11 @@ impl<S: Clone> Outbox<S> {
     pub(crate) fn new(budget: Budget) -> Outbox<S> {
         Outbox {
             budget,
-            queue: VecDeque::new(),
-            departed: 0,
-            empty: 0,
+            queue: Queue::default(),
             events: 0,
             bytes: 0,
             message_bytes: 0,
             messages: 0,
-            places: None,
             slots: Slab::new(),
             generations: 0,
             stale: Vec::new(),
@@ -129,19 +116,13 @@ impl<S: Clone> Outbox<S> {
     pub(crate) fn close(&mut self, key: SlotKey) -> Option<S> {
         self.slot(key)?;
         self.drop_events(key);
-        if self.queue.iter().any(|entry| matches!(entry, Entry::Message(Some(owner), _) if *owner == key)) {
-            for entry in &mut self.queue {
-                if let Entry::Message(Some(owner), message) = entry
-                    && *owner == key
-                {
-                    self.message_bytes -= message.text.len();
-                    self.messages -= 1;
-                    self.empty += 1;
-                    *entry = Entry::Empty;
-                }
+        for entry in self.queue.remove(key, |_| true) {
+            if let Entry::Message(_, message) = entry {
+                self.message_bytes -= message.text.len();
+                self.messages -= 1;
             }
-            self.tidy();
         }
+        self.tidy();
         self.stale.retain(|stale| *stale != key);
         let slot = self.slots.remove(key.index as usize);
         if self.slots.is_empty() {
@@ -217,7 +198,7 @@ impl<S: Clone> Outbox<S> {
             }
             let Some(event) = slot.course.waiting.pop_front() else { break };
             if slot.course.waiting.is_empty() {
-                slot.course.waiting = VecDeque::new();
+                slot.course.waiting = Default::default();
             }
             let size = event.size();
             slot.events -= 1;
@@ -284,6 +265,14 @@ impl<S: Clone> Outbox<S> {
         }
     }
 
+    /// Ends all with an error.
+    pub(crate) fn fail_all(&mut self, refused: &Refused) {
+        for key in self.keys() {
+            let subscription = self.fail(key, refused);
+            self.ended.extend(subscription);
+        }
+    }
+
     /// Tells clients with extensions how far they are, where they have not been told by an event.
     pub(crate) fn tell_positions(&mut self, log: LogId, frontier: CommitNumber) {
         for key in self.keys() {
@@ -299,33 +288,19 @@ impl<S: Clone> Outbox<S> {
 
     /// What is sent next. None: nothing now.
     pub(crate) fn pop(&mut self) -> Option<Outgoing<S>> {
-        loop {
-            let Some(entry) = self.queue.pop_front() else {
-                if self.queue.capacity() > 64 {
-                    self.queue = VecDeque::new();
-                }
-                self.places = None;
-                return None;
-            };
-            self.departed += 1;
+        while let Some(entry) = self.queue.pop() {
             match entry {
-                Entry::Empty => self.empty -= 1,
+                Entry::Empty => {}
                 Entry::Message(_, message) => {
                     self.message_bytes -= message.text.len();
                     self.messages -= 1;
                     return Some(Outgoing::Message(message));
                 }
                 Entry::Event(key, event) => {
-                    if let Some(places) = &mut self.places {
-                        let place = (key, event.change.id.clone());
-                        if places.get(&place).is_some_and(|number| *number < self.departed) {
-                            places.remove(&place);
-                        }
-                    }
-                    self.forget(key, event.size());
+                    self.forget(key, 1, event.size() as isize);
                     self.tally.sent += 1;
                     if self.events * 2 < self.budget.events && self.bytes * 2 < self.budget.bytes {
-                        self.places = None;
+                        self.queue.stop_composing();
                     }
                     if let Some(slot) = self.slot(key) {
                         slot.through = slot.through.max(event.through);
@@ -334,6 +309,7 @@ impl<S: Clone> Outbox<S> {
                 }
             }
         }
+        None
     }
 
     /// Subscriptions to be loaded afresh, now that the client has read all that was there.
@@ -354,8 +330,8 @@ impl<S: Clone> Outbox<S> {
     pub(crate) fn clear(&mut self) -> Vec<S> {
         let mut subscriptions = std::mem::take(&mut self.ended);
         subscriptions.extend(std::mem::take(&mut self.slots).into_iter().map(|(_, slot)| slot.subscription));
-        (self.queue, self.places, self.stale) = (VecDeque::new(), None, Vec::new());
-        (self.events, self.bytes, self.messages, self.message_bytes, self.empty) = (0, 0, 0, 0, 0);
+        (self.queue, self.stale) = (Queue::default(), Vec::new());
+        (self.events, self.bytes, self.messages, self.message_bytes) = (0, 0, 0, 0);
         subscriptions
     }
 
@@ -370,7 +346,7 @@ impl<S: Clone> Outbox<S> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.len() == self.empty
+        self.queue.is_empty()
     }
 
     /// Whether another result may be read for this client.
@@ -407,68 +383,35 @@ impl<S: Clone> Outbox<S> {
     fn push_message(&mut self, key: Option<SlotKey>, message: ServerMessage) {
         self.message_bytes += message.text.len();
         self.messages += 1;
-        self.queue.push_back(Entry::Message(key, Box::new(message)));
+        self.queue.push_message(key, Box::new(message));
     }
 
-    fn forget(&mut self, key: SlotKey, size: usize) {
-        self.events -= 1;
-        self.bytes -= size;
+    /// So many events and bytes of a subscription less.
+    fn forget(&mut self, key: SlotKey, events: usize, bytes: isize) {
+        self.events -= events;
+        self.bytes = self.bytes.saturating_add_signed(-bytes);
         if let Some(slot) = self.slot(key) {
-            slot.events -= 1;
-            slot.bytes -= size;
+            slot.events -= events;
+            slot.bytes = slot.bytes.saturating_add_signed(-bytes);
         }
     }
 
     fn enqueue(&mut self, key: SlotKey, event: Arc<Event>) {
-        if self.places.is_some() && self.compose_into_queue(key, &event) {
+        if let Some(saved) = self.queue.compose(key, &event) {
+            self.tally.composed += 1 + saved.events as u64;
+            self.forget(key, saved.events, saved.bytes);
             self.tidy();
-            self.relieve();
-            return;
+        } else {
+            let size = event.size();
+            let Some(slot) = self.slot(key) else { return };
+            slot.events += 1;
+            slot.bytes += size;
+            let composes = slot.terms.selection.is_complete();
+            self.events += 1;
+            self.bytes += size;
+            self.queue.push_event(key, event, composes);
         }
-        let size = event.size();
-        let Some(slot) = self.slot(key) else { return };
-        slot.events += 1;
-        slot.bytes += size;
-        let composes = slot.terms.selection.is_complete();
-        self.events += 1;
-        self.bytes += size;
-        let number = self.departed + self.queue.len() as u64;
-        if let Some(places) = self.places.as_mut().filter(|_| composes) {
-            places.insert((key, event.change.id.clone()), number);
-        }
-        self.queue.push_back(Entry::Event(key, event));
         self.relieve();
-    }
-
-    /// Puts an event together with the one of its object that is queued, if there is one.
-    fn compose_into_queue(&mut self, key: SlotKey, event: &Event) -> bool {
-        let place = (key, event.change.id.clone());
-        let Some(number) = self.places.as_ref().and_then(|places| places.get(&place).copied()) else { return false };
-        let Some(entry) = self.queue.get_mut((number - self.departed) as usize) else { return false };
-        let Entry::Event(_, earlier) = entry else { return false };
-        let old = earlier.size();
-        match earlier.compose(event) {
-            Composed::Apart => return false,
-            Composed::Nothing => {
-                *entry = Entry::Empty;
-                self.empty += 1;
-                self.forget(key, old);
-                if let Some(places) = &mut self.places {
-                    places.remove(&place);
-                }
-                self.tally.composed += 2;
-            }
-            Composed::One(one) => {
-                let new = one.size();
-                *earlier = Arc::new(one);
-                self.bytes = self.bytes + new - old;
-                if let Some(slot) = self.slot(key) {
-                    slot.bytes = slot.bytes + new - old;
-                }
-                self.tally.composed += 1;
-            }
-        }
-        true
     }
 
     fn is_over_budget(&self) -> bool {
@@ -481,9 +424,12 @@ impl<S: Clone> Outbox<S> {
         if !self.is_over_budget() {
             return;
         }
-        if self.places.is_none() {
-            self.places = Some(HashMap::new());
-            self.rebuild();
+        if !self.queue.is_composing() {
+            let slots = &self.slots;
+            for (key, saved) in self.queue.start_composing(|key| composes(slots, key)) {
+                self.tally.composed += saved.events as u64;
+                self.forget(key, saved.events, saved.bytes);
+            }
         }
         while self.is_over_budget() {
             // Whoever takes most pays: the others of the same connection go on.
@@ -502,56 +448,20 @@ impl<S: Clone> Outbox<S> {
         self.events -= events;
         self.bytes -= bytes;
         if events > waiting {
-            for entry in &mut self.queue {
-                if matches!(entry, Entry::Event(owner, _) if *owner == key) {
-                    *entry = Entry::Empty;
-                    self.empty += 1;
-                }
-            }
-            if let Some(places) = &mut self.places {
-                places.retain(|(owner, _), _| *owner != key);
-            }
+            self.queue.remove(key, |entry| matches!(entry, Entry::Event(..)));
             self.tidy();
         }
     }
 
-    /// Keeps the places of events that are gone from adding up while nobody reads.
     fn tidy(&mut self) {
-        if self.empty > 32 + self.queue.len() / 2 {
-            self.rebuild();
-        }
+        let slots = &self.slots;
+        self.queue.tidy(|key| composes(slots, key));
     }
+}
 
-    /// The queue without gaps and, while over budget, with at most one event of an object.
-    fn rebuild(&mut self) {
-        let queue = std::mem::take(&mut self.queue);
-        self.departed = 0;
-        self.empty = 0;
-        if let Some(places) = &mut self.places {
-            places.clear();
-        }
-        for entry in queue {
-            match entry {
-                Entry::Empty => {}
-                Entry::Message(..) => self.queue.push_back(entry),
-                Entry::Event(key, event) => {
-                    let composes = self.slot(key).is_some_and(|slot| slot.terms.selection.is_complete());
-                    let size = event.size();
-                    if composes && self.places.is_some() {
-                        if self.compose_into_queue(key, &event) {
-                            self.forget(key, size);
-                            continue;
-                        }
-                        let number = self.queue.len() as u64;
-                        if let Some(places) = &mut self.places {
-                            places.insert((key, event.change.id.clone()), number);
-                        }
-                    }
-                    self.queue.push_back(Entry::Event(key, event));
-                }
-            }
-        }
-    }
+/// Whether events of one object may be put together for a subscription.
+fn composes<S>(slots: &Slab<Slot<S>>, key: SlotKey) -> bool {
+    slots.get(key.index as usize).is_some_and(|slot| slot.generation == key.generation && slot.terms.selection.is_complete())
 }
 
 #[cfg(test)]

@@ -5,11 +5,14 @@ use super::connection::{Connection, End, Work};
 use super::outbox::Outgoing;
 use super::sse;
 use super::subscription::Subscription;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{FromRequestParts, Request, State};
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Sink, Stream};
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt, Stream};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -17,11 +20,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 /// Idle connections are many: what each keeps for reading and writing is small. A larger message grows them.
 const READ_BUFFER: usize = 2 << 10;
 /// What is put together into one write.
 const WRITE_BUFFER: usize = 16 << 10;
+/// A longer text goes out in frames of this size: the buffer for writing, which never shrinks, and what is
+/// copied when the socket takes only a part, are then bounded, however large a result is.
+const PIECE: usize = 64 << 10;
 /// Writes in one turn before the client is listened to again.
 const WRITES_A_TURN: usize = 8;
 /// How long a client has to take the last words.
@@ -32,24 +43,22 @@ pub(crate) async fn events(State(gateway): State<Arc<Gateway>>, request: Request
     if !request.headers().contains_key(header::UPGRADE) {
         return sse::events(gateway, &request);
     }
-    let (mut parts, _) = request.into_parts();
-    let address = sse::remote(&parts.extensions);
-    let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
+    let response = match create_response_with_body(&request, Body::empty) {
+        Ok(response) => response,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("this is no websocket handshake: {error}")).into_response(),
     };
-    let Some(connection) = gateway.connect(address) else {
+    let Some(connection) = gateway.connect(sse::remote(request.extensions())) else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], "too many connections; try again later").into_response();
     };
     // From here on the guard ends the connection, also where the upgrade fails.
-    let guard = Guard { gateway: gateway.clone(), connection };
-    let bytes = gateway.options.message_bytes;
-    upgrade
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_message_size(bytes)
-        .max_frame_size(bytes)
-        .on_upgrade(move |socket| serve(guard, socket))
+    let guard = Guard { gateway, connection };
+    tokio::spawn(async move {
+        match hyper::upgrade::on(request).await {
+            Ok(upgraded) => serve(guard, upgraded).await,
+            Err(error) => tracing::debug!(%error, "a websocket handshake was not finished"),
+        }
+    });
+    response
 }
 
 /// Ends the connection when it is dropped.
@@ -72,9 +81,11 @@ enum Turn {
 }
 
 struct Transport {
-    socket: WebSocket,
+    socket: WebSocketStream<TokioIo<Upgraded>>,
     /// Taken from the outbox and not yet given to the socket
     batch: VecDeque<Outgoing<Arc<Subscription>>>,
+    /// What is left of a long text, of which the client has the beginning
+    rest: Bytes,
     taken: Vec<Outgoing<Arc<Subscription>>>,
     ping: bool,
     /// Given to the socket and perhaps not yet written
@@ -86,8 +97,15 @@ struct Transport {
     ticks: Interval,
 }
 
-async fn serve(guard: Guard, socket: WebSocket) {
+async fn serve(guard: Guard, upgraded: Upgraded) {
     let (gateway, connection) = (&guard.gateway, &guard.connection);
+    let limit = Some(gateway.options.message_bytes);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_message_size(limit)
+        .max_frame_size(limit);
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
     let ping = Duration::from_secs(gateway.options.ping_seconds.max(1));
     let dead = Duration::from_secs(gateway.options.dead_seconds.max(1));
     let period = ping.min(dead);
@@ -96,6 +114,7 @@ async fn serve(guard: Guard, socket: WebSocket) {
     let mut transport = Transport {
         socket,
         batch: VecDeque::new(),
+        rest: Bytes::new(),
         taken: Vec::new(),
         ping: false,
         dirty: false,
@@ -109,7 +128,7 @@ async fn serve(guard: Guard, socket: WebSocket) {
             // Not text, hence no message: the answer says so.
             Turn::Receive(Message::Binary(_)) => gateway.receive(connection, ""),
             Turn::Receive(Message::Close(_)) => break End::Gone,
-            Turn::Receive(Message::Ping(_) | Message::Pong(_)) => {}
+            Turn::Receive(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
             Turn::Tick if transport.alive.elapsed() > dead => break End::Gone,
             Turn::Tick => {
                 transport.ping = true;
@@ -118,10 +137,9 @@ async fn serve(guard: Guard, socket: WebSocket) {
             Turn::End(end) => break end,
         }
     };
-    let code = if end == End::GoingAway { 1001 } else { 1000 };
-    let farewell = async {
-        let _ = transport.socket.send(Message::Close(Some(CloseFrame { code, reason: "".into() }))).await;
-    };
+    let code = if end == End::GoingAway { CloseCode::Away } else { CloseCode::Normal };
+    let farewell = transport.socket.send(Message::Close(Some(CloseFrame { code, reason: Default::default() })));
+    // One that is gone already does not take it.
     let _ = tokio::time::timeout(FAREWELL, farewell).await;
 }
 
@@ -147,18 +165,18 @@ impl Transport {
     /// Writes until there is nothing left or the client does not take more.
     fn poll_send(&mut self, gateway: &Arc<Gateway>, connection: &Connection, context: &mut Context<'_>) -> Option<End> {
         for _ in 0..WRITES_A_TURN {
-            if self.batch.is_empty() {
+            if self.batch.is_empty() && self.rest.is_empty() {
                 match connection.take(&mut self.taken, WRITE_BUFFER, context) {
                     Work::End(end) => return Some(end),
                     Work::Send | Work::Idle => self.batch.extend(self.taken.drain(..)),
                 }
                 gateway.take_care(connection);
                 if self.batch.is_empty() && !self.ping && !self.dirty {
-                    self.rest();
+                    self.slim();
                     return None;
                 }
             }
-            while self.ping || !self.batch.is_empty() {
+            while self.ping || !self.rest.is_empty() || !self.batch.is_empty() {
                 match Pin::new(&mut self.socket).poll_ready(context) {
                     Poll::Ready(Ok(())) => self.unblocked(),
                     Poll::Ready(Err(_)) => return Some(End::Gone),
@@ -167,17 +185,7 @@ impl Transport {
                         return None;
                     }
                 }
-                let message = if std::mem::take(&mut self.ping) {
-                    Message::Ping(Default::default())
-                } else {
-                    match self.batch.pop_front() {
-                        Some(Outgoing::Event(subscription, event)) => {
-                            Message::Text(event.message(&subscription.id, subscription.terms.selection.as_match()).into())
-                        }
-                        Some(Outgoing::Message(message)) => Message::Text(String::from(message.text).into()),
-                        None => break,
-                    }
-                };
+                let Some(message) = self.next_message() else { break };
                 self.dirty = true;
                 if Pin::new(&mut self.socket).start_send(message).is_err() {
                     return Some(End::Gone);
@@ -200,6 +208,27 @@ impl Transport {
         None
     }
 
+    /// What is given to the socket next: a ping, a piece of a long text, or a message.
+    fn next_message(&mut self) -> Option<Message> {
+        if std::mem::take(&mut self.ping) {
+            return Some(Message::Ping(Bytes::new()));
+        }
+        if !self.rest.is_empty() {
+            let piece = self.rest.split_to(PIECE.min(self.rest.len()));
+            return Some(Message::Frame(Frame::message(piece, OpCode::Data(Data::Continue), self.rest.is_empty())));
+        }
+        let text = match self.batch.pop_front()? {
+            Outgoing::Event(subscription, event) => event.message(&subscription.id, subscription.terms.selection.as_match()),
+            Outgoing::Message(message) => message.text.into(),
+        };
+        if text.len() <= PIECE {
+            return Some(Message::Text(text.into()));
+        }
+        self.rest = Bytes::from(text);
+        let piece = self.rest.split_to(PIECE);
+        Some(Message::Frame(Frame::message(piece, OpCode::Data(Data::Text), false)))
+    }
+
     /// A write that was refused goes through now: the client has read, so it lives. One that goes through at
     /// once says nothing, the operating system takes it also for a peer that is gone.
     fn unblocked(&mut self) {
@@ -209,7 +238,7 @@ impl Transport {
     }
 
     /// Idle: gives back what a burst has taken.
-    fn rest(&mut self) {
+    fn slim(&mut self) {
         if self.batch.capacity() > 16 {
             (self.batch, self.taken) = (VecDeque::new(), Vec::new());
         }

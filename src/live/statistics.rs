@@ -1,7 +1,7 @@
 //! What the gateway counts, for metrics.
 
+use super::Gateway;
 use super::outbox::Tally;
-use super::{Gateway, lock};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -64,7 +64,7 @@ impl Counters {
 impl Gateway {
     /// Looks at every connection: for metrics, not for a hot path.
     pub fn statistics(&self) -> LiveStatistics {
-        let connections: Vec<_> = lock(&self.connections).iter().map(|(_, connection)| connection.clone()).collect();
+        let connections = self.connections();
         let mut statistics = LiveStatistics {
             connections: connections.len() as u64,
             standing_queries: self.registry.len() as u64,

@@ -10,6 +10,9 @@ use crate::changelog::Position;
 use dataflows::query::{Filter, QueryError, QueryLimits};
 use std::sync::Arc;
 
+/// Queries of more bytes are parsed beside the others.
+const LONG_QUERY: usize = 32 << 10;
+
 impl Gateway {
     /// A text frame of a client.
     pub(crate) fn receive(self: &Arc<Self>, connection: &Arc<Connection>, text: &str) {
@@ -61,14 +64,14 @@ impl Gateway {
             }
         }
         let limits = QueryLimits { bytes: self.options.query_bytes, ..QueryLimits::default() };
-        let filter = Filter::parse(&subscribe.query, &limits).map_err(|error| refused_query(&error))?;
+        let filter = parsing(subscribe.query.len(), || Filter::parse(&subscribe.query, &limits)).map_err(|error| refused_query(&error))?;
         // A position that cannot be read is one that cannot be resumed from: the client gets a fresh result.
         let start = match subscribe.position.as_deref().map(str::parse::<Position>) {
             None => Start::First,
             Some(Ok(position)) => Start::From(position),
             Some(Err(_)) => Start::Afresh,
         };
-        let engine = self.engine().ok_or_else(load::stopping)?;
+        let engine = self.engine().ok_or_else(|| if self.is_stopping() { load::stopping() } else { load::stopped() })?;
         let terms = Terms {
             selection: subscribe.selection,
             initial: subscribe.initial,
@@ -92,6 +95,13 @@ impl Gateway {
             self.leave(&subscription);
         }
     }
+}
+
+/// A long query takes milliseconds: other connections of this thread are not kept waiting for it.
+fn parsing<T>(bytes: usize, parse: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    let several_threads = Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if bytes > LONG_QUERY && several_threads { tokio::task::block_in_place(parse) } else { parse() }
 }
 
 /// CONTRACT section 2: 471 for what cannot be read, 468 for what is not supported.

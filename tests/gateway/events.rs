@@ -215,3 +215,21 @@ async fn unsubscribe_and_disconnect_free_everything() {
     server.put("1", json!({"a": 1, "b": 2})).await;
     assert_eq!(one.expect("match").await["id"], "again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_result_and_a_large_query() {
+    let server = Server::start().await;
+    let text = "ä\u{1F30A}x".repeat(20_000);
+    for id in 0..20 {
+        server.put(&id.to_string(), json!({"text": text})).await;
+    }
+    let mut client = server.client().await;
+    let many: Vec<String> = (0..5000).map(|n| format!("/db/Thing/{n}")).collect();
+    client.subscribe("s", json!({"id": {"$in": many}}), json!({})).await;
+    let result = client.expect("result").await;
+    let objects = result["data"].as_array().unwrap();
+    assert_eq!(objects.len(), 20);
+    assert!(objects.iter().all(|object| object["text"] == text));
+    server.put("7", json!({"text": text})).await;
+    assert_eq!(client.expect("match").await["data"]["text"], text);
+}
