@@ -8,14 +8,17 @@ use dataflows::access::{Caller, LOGGED_IN_ROLE};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+/// (app, user) to the generation of the credentials
+type Generations = HashMap<(Box<str>, Box<str>), u32>;
+
 /// Issues and verifies tokens. Cheap to ask: nothing is looked up but keys in memory.
 #[derive(Debug)]
 pub struct Authority {
     clock: Arc<Clock>,
     lifetime: u32,
     keys: RwLock<HashMap<Box<str>, TokenKey>>,
-    /// (app, user) to the generation of the credentials, where it is known to be above 0: older tokens are dead
-    generations: RwLock<HashMap<(Box<str>, Box<str>), u32>>,
+    /// Where it is known to be above 0: tokens of older ones are dead
+    generations: RwLock<Generations>,
 }
 
 impl Authority {

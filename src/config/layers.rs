@@ -110,7 +110,7 @@ pub struct Setting {
 pub struct Effective {
     /// Typed
     pub config: Config,
-    /// One by one, in the order of `default.toml`'s sections
+    /// One by one, sorted by section and name
     pub settings: Vec<Setting>,
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn insert(
     if &*bucket == "Role" && !matches!(draft.acl, AclRequest::List(_)) {
         draft.acl = of_creator(&identity);
     }
-    write(&front, &identity, &bucket, draft, StatusCode::CREATED, |draft, before, stamp| decide::insert(draft, before, stamp)).await
+    write(&front, &identity, &bucket, draft, StatusCode::CREATED, decide::insert).await
 }
 
 /// `GET /db/:bucket/:oid`
