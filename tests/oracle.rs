@@ -6,8 +6,8 @@
 //! what it gives at the position that it carries, and what the live results were there; and no frame may hold
 //! the tag of an image that its reader may not read.
 //!
-//! `TIDEGATE_CASES` is the number of rounds of 60 queries and 100 writes for each layout of the dataflow
-//! (release: 14), `TIDEGATE_SEED` what everything is generated from. Interleavings are free.
+//! `TIDEGATE_CASES` is the number of queries in all: in rounds of 60, with 100 writes each, on each of three layouts
+//! of the dataflow. `TIDEGATE_SEED` is what everything is generated from. Interleavings are free.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "oracle/declared.rs"]
@@ -22,14 +22,15 @@ mod support;
 #[path = "oracle/verify.rs"]
 mod verify;
 
-use plan::{PEOPLE, Plan};
+use plan::{PEOPLE, Plan, QUERIES};
 use round::{Arena, Score};
 use support::people::Person;
 use support::{run, server, setting};
 
 /// Rounds on one server, with so many workers in so many columns.
 fn rounds(workers: usize, columns: usize) {
-    let (seed, cases) = (setting("TIDEGATE_SEED", 1), setting("TIDEGATE_CASES", if cfg!(debug_assertions) { 4 } else { 14 }));
+    let seed = setting("TIDEGATE_SEED", 1);
+    let cases = (setting("TIDEGATE_CASES", if cfg!(debug_assertions) { 720 } else { 2520 }) / (3 * QUERIES as u64)).max(1);
     let directory = tempfile::tempdir().unwrap();
     let mut config = server::config(directory.path());
     (config.engine.workers, config.engine.columns) = (workers, columns);
@@ -44,7 +45,7 @@ fn rounds(workers: usize, columns: usize) {
         for round in 0..cases {
             let seed = seed.wrapping_mul(1_000_003).wrapping_add(round * 10 + (workers * 3 + columns) as u64);
             let plan = Plan::new(seed, &format!("Bucket{round}"), round % 3 == 2);
-            let told = OnPanic(format!("round {round} of {workers} workers in {columns} columns, seed {seed}; TIDEGATE_SEED is {}", setting("TIDEGATE_SEED", 1)));
+            let told = OnPanic(format!("round {round} of {workers} workers in {columns} columns, TIDEGATE_SEED={}", setting("TIDEGATE_SEED", 1)));
             score.add(&round::play(&arena, &plan).await);
             drop(told);
         }

@@ -5,12 +5,14 @@
 //! * [`socket`]: the websocket protocol; keeps all that it was told
 //! * [`live`]: a live result kept by the rules of the SDK, which is also a judge of the stream
 //! * [`history`]: what was committed, put together from the answers to writers
+//! * [`npm`]: packages that tests need
 //! * [`people`]: users with tokens, made with the server's own key
 #![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod history;
 pub mod http;
 pub mod live;
+pub mod npm;
 pub mod people;
 pub mod server;
 pub mod socket;
