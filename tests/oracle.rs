@@ -34,6 +34,8 @@ fn rounds(workers: usize, columns: usize) {
     let directory = tempfile::tempdir().unwrap();
     let mut config = server::config(directory.path());
     (config.engine.workers, config.engine.columns) = (workers, columns);
+    // Subscriptions to which nothing comes are told how far they are so often.
+    config.live.ping_seconds = 1;
     run(async {
         let server = server::start(config).await;
         let people = PEOPLE.iter().map(|(user, roles)| match user {

@@ -41,6 +41,8 @@ pub fn serve(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.env_clear().env("TIDEGATE_ADMIN_PASSWORD", PASSWORD).arg("serve").arg("--data").arg(data);
     command.args(["--listen", "127.0.0.1:0", "--set", "server.admin_listen=127.0.0.1:0"]);
+    // Subscriptions to which nothing comes are told how far they are so often.
+    command.args(["--set", "live.ping_seconds=1"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     command
 }
@@ -106,6 +108,21 @@ impl Process {
         let text = reqwest::Client::builder().no_proxy().build().unwrap().get(format!("{}/metrics", self.admin)).send().await.unwrap();
         let text = text.text().await.unwrap();
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    }
+}
+
+impl Process {
+    /// Waits until a metric is as it should be: it is what somebody sees who asks.
+    pub async fn until(&self, name: &str, right: impl Fn(f64) -> bool) {
+        let deadline = Instant::now() + super::PATIENCE;
+        loop {
+            let value = self.metric(name).await.unwrap_or_else(|| panic!("there is no metric {name}"));
+            if right(value) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name} stays at {value}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

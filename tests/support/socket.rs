@@ -28,7 +28,8 @@ impl Told {
         }
     }
 
-    fn read(frame: &Value) -> Told {
+    /// Of a frame that is about a subscription.
+    pub fn read(frame: &Value) -> Told {
         let position = || {
             let text = frame["position"].as_str().unwrap_or_else(|| panic!("no position in {frame}"));
             text.parse::<Position>().unwrap().commit()
@@ -270,8 +271,19 @@ impl Subscription {
         self.socket.send(json!({"id": self.id, "type": "unsubscribe"}).to_string());
     }
 
-    /// Waits until what was said is enough.
+    /// What was said last.
+    pub fn last(&self) -> Option<Told> {
+        self.inbox.told.lock().unwrap().last().cloned()
+    }
+
+    /// Waits until what was said is enough, and gives all of it.
     pub async fn until(&self, what: &str, enough: impl Fn(&[Told]) -> bool) -> Vec<Told> {
+        self.wait(what, enough).await;
+        self.told()
+    }
+
+    /// Waits until what was said is enough.
+    pub async fn wait(&self, what: &str, enough: impl Fn(&[Told]) -> bool) {
         let mut count = self.inbox.count.subscribe();
         let waited = tokio::time::timeout(super::PATIENCE, async {
             loop {
@@ -285,12 +297,11 @@ impl Subscription {
             }
         })
         .await;
-        let told = self.told();
         if waited.is_err() {
+            let told = self.told();
             let last = told.iter().rev().take(3).collect::<Vec<_>>();
             panic!("waited in vain for {what} of {} on {}; {} messages, the last ones {last:?}", self.query, self.bucket, told.len());
         }
-        told
     }
 
     /// Waits for the result or for an error.
