@@ -1,6 +1,6 @@
 //! Whoever writes gets his answer before he gets the event about it (invariant 10), judged where no scheduler can
 //! blur it: at the sockets. When the event can be read, the whole answer must already lie in the other socket.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

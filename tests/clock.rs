@@ -1,7 +1,7 @@
 //! The machine's clock is set back by a minute, while the server runs and across a restart: versions, `updatedAt`,
 //! tokens and positions still only grow. The real binary runs under libfaketime (Debian: `faketime`), which turns back
 //! the wall clock alone, as an administrator or NTP would; the monotonic clock goes on.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

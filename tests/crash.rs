@@ -3,7 +3,7 @@
 //! told every change once. And the ways to stop and to start: SIGTERM, a directory in use, a newer format.
 //!
 //! `TIDEGATE_CRASHES` is how often it is killed.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! Real data: flights of the United States (npm `vega-datasets`, `flights-5k.json`), replayed as updates over HTTP:
 //! one object an airport, which is written anew with every departure. What queries give, and every coming and going
 //! in between, is computed from the file alone, and held against what subscribers were told.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -8,7 +8,7 @@
 //!
 //! `TIDEGATE_CASES` is the number of queries in all: in rounds of 60, with 100 writes each, on each of three layouts
 //! of the dataflow. `TIDEGATE_SEED` is what everything is generated from. Interleavings are free.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "oracle/declared.rs"]
 mod declared;

@@ -1,5 +1,5 @@
 //! npm `baqend` 3.4.1, unmodified, against the real binary: `tests/sdk/app.js` is an app as its users write them.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 

@@ -9,7 +9,6 @@ use crate::support::socket::{Socket, Subscription, Terms, Told};
 use crate::verify::{Asked, Judged, Walk};
 use dataflows::query::{Filter, QueryLimits};
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};

@@ -98,7 +98,8 @@ impl Http {
     async fn ask(&self, bucket: &str, what: &str, query: &str) -> Answer {
         let path = format!("/db/{bucket}/{what}");
         if query.len() < 1000 {
-            self.send(self.request(Method::GET, &path).query(&[("q", query)])).await
+            let query = percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC);
+            self.get(&format!("{path}?q={query}")).await
         } else {
             let request = self.request(Method::POST, &path).header("content-type", "text/plain;charset=utf-8");
             self.send(request.body(query.to_owned())).await
