@@ -49,16 +49,21 @@ async fn try_load(gateway: &Arc<Gateway>, subscription: &Arc<Subscription>, star
         }
         let snapshot = gateway.store.snapshot().await.map_err(refused)?;
         let position = snapshot.position();
+        // What the client will have been told: where nothing was missed, no more than it came with.
+        let mut told = position.commit();
         let result = match from.take() {
             Some(from) => match resume::catch_up(gateway, subscription, standing, &from, &*snapshot).await? {
-                true => None,
+                true => {
+                    told = from.commit();
+                    None
+                }
                 false => Some(read(gateway, subscription, &*snapshot, true).await?),
             },
             None => Some(read(gateway, subscription, &*snapshot, fresh).await?),
         };
         fresh = true;
         let cut: Cut = Arc::new(move |change| snapshot.contains(change));
-        match connection.loaded(slot, cut, position.commit(), result, &gateway.answers) {
+        match connection.loaded(slot, cut, told, result, &gateway.answers) {
             Loaded::Gone => return Ok(()),
             // More has happened meanwhile than may wait: only a newer snapshot helps.
             Loaded::Again => continue,

@@ -155,6 +155,7 @@ impl<S: Clone> Outbox<S> {
     }
 
     /// The snapshot is read: its result (none if what was missed is queued already), then what waited and is not in it.
+    /// `through`: what the client is told with that, its own position if nothing was missed.
     pub(crate) fn loaded(
         &mut self,
         key: SlotKey,

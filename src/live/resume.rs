@@ -47,8 +47,9 @@ pub(crate) async fn catch_up(
                 return Ok(false);
             }
         };
-        if batch.changes.is_empty() {
-            break;
+        // A batch may be of other records alone; changes may still follow.
+        if batch.through == at {
+            return Ok(false);
         }
         if !announced {
             connection.announce(slot, messages::resumed(&subscription.id, from));
