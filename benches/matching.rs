@@ -89,7 +89,7 @@ fn churn(index: &mut QueryIndex, mix: Mix, count: u64) -> (f64, f64) {
     let inserted = processor_time() - start;
     for number in 0..count {
         // In another order than they came.
-        assert!(index.remove(QueryId(1 << 40 | number * 7_919 % count)));
+        assert!(index.remove(QueryId((1 << 40) | (number * 7_919 % count))));
     }
     let removed = processor_time() - start - inserted;
     (inserted.as_secs_f64() * 1e6 / count as f64, removed.as_secs_f64() * 1e6 / count as f64)

@@ -40,7 +40,7 @@ async fn write(http: support::http::Http, writer: usize, next: Arc<AtomicU64>, s
         let request = if value % 7 == 3 {
             http.request(reqwest::Method::DELETE, &path)
         } else {
-            let body = json!({"id": path, "value": value, "even": value % 2 == 0}).to_string();
+            let body = json!({"id": path, "value": value, "even": value.is_multiple_of(2)}).to_string();
             http.request(reqwest::Method::PUT, &path).header("content-type", "application/json").body(body)
         };
         // No answer: the server was killed, the write may be there or not.
