@@ -122,3 +122,67 @@ fn queries_that_mean_the_same_are_one() {
     assert_ne!(text(r#"{"$and":[{"a":1},{"a":2}]}"#), text(r#"{"a":{"$in":[1,2]}}"#));
     assert_eq!(&*text(r#"{"b":{"$gt":1},"a":"x"}"#), r#"{"$and":[{"a":"x"},{"b":{"$gt":1}}]}"#);
 }
+
+fn places() -> impl Strategy<Value = (i32, i32)> {
+    (-12..=12i32, -12..=12i32)
+}
+
+fn within(shape: &str, (x, y): (i32, i32)) -> bool {
+    let filter = Filter::parse(&format!(r#"{{"p":{{"$geoWithin":{shape}}}}}"#), &QueryLimits::default()).unwrap();
+    filter.matches(&document(&format!(r#"{{"p":[{x},{y}]}}"#)))
+}
+
+fn polygon(rings: &[&[(i32, i32)]]) -> String {
+    let ring = |ring: &&[(i32, i32)]| {
+        let points: Vec<String> = ring.iter().chain(ring.first()).map(|(x, y)| format!("[{x},{y}]")).collect();
+        format!("[{}]", points.join(","))
+    };
+    let rings: Vec<String> = rings.iter().map(ring).collect();
+    format!(r#"{{"$geometry":{{"type":"Polygon","coordinates":[{}]}}}}"#, rings.join(","))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_triangle_is_what_lies_on_one_side_of_its_edges(a in places(), b in places(), c in places(), p in places()) {
+        let turn = |a: (i32, i32), b: (i32, i32)| ((b.0 - a.0) * (p.1 - a.1) - (b.1 - a.1) * (p.0 - a.0)).signum();
+        let turns = [turn(a, b), turn(b, c), turn(c, a)];
+        let flat = (b.0 - a.0) * (c.1 - a.1) == (b.1 - a.1) * (c.0 - a.0);
+        prop_assume!(!flat);
+        let inside = !(turns.contains(&1) && turns.contains(&-1));
+        prop_assert_eq!(within(&polygon(&[&[a, b, c]]), p), inside);
+    }
+
+    #[test]
+    fn an_angle_is_two_boxes_and_a_hole_is_missing_but_for_its_edge((x, y) in places(), width in 2..8i32, height in 2..8i32, p in places()) {
+        let boxed = |left: i32, lower: i32, right: i32, upper: i32| within(&format!(r#"{{"$box":[[{left},{lower}],[{right},{upper}]]}}"#), p);
+        let (right, upper) = (x + 2 * width, y + 2 * height);
+        let angle = [(x, y), (right, y), (right, y + height), (x + width, y + height), (x + width, upper), (x, upper)];
+        prop_assert_eq!(within(&polygon(&[&angle]), p), boxed(x, y, right, y + height) || boxed(x, y, x + width, upper));
+
+        let outline = [(x, y), (right, y), (right, upper), (x, upper)];
+        let hole = [(x + 1, y + 1), (x + 1, upper - 1), (right - 1, upper - 1), (right - 1, y + 1)];
+        let in_hole = x + 1 < p.0 && p.0 < right - 1 && y + 1 < p.1 && p.1 < upper - 1;
+        prop_assert_eq!(within(&polygon(&[&outline, &hole]), p), boxed(x, y, right, upper) && !in_hole);
+    }
+
+    #[test]
+    fn distances_are_those_of_the_vectors(a in (-180.0..180.0f64, -90.0..90.0f64), b in (-180.0..180.0f64, -90.0..90.0f64), metres in 1.0..2e7f64) {
+        let vector = |(longitude, latitude): (f64, f64)| {
+            let (longitude, latitude) = (longitude.to_radians(), latitude.to_radians());
+            [latitude.cos() * longitude.cos(), latitude.cos() * longitude.sin(), latitude.sin()]
+        };
+        let (u, v) = (vector(a), vector(b));
+        let dot: f64 = u.iter().zip(&v).map(|(u, v)| u * v).sum();
+        let cross = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
+        let distance = cross.iter().map(|part| part * part).sum::<f64>().sqrt().atan2(dot) * 6_378_100.0;
+        prop_assume!((distance - metres).abs() > 0.01);
+        let (here, there) = (format!("[{},{}]", a.0, a.1), document(&format!(r#"{{"p":{{"latitude":{},"longitude":{}}}}}"#, b.1, b.0)));
+        let near = format!(r#"{{"p":{{"$nearSphere":{{"$geometry":{{"type":"Point","coordinates":{here}}},"$maxDistance":{metres}}}}}}}"#);
+        let sphere = format!(r#"{{"p":{{"$geoWithin":{{"$centerSphere":[{here},{}]}}}}}}"#, metres / 6_378_100.0);
+        for query in [near, sphere] {
+            prop_assert_eq!(Filter::parse(&query, &QueryLimits::default()).unwrap().matches(&there), distance <= metres, "{}", query);
+        }
+    }
+}

@@ -129,13 +129,17 @@ impl<'a> Object<'a> {
     #[inline]
     pub fn get_hashed(&self, hash: u32, name: &str) -> Option<Value<'a>> {
         let document = self.document;
-        let end = document.skip(self.at);
-        let mut at = self.at + 1;
-        while at < end {
-            if document.nodes[at as usize].low == hash && document.name_at(at).1 == name {
-                return Some(document.value_at(at + 1));
+        let end = document.skip(self.at) as usize;
+        let fields = document.nodes.get(..end)?;
+        let mut at = self.at as usize + 1;
+        while let Some([field, value, ..]) = fields.get(at..) {
+            if field.low == hash && document.name_at(at as u32).1 == name {
+                return Some(document.value_at(at as u32 + 1));
             }
-            at = document.skip(at + 1);
+            at = match value.tag {
+                Tag::Array | Tag::Object => value.high as usize,
+                _ => at + 2,
+            };
         }
         None
     }

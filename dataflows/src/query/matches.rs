@@ -19,27 +19,17 @@ impl Predicate {
     /// Whether the document satisfies the predicate.
     #[inline]
     pub fn matches(&self, document: &Document) -> bool {
-        self.holds(Root::Object(document.root()))
+        self.holds(document.root())
     }
 
     /// The same for an object that is part of a document.
     pub fn matches_object(&self, object: Object<'_>) -> bool {
-        self.holds(Root::Object(object))
+        self.holds(object)
     }
 
-    fn holds(&self, root: Root<'_>) -> bool {
+    fn holds<R: Root>(&self, root: R) -> bool {
         match self {
-            Predicate::Field(path, test) => match root {
-                Root::Object(object) => {
-                    let mut holds = |value: Option<Value<'_>>| test.matches_value(value);
-                    in_object(object, &path.components, test.leaf(), &mut holds)
-                }
-                Root::Array(array) => {
-                    let mut holds = |value: Option<Value<'_>>| test.matches_value(value);
-                    as_object(array, &path.components, test.leaf(), &mut holds)
-                }
-                Root::Element(value) => test.matches_value(Some(value)),
-            },
+            Predicate::Field(path, test) => root.satisfies(path, test),
             Predicate::And(parts) => parts.iter().all(|part| part.holds(root)),
             Predicate::Or(parts) => parts.iter().any(|part| part.holds(root)),
             Predicate::Not(part) => !part.holds(root),
@@ -50,14 +40,43 @@ impl Predicate {
 }
 
 /// What a predicate is asked about.
+trait Root: Copy {
+    fn satisfies(self, path: &Path, test: &Test) -> bool;
+}
+
+/// A document or an embedded object.
+impl Root for Object<'_> {
+    #[inline]
+    fn satisfies(self, path: &Path, test: &Test) -> bool {
+        match &*path.components {
+            // Most conditions are on a field of the object itself, and most fields hold no array.
+            [only] => match self.get_hashed(only.hash, &only.name) {
+                Some(Value::Array(array)) => in_array(array, &[], test.leaf(), &mut |value| test.matches_value(value)),
+                value => test.matches_value(value),
+            },
+            components => in_object(self, components, test.leaf(), &mut |value| test.matches_value(value)),
+        }
+    }
+}
+
+/// An array within an array, whose positions are its fields: `$elemMatch` on objects.
 #[derive(Clone, Copy)]
-enum Root<'d> {
-    /// A document or an embedded object
-    Object(Object<'d>),
-    /// An array within an array, whose positions are its fields (`$elemMatch` on objects)
-    Array(Array<'d>),
-    /// An element as it is (`$elemMatch` on values)
-    Element(Value<'d>),
+struct Positions<'d>(Array<'d>);
+
+impl Root for Positions<'_> {
+    fn satisfies(self, path: &Path, test: &Test) -> bool {
+        as_object(self.0, &path.components, test.leaf(), &mut |value| test.matches_value(value))
+    }
+}
+
+/// An element as it is: `$elemMatch` on values.
+#[derive(Clone, Copy)]
+struct Element<'d>(Value<'d>);
+
+impl Root for Element<'_> {
+    fn satisfies(self, _: &Path, test: &Test) -> bool {
+        test.matches_value(Some(self.0))
+    }
 }
 
 impl Path {
@@ -171,9 +190,9 @@ impl Test {
 
 fn element_matches(elements: Elements, element: Value<'_>, predicate: &Predicate) -> bool {
     match (elements, element) {
-        (Elements::Values, element) => predicate.holds(Root::Element(element)),
-        (Elements::Objects, Value::Object(object)) => predicate.holds(Root::Object(object)),
-        (Elements::Objects, Value::Array(array)) => predicate.holds(Root::Array(array)),
+        (Elements::Values, element) => predicate.holds(Element(element)),
+        (Elements::Objects, Value::Object(object)) => predicate.holds(object),
+        (Elements::Objects, Value::Array(array)) => predicate.holds(Positions(array)),
         (Elements::Objects, _) => false,
     }
 }

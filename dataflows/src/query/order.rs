@@ -176,10 +176,13 @@ pub fn compares(value: Option<Value<'_>>, comparison: Comparison, operand: &Lite
     let Some(value) = value else {
         return matches!(operand, Literal::Null) && matches!(comparison, Comparison::LessOrEqual | Comparison::GreaterOrEqual);
     };
-    if !same_bracket(value, operand) {
-        return false;
-    }
-    let order = compare(value, operand);
+    let order = match (value, operand) {
+        (Value::Number(l), Literal::Number(r)) => compare_numbers(l, *r),
+        (Value::Date(l), Literal::Date(r)) => l.cmp(r),
+        (Value::String(l), Literal::String(r)) => l.cmp(r),
+        _ if same_bracket(value, operand) => compare(value, operand),
+        _ => return false,
+    };
     match comparison {
         Comparison::Less => order.is_lt(),
         Comparison::LessOrEqual => order.is_le(),
