@@ -47,7 +47,7 @@ pub(crate) async fn catch_up(
                 return Ok(false);
             }
         };
-        if batch.changes.is_empty() {
+        if batch.through == at {
             break;
         }
         if !announced {
