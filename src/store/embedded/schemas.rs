@@ -35,7 +35,7 @@ pub(crate) type Schemas = HashMap<Arc<str>, Arc<AppSchema>>;
 /// The schema of an app that never declared one.
 pub(crate) fn undeclared() -> &'static Arc<AppSchema> {
     static UNDECLARED: OnceLock<Arc<AppSchema>> = OnceLock::new();
-    UNDECLARED.get_or_init(|| Arc::new(AppSchema::new(Arc::default())))
+    UNDECLARED.get_or_init(|| Arc::new(AppSchema::new(Arc::new(Schema::built_in()))))
 }
 
 /// An app's schema.
