@@ -74,7 +74,8 @@ impl Gateway {
         let shared = (public(&change.before) && public(&change.after)).then(|| verdict(true, true));
         // Callers of one session share their caller; a few sessions make most of the subscribers of a query.
         let mut judged: Vec<(*const Caller, Option<Verdict>)> = Vec::new();
-        for (_, subscription) in lock(&standing.members).iter() {
+        let members = lock(&standing.members).look();
+        for subscription in members.iter().flat_map(|chunk| chunk.iter()).flatten() {
             let verdict = shared.unwrap_or_else(|| {
                 let caller = Arc::as_ptr(&subscription.caller);
                 let known = judged.iter().rev().take(8).find(|(other, _)| *other == caller);

@@ -13,6 +13,7 @@ pub mod event;
 mod feed;
 mod frontier;
 mod load;
+mod members;
 pub mod messages;
 mod outbox;
 mod resume;

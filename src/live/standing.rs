@@ -4,10 +4,10 @@
 //! so whoever joins either finds the query in place, or installs a new one after the old one was removed.
 
 use super::lock;
+use super::members::Members;
 use super::subscription::{Membership, Subscription};
 use dataflows::engine::{Engine, InstallError, QueryId};
 use dataflows::query::Filter;
-use slab::Slab;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use tokio::sync::oneshot;
@@ -26,7 +26,7 @@ pub(crate) struct Standing {
     pub(crate) bucket: Arc<str>,
     pub(crate) filter: Filter,
     query: OnceLock<QueryId>,
-    pub(crate) members: Mutex<Slab<Arc<Subscription>>>,
+    pub(crate) members: Mutex<Members>,
     install: Mutex<Install>,
 }
 
@@ -100,14 +100,13 @@ impl Registry {
 
     /// Takes a subscription out; the last one removes the query. `engine` is none when the engine has stopped.
     pub(crate) fn leave(&self, engine: Option<&Engine>, subscription: &Subscription) {
-        let Some(Membership { standing, index }) = subscription.membership.get() else { return };
+        let Some(Membership { standing, place }) = subscription.membership.get() else { return };
         let mut by_key = lock(&self.by_key);
         let last = {
             let mut members = lock(&standing.members);
-            if members.get(*index).is_none_or(|member| !std::ptr::eq(&**member, subscription)) {
+            if !members.remove(*place, subscription) {
                 return;
             }
-            members.remove(*index);
             members.is_empty()
         };
         if !last {
@@ -142,6 +141,6 @@ impl Registry {
 }
 
 fn admit(standing: &Arc<Standing>, subscription: &Arc<Subscription>) {
-    let index = lock(&standing.members).insert(subscription.clone());
-    let _ = subscription.membership.set(Membership { standing: standing.clone(), index });
+    let place = lock(&standing.members).insert(subscription.clone());
+    let _ = subscription.membership.set(Membership { standing: standing.clone(), place });
 }

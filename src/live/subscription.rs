@@ -52,7 +52,7 @@ pub(crate) struct Subscription {
 /// The standing query it hangs on, and its place there.
 pub(crate) struct Membership {
     pub(crate) standing: Arc<Standing>,
-    pub(crate) index: usize,
+    pub(crate) place: usize,
 }
 
 /// How far a subscription is.
