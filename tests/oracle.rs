@@ -58,7 +58,7 @@ fn rounds(workers: usize, columns: usize) {
 }
 
 /// Says where a failure was.
-struct OnPanic(String);
+pub struct OnPanic(pub String);
 
 impl Drop for OnPanic {
     fn drop(&mut self) {

@@ -107,8 +107,9 @@ impl Connection {
     }
 
     /// A delta for a subscription. Never waits.
-    pub(crate) fn deliver(&self, slot: SlotKey, event: &Arc<Event>, held: bool) {
-        self.change(|outbox| outbox.deliver(slot, event, held));
+    /// `held` is asked under the lock: were it let go between the question and the push, nobody would let it go again.
+    pub(crate) fn deliver(&self, slot: SlotKey, event: &Arc<Event>, held: impl FnOnce() -> bool) {
+        self.change(|outbox| outbox.deliver(slot, event, held()));
     }
 
     pub(crate) fn begin_load(&self, slot: SlotKey) -> bool {

@@ -91,7 +91,7 @@ impl Gateway {
                 continue;
             }
             let writer = change.writer;
-            let held = writer.request != 0 && writer.session == subscription.session && self.answers.hold(writer.request, subscription);
+            let held = || writer.request != 0 && writer.session == subscription.session && self.answers.hold(writer.request, subscription);
             subscription.connection.deliver(subscription.slot, events.get(verdict), held);
         }
     }

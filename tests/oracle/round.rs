@@ -101,8 +101,10 @@ pub async fn play(arena: &Arena, plan: &Plan) -> Score {
         shots.push(one_shot(&arena.http(ask.person), &plan.bucket, number, &ask.query).await);
         assert!(shots.last().unwrap().position >= end, "a snapshot that misses an acknowledged write");
     }
-    for tape in tapes.iter().filter(|tape| !tape.ended) {
+    for (tape, ask) in tapes.iter().zip(&plan.asks).filter(|(tape, _)| !tape.ended) {
+        let told = crate::OnPanic(format!("{ask:?}, in {} parts", tape.parts.len()));
         tape.parts.last().unwrap().reached(end).await;
+        drop(told);
     }
     judge(arena, plan, &history, end, &tapes, &shots, refused)
 }
