@@ -80,6 +80,8 @@ pub enum What {
 struct Lot {
     price: u32,
     estimate: u32,
+    /// Below this it is not sold; the house does not tell
+    reserve: u32,
     bids: u32,
     /// Its newest bids, which are on the list
     listed: VecDeque<u64>,
@@ -199,6 +201,8 @@ impl Auction {
         (0..bids).for_each(|_| price = raised(price));
         let manner = category.manners.choose(&mut self.chance).copied().unwrap_or("Fine");
         let thing = category.things.choose(&mut self.chance).copied().unwrap_or("object");
+        // As many houses do: half of the low estimate, for most lots.
+        let reserve = if self.chance.random_bool(0.7) { estimate / 2 } else { 0 };
         let tags = self.some(3, |chance| TAGS.choose(chance).copied());
         let leader = (bids > 0).then(|| self.bidders.choose(&mut self.chance).map(|bidder| bidder.name.clone())).flatten();
         let fields = fields(json!({
@@ -224,7 +228,7 @@ impl Auction {
             },
             "listedAt": date(now),
         }));
-        self.lots.insert(number, Lot { price, estimate, bids, listed: VecDeque::new(), open: true, due: closes });
+        self.lots.insert(number, Lot { price, estimate, reserve, bids, listed: VecDeque::new(), open: true, due: closes });
         self.open.push(number);
         self.due.push(Reverse((closes, number)));
         Update { bucket: LOT, id: lot_id(number), what: What::Insert(fields) }
@@ -282,7 +286,7 @@ impl Auction {
             }
             lot.due = now + self.plan.shown_ms;
             self.due.push(Reverse((lot.due, number)));
-            let state = if lot.bids > 0 { "sold" } else { "unsold" };
+            let state = if lot.bids > 0 && lot.price >= lot.reserve { "sold" } else { "unsold" };
             return Update { bucket: LOT, id, what: What::Change(fields(json!({"state": state, "closesAt": date(now)}))) };
         }
         let bids = self.lots.remove(&number).map(|lot| lot.listed).unwrap_or_default();
@@ -442,9 +446,15 @@ mod tests {
     fn the_house_goes_on_from_what_others_bid() {
         let mut house = Auction::new(Plan { lots: 1, ..Plan::level(1, 100) }, 1);
         let lot = house.open_doors(START).into_iter().find(|update| update.bucket == LOT).unwrap();
-        house.outbid(&lot.id, 1_000_000, 40);
+        let What::Insert(fields) = lot.what else { panic!("a new lot") };
+        let estimate = u32::try_from(fields["estimate"].as_u64().unwrap()).unwrap();
+        house.outbid(&lot.id, estimate, 40);
         let What::Change(change) = house.next(START).what else { panic!("a bid") };
-        assert_eq!((&change["price"], &change["bids"]), (&json!(1_005_000), &json!(41)));
+        assert_eq!((&change["price"], &change["bids"]), (&json!(raised(estimate)), &json!(41)));
+        house.outbid(&lot.id, estimate * 10, 41);
+        house.next(START);
+        let What::Change(change) = house.next(START).what else { panic!("the hammer") };
+        assert_eq!(change["state"], "sold");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! must not be able to move the cursor of whoever watches.
 
 use super::view::{Event, Kind, Object};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 /// Fields that every object has and that people rarely look for.
@@ -27,6 +28,19 @@ pub struct Layout {
     pub fields: Vec<String>,
 }
 
+/// The line for machines.
+#[derive(Serialize)]
+struct Line<'a> {
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date: Option<&'a str>,
+    operation: &'a str,
+    id: &'a str,
+    data: Object,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<&'a str>,
+}
+
 /// Makes lines of events; remembers how wide ids are.
 #[derive(Debug)]
 pub struct Form {
@@ -46,11 +60,10 @@ impl Form {
     }
 
     fn json(&self, event: &Event) -> String {
-        let data = if self.layout.fields.is_empty() {
-            event.data.clone()
-        } else {
-            let chosen = self.layout.fields.iter().map(|path| (path.clone(), at(&event.data, path).cloned().unwrap_or(Value::Null)));
-            chosen.collect::<Map<_, _>>()
+        let chosen = |path: &String| (path.clone(), at(&event.data, path).cloned().unwrap_or(Value::Null));
+        let data = match self.layout.fields.as_slice() {
+            [] => event.data.clone(),
+            fields => fields.iter().map(chosen).collect(),
         };
         let kind = match event.kind {
             Kind::Initial => "initial",
@@ -58,12 +71,10 @@ impl Form {
             Kind::Change => "change",
             Kind::Remove => "remove",
         };
-        let mut line = json!({"event": kind, "operation": event.operation, "id": event.id(), "data": data});
-        if let Some(line) = line.as_object_mut() {
-            line.extend(event.date.clone().map(|date| ("date".to_owned(), date.into())));
-            line.extend(event.position.clone().map(|position| ("position".to_owned(), position.into())));
-        }
-        format!("{line}\n")
+        let (operation, id, date, position) = (&event.operation, event.id(), event.date.as_deref(), event.position.as_deref());
+        let line = Line { event: kind, date, operation, id, data, position };
+        // Writing to memory what was read as JSON cannot fail.
+        serde_json::to_string(&line).unwrap_or_else(|error| json!({"event": "error", "error": error.to_string()}).to_string()) + "\n"
     }
 
     fn text(&mut self, event: &Event) -> String {
@@ -185,7 +196,7 @@ mod tests {
     use super::*;
 
     fn object(value: Value) -> Object {
-        value.as_object().unwrap().clone()
+        value.as_object().unwrap().clone().into_iter().collect()
     }
 
     fn event(kind: Kind, operation: &str, before: Option<Value>, data: Value) -> Event {
@@ -219,7 +230,7 @@ mod tests {
         assert_eq!(
             lines(Layout::default()),
             [
-                "03:04:05.070 + L 1  title=\"A vase\"  state=open  price=5\n",
+                "03:04:05.070 + L 1  price=5  state=open  title=\"A vase\"\n",
                 "03:04:05.070 ~ L 1  price 5 → 6\n",
                 "03:04:05.070 ~ L 1  (other fields)\n",
                 "03:04:05.070 - L 1  no longer matches: state open → sold\n",

@@ -1,11 +1,12 @@
 //! The result of a subscription as far as it was told, and what each message changes in it. Pure.
 
+use indexmap::IndexMap;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 
-/// An object's fields.
-pub type Object = Map<String, Value>;
+/// An object's fields, in the server's order.
+pub type Object = IndexMap<String, Value>;
 
 /// What happened to an object as the subscription sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl View {
             gone.sort_unstable();
             for id in gone {
                 let before = self.images.remove(&id);
-                events.push(outcome(Kind::Remove, before, Map::from_iter([("id".to_owned(), id.into())])));
+                events.push(outcome(Kind::Remove, before, Object::from_iter([("id".to_owned(), id.into())])));
             }
             for object in objects {
                 let kind = match self.images.get(id_of(&object)) {
@@ -139,7 +140,7 @@ mod tests {
     use serde_json::json;
 
     fn object(id: u32, price: u32) -> Object {
-        json!({"id": format!("/db/Lot/{id}"), "price": price}).as_object().unwrap().clone()
+        serde_json::from_value(json!({"id": format!("/db/Lot/{id}"), "price": price})).unwrap()
     }
 
     fn told(events: &[Event]) -> Vec<(Kind, &str)> {
