@@ -397,7 +397,7 @@ mod tests {
     fn every_update_fits_the_object_that_is_there() {
         let mut objects: HashMap<String, Map<String, Value>> = HashMap::new();
         let mut states = HashSet::new();
-        for update in run(1, Plan::level(150, 400), 60_000, 400) {
+        for update in run(1, Plan::level(1_000, 200), 60_000, 200) {
             match update.what {
                 What::Insert(fields) => assert!(objects.insert(update.id.clone(), fields).is_none(), "{} twice", update.id),
                 What::Change(change) => {

@@ -11,11 +11,11 @@ pub mod classes;
 pub mod writer;
 
 use auction::{Auction, Plan};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use writer::{Api, WriteError, Writer};
 
 /// How often the stream looks how many updates are due.
@@ -38,12 +38,12 @@ impl House {
         let mut auction = Auction::new(Plan::level(lots, rate), seed);
         let updates = auction.open_doors(now());
         let total = updates.len();
-        let mut filling = Writer::open(api);
+        let mut writer = Writer::open(api);
         for (done, update) in updates.into_iter().enumerate() {
-            filling.write(update).await?;
+            writer.write(update).await?;
             progress(done + 1, total);
         }
-        Ok(House { auction, writer: filling, rate })
+        Ok(House { auction, writer, rate })
     }
 
     /// Updates that the server has acknowledged since the house was opened.
@@ -51,12 +51,13 @@ impl House {
         self.writer.written()
     }
 
-    /// Keeps the updates coming until `ended`, then waits for those under way.
-    pub async fn run(mut self, ended: CancellationToken) -> Result<(), WriteError> {
+    /// Keeps the updates coming. Ends with an error only; whoever drops it ends it, between two requests or in one.
+    pub async fn run(mut self) -> Result<Infallible, WriteError> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut pace = Pace::new(self.rate, Instant::now());
-        while ended.run_until_cancelled(tick.tick()).await.is_some() {
+        loop {
+            tick.tick().await;
             while let Some(outbid) = self.writer.outbid() {
                 self.auction.outbid(&outbid.id, outbid.price, outbid.bids);
             }
@@ -64,7 +65,6 @@ impl House {
                 self.writer.write(self.auction.next(now())).await?;
             }
         }
-        self.writer.finish().await
     }
 }
 

@@ -171,15 +171,6 @@ impl Writer {
         self.outbids.try_recv().ok()
     }
 
-    /// Waits until everything that was handed over is written.
-    pub async fn finish(mut self) -> Result<(), WriteError> {
-        self.lanes.clear();
-        while let Some(ended) = self.tasks.join_next().await {
-            ended.unwrap_or(Err(WriteError::Ended))?;
-        }
-        Ok(())
-    }
-
     async fn failure(&mut self) -> WriteError {
         match self.tasks.join_next().await {
             Some(Ok(Err(error))) => error,
