@@ -58,8 +58,8 @@ impl Demo {
     async fn serve(self, config: Config) -> Result<(), Failure> {
         // Before anything is opened, so that no signal falls between.
         let told = end_of_process()?;
-        let (data, base) = (config.store.data.clone(), config.server.base.clone());
-        let server = Server::start(Setup { config, pages: console::router(&base), ..Setup::default() }).await?;
+        let (data, pages) = (config.store.data.clone(), console::pages(&config.server));
+        let server = Server::start(Setup { config, pages, ..Setup::default() }).await?;
         let password = server.root_password().unwrap_or_default().to_owned();
         let result = tokio::select! {
             result = self.hold(&server, &password, &data) => result,

@@ -38,7 +38,7 @@ pub struct Watch {
     #[arg(default_value = "{}")]
     query: String,
     /// The server
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", env = "TIDEGATE_URL")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
     /// First segment of the API's paths
     #[arg(long, value_name = "BASE", default_value = "v1")]
@@ -80,7 +80,8 @@ impl Watch {
     fn watch(self) -> Result<(), Trouble> {
         let token = match &self.token_file {
             Some(file) => {
-                let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read the token in {}: {error}", file.display()))?;
+                let text =
+                    std::fs::read_to_string(file).map_err(|error| format!("cannot read the token in {}: {error}", file.display()))?;
                 Some(text.trim().to_owned())
             }
             None => std::env::var(TOKEN).ok().filter(|token| !token.is_empty()),

@@ -7,6 +7,7 @@
 //!
 //! A class may tell the page what suits it, see [`HINTS`].
 
+use crate::config::ServerOptions;
 use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Redirect};
@@ -39,9 +40,12 @@ const FILES: [(&str, &str, &str); 8] = [
     ("values.js", SCRIPT, include_str!("values.js")),
 ];
 
-/// The page, for an API whose paths begin with `/<base>`.
-pub fn router(base: &str) -> Router {
-    let page = page(base);
+/// The page for an API with these options; nothing where it is switched off.
+pub fn pages(options: &ServerOptions) -> Router {
+    if !options.console {
+        return Router::new();
+    }
+    let page = page(&options.base);
     let mut router = Router::new()
         .route(PATH, get(async move || file(HTML, page.clone())))
         .route(PATH.trim_end_matches('/'), get(async || Redirect::permanent(PATH)));
