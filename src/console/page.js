@@ -82,9 +82,18 @@ function spaced(value) {
 function refuse(error, how) {
   waiting = false;
   $("verdict").textContent = how ? "" : "refused";
+  // What is still to be seen is of the query before, and does not move any more.
+  if (!how) {
+    stale(true);
+    running = "";
+  }
   $("problem").className = how ? "problem soft" : "problem";
   $("problem").textContent = error.message;
   $("problem").hidden = false;
+}
+
+function stale(is) {
+  document.querySelector(".answer").classList.toggle("stale", is);
 }
 
 function edit(source) {
@@ -182,6 +191,7 @@ function connection(state, pause) {
 
 function result(objects, fresh) {
   waiting = false;
+  stale(false);
   $("problem").hidden = true;
   $("verdict").textContent = "";
   const hints = hintsOf(bucket);

@@ -22,6 +22,10 @@ const LANE_QUEUE: usize = 16;
 const TRIES: u32 = 20;
 /// A request that takes so long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Idle connections are given up before the server does it, which takes 20 seconds.
+const IDLE: Duration = Duration::from_secs(10);
+/// A connection that fails under a request is replaced so often.
+const CONNECTIONS: u32 = 5;
 
 /// Why the demo's data could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +82,7 @@ pub struct Api {
 impl Api {
     /// Signs in at a server; `base` is such as `http://127.0.0.1:8080/v1`.
     pub async fn sign_in(base: &str, user: &str, password: &str) -> Result<Api, WriteError> {
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).pool_max_idle_per_host(LANES).build()?;
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).pool_idle_timeout(IDLE).build()?;
         let api = Api { client, base: base.into(), token: "".into() };
         let request = api.client.post(format!("{base}/db/User/login")).json(&json!({"username": user, "password": password}));
         let answer = request.send().await?;
@@ -94,8 +98,9 @@ impl Api {
         self.call(Method::POST, "/schema", Some(classes), None).await.map(drop)
     }
 
-    /// One request. The body of the answer; none where there is none, or where the condition did not hold (412)
-    /// or nothing is there (404).
+    /// One request; again, where the connection failed: every one of them may be made twice. The body of the answer;
+    /// none where there is none, where the condition did not hold (412) or nothing is there (404), and where an
+    /// insert that is made again finds itself done (409).
     async fn call(&self, method: Method, path: &str, body: Option<&Value>, version: Option<u64>) -> Result<Option<Value>, WriteError> {
         let mut pause = Duration::from_millis(20);
         for attempt in 1.. {
@@ -107,8 +112,16 @@ impl Api {
             if let Some(body) = body {
                 request = request.json(body);
             }
-            let answer = request.send().await?;
+            let answer = match request.send().await {
+                Err(error) if attempt < CONNECTIONS => {
+                    tracing::debug!(%error, "a request of the demo is made again");
+                    tokio::time::sleep(pause).await;
+                    continue;
+                }
+                answer => answer?,
+            };
             match answer.status() {
+                StatusCode::CONFLICT if attempt > 1 => return Ok(None),
                 StatusCode::NO_CONTENT | StatusCode::NOT_FOUND | StatusCode::PRECONDITION_FAILED => return Ok(None),
                 status if status.is_success() => return Ok(Some(answer.json().await?)),
                 // The answer of a server under load; it did nothing yet.
@@ -206,6 +219,10 @@ impl Lane {
             What::Insert(mut fields) => {
                 fields.insert("id".into(), update.id.clone().into());
                 let stored = self.api.call(Method::POST, &format!("/db/{}", update.bucket), Some(&Value::Object(fields)), None).await?;
+                let stored = match stored {
+                    None => self.api.call(Method::GET, &update.id, None, None).await?,
+                    stored => stored,
+                };
                 self.learn(&update.id, stored);
             }
             What::Change(fields) => self.change(&update.id, fields).await?,

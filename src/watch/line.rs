@@ -98,11 +98,10 @@ impl Form {
         let chosen = self.layout.fields.as_slice();
         match (event.kind, &event.before) {
             (Kind::Remove, _) if event.operation == "delete" => "deleted".to_owned(),
-            (Kind::Remove, before) => {
-                let changed = before.as_ref().map(|before| differences(before, &event.data, chosen)).unwrap_or_default();
-                let hidden = event.data.len() <= 1;
-                if hidden || changed.is_empty() { "no longer in the result".to_owned() } else { format!("no longer matches: {changed}") }
-            }
+            // A reader who may not see the image gets the id alone.
+            (Kind::Remove, _) if event.data.len() <= 1 => "no longer in the result".to_owned(),
+            (Kind::Remove, Some(before)) => format!("no longer matches: {}", differences(before, &event.data, chosen)),
+            (Kind::Remove, None) => format!("no longer matches: {}", values(&event.data, chosen)),
             (Kind::Change, Some(before)) => {
                 let changed = differences(before, &event.data, chosen);
                 if changed.is_empty() { "(other fields)".to_owned() } else { changed }
