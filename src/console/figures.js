@@ -9,8 +9,9 @@ const SVG = "http://www.w3.org/2000/svg";
 
 // Events of the last minute by second and kind.
 export class Rates {
-  constructor(spark, figure) {
+  constructor(spark, figure, note) {
     this.figure = figure;
+    this.note = note;
     this.spark = spark;
     this.second = Math.floor(Date.now() / 1000);
     this.bars = Array.from({ length: SECONDS }, () => [0, 0, 0]);
@@ -54,7 +55,9 @@ export class Rates {
     const whole = this.bars.slice(SECONDS - 6, SECONDS - 1);
     const rate = whole.reduce((sum, bar) => sum + total(bar), 0) / whole.length;
     this.figure.textContent = rate >= 10 || rate === 0 ? format(Math.round(rate)) : rate.toFixed(1);
-    const highest = Math.max(4, ...this.bars.map(total));
+    const most = Math.max(...this.bars.map(total));
+    this.note.textContent = most > 0 ? `at most ${format(most)}` : "";
+    const highest = Math.max(4, most);
     this.bars.forEach((bar, place) => {
       let top = 100;
       bar.forEach((count, kind) => {

@@ -13,7 +13,7 @@ const make = (tag, properties) => Object.assign(document.createElement(tag), pro
 
 const base = document.querySelector('meta[name="tidegate-base"]').content;
 const api = new Api(`/${base}`);
-const rates = new Rates($("spark"), $("rate"));
+const rates = new Rates($("spark"), $("rate"), $("rate-note"));
 const latency = new Latency($("latency"), $("latency-note"));
 const ticker = new Ticker($("ticker"), $("hold"), openObject);
 const table = new Table({ head: $("columns"), body: $("rows") }, { open: openObject, raise, drawn });
@@ -119,6 +119,8 @@ function choose(name, source) {
   bucket = name;
   const hints = hintsOf(name);
   $("about").textContent = hints.about ?? "";
+  $("own").textContent = "–";
+  $("own-note").textContent = hints.raise ? `press ${hints.raise.label} in a row` : "from answer to event";
   for (const chip of $("buckets").querySelectorAll("[role=radio]")) {
     const chosen = chip.dataset.bucket === name;
     chip.setAttribute("aria-checked", chosen);
@@ -275,7 +277,7 @@ function settleOwn(id) {
   if (write.answered === undefined || arrived === undefined) return;
   own.delete(id);
   $("own").textContent = milliseconds(arrived - write.answered);
-  $("own-note").textContent = `after the server’s answer, for ${key(id)}`;
+  $("own-note").textContent = `from answer to event, ${key(id)}`;
 }
 
 // --- one object ---

@@ -36,6 +36,7 @@ export class Table {
     });
     this.count = objects.length;
     this.setColumns(columns(hints, objects));
+    this.align();
     this.draw();
   }
 
@@ -85,6 +86,15 @@ export class Table {
     for (const entry of this.entries.values()) entry.row = undefined;
     this.body.replaceChildren();
     this.head.replaceChildren(...["id", ...names].map((name) => this.heading(name)));
+    this.align();
+  }
+
+  // Numbers stand below each other at the right, and so do their headings.
+  align() {
+    const first = [...this.entries.values()].slice(0, 20);
+    ["id", ...this.columns].forEach((name, place) => {
+      this.head.children[place].classList.toggle("number", first.some((entry) => typeof entry.object[name] === "number"));
+    });
   }
 
   heading(name) {
@@ -160,7 +170,9 @@ export class Table {
         const button = cell.querySelector("button") ?? this.raiser(entry.object.id);
         button.disabled = entry.goes > 0 || (entry.object.state !== undefined && entry.object.state !== "open");
         button.setAttribute("aria-label", `${this.hints.raise.label}: raise ${name} of ${key(entry.object.id)} above ${shown}`);
-        cell.replaceChildren(button, ` ${shown}`);
+        const pair = Object.assign(document.createElement("div"), { className: "raised" });
+        pair.append(button, shown);
+        cell.replaceChildren(pair);
       } else {
         cell.textContent = shown;
         cell.title = shown.length > 28 ? shown : "";

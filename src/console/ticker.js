@@ -73,8 +73,8 @@ export class Ticker {
       button.onclick = () => this.open(id);
       part("span", ` ${WORDS[kind]} `, "unseen");
     }
-    part("span", words, "words");
     part("time", time(at)).dateTime = at.toISOString();
+    part("span", words, "words");
     return line;
   }
 }

@@ -2,8 +2,8 @@
 
 const META = new Set(["id", "version", "acl", "createdAt", "updatedAt"]);
 const DATE = /^\d{4}-\d\d-\d\dT\d\d:\d\d/;
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const number = new Intl.NumberFormat(undefined, { maximumFractionDigits: 4 });
 
 export const format = (value) => number.format(value);
