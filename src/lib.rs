@@ -12,6 +12,9 @@
 //! * [`server`]: all of it put together, in one process
 //! * [`metrics`], [`telemetry`]: what is measured and told
 //! * [`cli`]: the command line, one file a command
+//! * [`console`]: the page at `/_tidegate/`
+//! * [`demo`]: an auction house to look at
+//! * [`watch`]: a subscription on a terminal
 //!
 //! Arrows run one way: `http`, `live` -> `store`, `changelog` -> `dataflows`.
 
@@ -20,6 +23,8 @@ pub mod changelog;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
+pub mod demo;
 pub mod http;
 pub mod live;
 pub mod metrics;
@@ -28,3 +33,4 @@ pub mod schema;
 pub mod server;
 pub mod store;
 pub mod telemetry;
+pub mod watch;

@@ -95,13 +95,17 @@ impl EmbeddedLog {
 
     /// Makes durable records known. Only the store's writer calls this, in commit order.
     pub(crate) fn publish(&self, records: Vec<Recorded>, tail: Mark, mark: Option<Mark>) {
-        lock(&self.0.recent).append(records);
+        {
+            let mut recent = lock(&self.0.recent);
+            recent.append(records);
+            // Before anybody can read them: whoever has read up to a record may ask for what is behind it.
+            self.0.last.store(tail.commit, Ordering::Release);
+        }
         {
             let mut cuts = lock(&self.0.cuts);
             cuts.tail = tail;
             cuts.marks.extend(mark);
         }
-        self.0.last.store(tail.commit, Ordering::Release);
         self.0.head.send_replace(Some(tail.commit));
     }
 

@@ -2,9 +2,11 @@
 
 mod backup;
 mod config;
+mod demo;
 mod explain;
 mod restore;
 mod serve;
+mod watch;
 
 use crate::config::{ConfigError, Effective, Layers};
 use clap::{Args, Parser, Subcommand};
@@ -25,6 +27,10 @@ pub struct CommandLine {
 pub enum Command {
     /// Run the server
     Serve(serve::Serve),
+    /// See it work: a server with a lively auction house in it, on a temporary data directory
+    Demo(demo::Demo),
+    /// Subscribe to a query and print its events as they come
+    Watch(watch::Watch),
     /// Copy the store of a running server into a file
     Backup(backup::Backup),
     /// Build a data directory from a backup
@@ -80,6 +86,9 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub fn run() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Serve(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        // Its exit codes say more, and its help tells them.
+        Command::Watch(command) => return command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
         Command::Explain(command) => command.run(),
@@ -97,6 +106,18 @@ pub fn run() -> ExitCode {
 /// A runtime for commands that talk to sockets.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("tidegate").build()?)
+}
+
+/// Resolves at ctrl-c or SIGTERM; from the call on neither ends the process by itself.
+pub fn end_of_process() -> Result<impl Future<Output = ()>, std::io::Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 #[cfg(test)]

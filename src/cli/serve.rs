@@ -1,6 +1,7 @@
 //! `tidegate serve`: the server, until it is told to end.
 
-use super::{ConfigArgs, Failure, runtime};
+use super::{ConfigArgs, Failure, end_of_process, runtime};
+use crate::console;
 use crate::server::{Server, Setup};
 use crate::telemetry;
 
@@ -28,7 +29,8 @@ impl Serve {
         runtime()?.block_on(async {
             // Before anything is opened, so that no signal falls between.
             let told = end_of_process()?;
-            let server = Server::start(Setup { config, root_password: self.admin_password, ..Setup::default() }).await?;
+            let pages = console::pages(&config.server);
+            let server = Server::start(Setup { config, root_password: self.admin_password, pages }).await?;
             println!("tidegate {} listens on {}", env!("CARGO_PKG_VERSION"), server.url());
             println!("metrics and administration on http://{}", server.admin_address());
             println!("data in {}", data.display());
@@ -41,16 +43,4 @@ impl Serve {
             Ok(())
         })
     }
-}
-
-/// Resolves at ctrl-c or SIGTERM.
-fn end_of_process() -> Result<impl Future<Output = ()>, std::io::Error> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }

@@ -47,6 +47,8 @@ pub struct ServerOptions {
     pub origins: Vec<String>,
     /// Lifetime of a token, seconds
     pub token_seconds: u64,
+    /// Whether the page at `/_tidegate/` is served
+    pub console: bool,
 }
 
 /// The store.
