@@ -8,7 +8,7 @@
 
 pub mod child;
 pub mod readers;
-//TMP pub mod tidegate;
+pub mod tidegate;
 
 pub use ::tidegate::bench::table::{Table, count};
 

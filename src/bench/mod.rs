@@ -13,7 +13,7 @@
 
 pub mod echo;
 pub mod http;
-//TMP pub mod in_process;
+pub mod in_process;
 pub mod latency;
 pub mod load;
 pub mod process;

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod bench;
 mod config;
 mod serve;
 
@@ -22,6 +23,8 @@ pub struct CommandLine {
 pub enum Command {
     /// Run the server
     Serve(serve::Serve),
+    /// Put a load on a server and print what it sustains
+    Bench(bench::Bench),
     /// Print the configuration in force and where each value comes from
     Config(config::Config),
 }
@@ -71,6 +74,7 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub fn run() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Serve(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::Config(command) => command.run(),
     };
     match result {
