@@ -3,7 +3,8 @@
 //! Measures what the engine adds to timely: the same changes go through the engine (16 standing queries, each change
 //! touches exactly one) and through a bare timely program of the same layout that passes changes on and
 //! hands them over, fed through the same kind of mailbox and parked when idle like the engine's. Both by
-//! turns in one run. The one-change figure includes waking the worker and waking the thread that waits for the event.
+//! turns in one run, and the index alone as plain calls: what the engine adds to the two is the last column. The one-change
+//! figure includes waking the worker and waking the thread that waits for the event.
 //!
 //! Data: documents of 10 fields and about 300 bytes, inserted under 4 096 ids, parsed beforehand.
 //!
@@ -17,8 +18,8 @@ use bare::{Bare, Layout};
 use bytes::Bytes;
 use dataflows::change::{Change, CommitNumber, Image, Operation, Writer};
 use dataflows::document::{DateFields, DocumentLimits};
-use dataflows::engine::{Delta, Engine, EngineOptions, Sink};
-use dataflows::index::IndexOptions;
+use dataflows::engine::{Delta, Engine, EngineOptions, QueryId, Sink};
+use dataflows::index::{IndexOptions, QueryIndex};
 use dataflows::query::{Filter, QueryLimits};
 use std::sync::atomic::{
     AtomicU64,
@@ -172,12 +173,16 @@ fn changes() -> Arc<[Arc<Change>]> {
     (1..=4_096).map(change).collect()
 }
 
+fn filter(group: u64) -> Filter {
+    Filter::parse(&format!(r#"{{"group":{group}}}"#), &QueryLimits::default()).expect("a query")
+}
+
 fn engine(changes: &Arc<[Arc<Change>]>, layout: Layout) -> Driven {
     Driven::new(changes, 1, |out| {
         let options = EngineOptions { workers: layout.workers, columns: layout.columns, index: IndexOptions::default() };
         let engine = Engine::start(options, Arc::new(EngineSink(out))).expect("the engine starts");
         for group in 0..QUERIES {
-            let filter = Filter::parse(&format!(r#"{{"group":{group}}}"#), &QueryLimits::default()).expect("a query");
+            let filter = filter(group);
             let (sender, installed) = mpsc::channel();
             let done = Box::new(move |result| sender.send(result).expect("somebody waits"));
             engine.subscribe("app".into(), "lots".into(), &filter, done);
@@ -185,6 +190,20 @@ fn engine(changes: &Arc<[Arc<Change>]>, layout: Layout) -> Driven {
         }
         Box::new(engine)
     })
+}
+
+/// Changes a second through the index alone, with the same queries.
+fn index_alone(index: &mut QueryIndex, changes: &[Arc<Change>], lasting: Duration) -> f64 {
+    let (from, mut matched, mut deltas) = (Instant::now(), 0_u64, Vec::new());
+    while from.elapsed() < lasting {
+        for change in changes {
+            index.matches(change, &mut deltas);
+            assert_eq!(deltas.len(), 1, "each change touches one standing query");
+            deltas.clear();
+            matched += 1;
+        }
+    }
+    matched as f64 / from.elapsed().as_secs_f64()
 }
 
 fn bare(changes: &Arc<[Arc<Change>]>, layout: Layout) -> Driven {
@@ -204,7 +223,11 @@ fn main() {
         ("two workers, two rows", Layout { workers: 2, columns: 1 }),
         ("two workers, two columns", Layout { workers: 2, columns: 2 }),
     ];
-    let mut table = Table::new(["", "engine", "bare timely", "ratio"]);
+    let mut index = QueryIndex::new(IndexOptions::default());
+    for group in 0..QUERIES {
+        index.insert(&"app".into(), &"lots".into(), QueryId(group), filter(group).predicate).expect("inserted");
+    }
+    let mut table = Table::new(["", "engine", "bare timely", "ratio", "index alone", "the engine adds"]);
     for (name, layout) in layouts {
         let (mut ours, mut theirs) = (engine(&changes, layout), bare(&changes, layout));
         let (mut ours_each, mut theirs_each) = (Vec::new(), Vec::new());
@@ -217,9 +240,14 @@ fn main() {
             table.row([format!("{name}: one change, {label}, us"), format!("{our:.1}"), format!("{their:.1}"), format!("{:.2}", our / their)]);
         }
         for batch in [1, 16, 256] {
-            let [our, their] =
-                in_turns(turns, [&mut || ours.throughput(batch, lasting), &mut || theirs.throughput(batch, lasting)]);
-            table.row([format!("{name}: changes/s, batches of {batch}"), count(our), count(their), format!("{:.2}", our / their)]);
+            let [our, their, index] = in_turns(turns, [
+                &mut || ours.throughput(batch, lasting),
+                &mut || theirs.throughput(batch, lasting),
+                &mut || index_alone(&mut index, &changes, lasting / 4),
+            ]);
+            let adds = 1e9 / our - 1e9 / their - 1e9 / index;
+            let name = format!("{name}: changes/s, batches of {batch}");
+            table.row([name, count(our), count(their), format!("{:.2}", our / their), count(index), format!("{adds:.0} ns a change")]);
         }
     }
     println!("{table}");
