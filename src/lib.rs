@@ -6,6 +6,7 @@
 //! * [`changelog`]: the ordered log of changes
 //! * [`clock`]: time that never runs backwards
 //! * [`auth`]: tokens, passwords, sessions
+//! * [`bench`]: the load generator
 //! * [`live`]: the gateway: sessions, protocol messages, queues, resume
 //! * [`object`]: one object: id, text, shape, decisions on writes
 //! * [`http`]: the front stage, one file per resource
@@ -19,6 +20,7 @@
 //! Arrows run one way: `http`, `live` -> `store`, `changelog` -> `dataflows`.
 
 pub mod auth;
+pub mod bench;
 pub mod changelog;
 pub mod cli;
 pub mod clock;

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod backup;
+mod bench;
 mod config;
 mod demo;
 mod explain;
@@ -37,6 +38,8 @@ pub enum Command {
     Restore(restore::Restore),
     /// Show how a live query would stand
     Explain(explain::Explain),
+    /// Put a load on a server and print what it sustains
+    Bench(bench::Bench),
     /// Print the configuration in force and where each value comes from
     Config(config::Config),
 }
@@ -92,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
         Command::Explain(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::Config(command) => command.run(),
     };
     match result {
