@@ -36,6 +36,10 @@ impl<T: Default> Arena<T> {
         item
     }
 
+    pub(super) fn get(&self, number: u32) -> Option<&T> {
+        self.items.get(number as usize)
+    }
+
     /// Numbers given out so far, freed ones counted: no number is this large.
     pub(super) fn bound(&self) -> usize {
         self.items.len()

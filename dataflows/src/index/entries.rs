@@ -15,6 +15,7 @@ use super::paths::Paths;
 use super::patterns::Patterns;
 use super::strings::Strings;
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 use std::cell::Cell;
 use std::hash::BuildHasher;
 
@@ -85,7 +86,7 @@ pub(super) struct Node {
     root: bool,
     /// The change that visited it last, and for which images
     pub(super) visited: Cell<u32>,
-    pub(super) list: Vec<Entry>,
+    pub(super) list: SmallVec<[Entry; 1]>,
     pub(super) more: Option<Box<More>>,
 }
 
@@ -104,6 +105,15 @@ pub(super) struct Child {
     pub(super) slot: u32,
     pub(super) class: Class,
     nodes: u32,
+    /// One of the nodes; with intervals there is only this one
+    node: u32,
+}
+
+impl Child {
+    /// The node of its intervals, if it has any.
+    pub(super) fn intervals(&self) -> u32 {
+        if let Class::NumberRange | Class::DateRange = self.class { self.node } else { NONE }
+    }
 }
 
 /// Length from which a list is split, and how many entries on one path make it worth while.
@@ -211,6 +221,16 @@ impl Entries {
         self.table.find(hash(&self.hashing, parent, slot, class, key), found).copied()
     }
 
+    /// The same for a string, which may know its node.
+    #[inline]
+    pub(super) fn find_string(&self, strings: &Strings, parent: u32, slot: u32, key: u64) -> Option<u32> {
+        let known = strings.node(key as u32);
+        match self.nodes.get(known) {
+            Some(node) if node.key == key && node.slot == slot && node.parent == parent && node.class == Class::String => Some(known),
+            _ => self.find(parent, slot, Class::String, key),
+        }
+    }
+
     /// How many entries hang on a key of a bucket's root, those of the second level not counted one by one.
     pub(super) fn load(&self, root: u32, slot: u32, class: Class, key: u64) -> usize {
         self.find(root, slot, class, key).map_or(0, |node| {
@@ -235,11 +255,14 @@ impl Entries {
         self.table.insert_unique(hash(hashing, parent, slot, class, key), node, rehash);
         if self.nodes[parent].root {
             names.count(slot, class, key, 1);
+            if class == Class::String && names.strings.node(key as u32) == NONE {
+                names.strings.set_node(key as u32, node);
+            }
         } else {
             let children = &mut self.nodes[parent].more.get_or_insert_default().children;
             match children.iter_mut().find(|child| child.slot == slot && child.class == class) {
                 Some(child) => child.nodes += 1,
-                None => children.push(Child { slot, class, nodes: 1 }),
+                None => children.push(Child { slot, class, nodes: 1, node }),
             }
         }
         node
@@ -361,7 +384,7 @@ impl Entries {
                 self.places[moved.place].at = at;
             }
             if body.list.len() * 4 <= body.list.capacity() {
-                body.list.shrink_to(body.list.len() * 2);
+                body.list.shrink_to_fit();
             }
             Some(entry)
         } else {
@@ -396,6 +419,9 @@ impl Entries {
             });
             if self.nodes[parent].root {
                 names.count(slot, class, key, -1);
+                if class == Class::String && names.strings.node(key as u32) == node {
+                    names.strings.set_node(key as u32, NONE);
+                }
             } else if let Some(more) = &mut self.nodes[parent].more {
                 if let Some(child) = more.children.iter_mut().find(|child| child.slot == slot && child.class == class) {
                     child.nodes -= 1;

@@ -45,6 +45,18 @@ impl Block {
         from
     }
 
+    #[inline]
+    fn meeting(&self, low: u64, high: u64, hit: &mut impl FnMut(&Entry)) {
+        for (position, span) in self.spans.iter().enumerate() {
+            if span.0 > high {
+                break;
+            }
+            if span.1 >= low {
+                hit(&self.entries[position]);
+            }
+        }
+    }
+
     fn high(&self) -> u64 {
         self.spans.iter().map(|span| span.1).max().unwrap_or(0)
     }
@@ -66,6 +78,10 @@ impl Intervals {
     /// another the other. Hence bounds may also stand the wrong way around.
     #[inline]
     pub(super) fn meeting(&self, low: u64, high: u64, mut hit: impl FnMut(&Entry)) {
+        if let [block] = &self.blocks[..] {
+            // The summaries of one block would only be more memory to read.
+            return block.meeting(low, high, &mut hit);
+        }
         let last = self.lows.partition_point(|lowest| *lowest <= high);
         let mut from = 0;
         for group in &self.groups {
@@ -76,15 +92,7 @@ impl Intervals {
             if *group >= low {
                 for at in from..to {
                     if self.highs[at] >= low {
-                        let block = &self.blocks[at];
-                        for (span, entry) in block.spans.iter().zip(&block.entries) {
-                            if span.0 > high {
-                                break;
-                            }
-                            if span.1 >= low {
-                                hit(entry);
-                            }
-                        }
+                        self.blocks[at].meeting(low, high, &mut hit);
                     }
                 }
             }

@@ -56,6 +56,9 @@ pub(super) const CLASSES: usize = Class::Cell as usize + 1;
 /// Key of a string that is not in the table of strings: no query mentions it.
 pub(super) const UNKNOWN: u64 = u64::MAX;
 
+/// Key of a string that was not looked up: no query compares it at this path.
+pub(super) const UNASKED: u64 = u64::MAX - 1;
+
 const SIGN: u64 = 1 << 63;
 
 /// Integers below this are doubles, and so are their neighbours.

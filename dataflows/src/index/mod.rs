@@ -176,6 +176,8 @@ pub struct QueryIndex {
     hashing: Hashing,
     findings: [Findings; 2],
     touched: Vec<u32>,
+    /// The one of the last change
+    last_scope: u32,
     stamp: u32,
     changes: u64,
     candidates: u64,
@@ -201,6 +203,7 @@ impl QueryIndex {
             hashing: Hashing::default(),
             findings: Default::default(),
             touched: Vec::new(),
+            last_scope: 0,
             stamp: 0,
             changes: 0,
             candidates: 0,
@@ -241,15 +244,27 @@ impl QueryIndex {
     /// Appends a delta for each standing query that matches an image of the change. In no particular order.
     pub fn matches(&mut self, change: &Change, deltas: &mut Vec<Delta>) {
         self.changes += 1;
-        let Some(scope) = self.scope(&change.app, &change.bucket) else { return };
-        self.begin_change();
-        let scope = &self.scopes[scope];
-        let documents = [&change.before, &change.after].map(|image| image.as_deref().map(|image| &image.document));
-        for (document, findings) in documents.iter().zip(&mut self.findings) {
-            findings.begin(self.stamp, self.paths.bound());
-            if let Some(document) = document {
-                Walk { paths: &self.paths, strings: &self.strings, document, findings }.object(scope.slot, 0);
+        // Changes of one bucket come in a row; a hash of two names is as dear as a lookup of a value.
+        let same = |scope: &Scope| *scope.bucket == *change.bucket && *scope.app == *change.app;
+        if self.scopes.get(self.last_scope).is_none_or(|scope| scope.queries == 0 || !same(scope)) {
+            match self.scope(&change.app, &change.bucket) {
+                Some(scope) => self.last_scope = scope,
+                None => return,
             }
+        }
+        self.begin_change();
+        let scope = &self.scopes[self.last_scope];
+        let documents = [&change.before, &change.after].map(|image| image.as_deref().map(|image| &image.document));
+        let (paths, strings) = (&self.paths, &self.strings);
+        let [before, after] = &mut self.findings;
+        before.begin(self.stamp, paths.bound());
+        after.begin(self.stamp, paths.bound());
+        if let Some(document) = documents[0] {
+            Walk { paths, strings, document, findings: before, earlier: None }.object(scope.slot, 0);
+        }
+        if let Some(document) = documents[1] {
+            let earlier = documents[0].map(|document| (document, &*before));
+            Walk { paths, strings, document, findings: after, earlier }.object(scope.slot, 0);
         }
         let mut probe = Probe {
             entries: &self.entries,

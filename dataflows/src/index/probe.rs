@@ -1,8 +1,8 @@
 //! From what stands at the paths of a change's images to the queries that match them.
 
 use super::arena::Arena;
-use super::entries::{Ask, Check, Entries, Entry, Then};
-use super::key::{self, Class, UNKNOWN};
+use super::entries::{Ask, Check, Entries, Entry, NONE, Then};
+use super::key::{self, Class, UNASKED};
 use super::paths::Paths;
 use super::patterns::Patterns;
 use super::strings::Strings;
@@ -59,36 +59,28 @@ impl Probe<'_> {
         while classes != 0 {
             let class = classes.trailing_zeros();
             classes &= classes - 1;
-            self.descend(root, slot, CLASS[class as usize], mask);
+            self.descend(root, slot, CLASS[class as usize], NONE, mask);
         }
     }
 
-    /// Visits what hangs below a node on one slot and class.
+    /// Visits what hangs below a node on one slot and class; `intervals` is their node if it is known.
     #[inline]
-    fn descend(&mut self, parent: u32, slot: u32, class: Class, mask: Mask) {
-        let findings = self.findings;
-        if mask == 3
-            && let (Some(before), Some(after)) = (findings[0].at(slot), findings[1].at(slot))
-            && before.count == 1
-            && after.count == 1
-            && before.first.class == after.first.class
-            && before.first.key == after.first.key
-            && known(before.first)
-            && before.first.class != Class::Whole
-        {
+    fn descend(&mut self, parent: u32, slot: u32, class: Class, intervals: u32, mask: Mask) {
+        let keyed = !matches!(class, Class::Whole | Class::Size | Class::Prefix | Class::Literal | Class::TextRange | Class::Cell);
+        if mask == 3 && keyed && self.findings[0].same(&self.findings[1], slot) {
             // The same in both images, the usual case.
-            return self.values(parent, slot, class, 0, 3);
+            return self.values(parent, slot, class, intervals, 0, 3);
         }
         for image in 0..2 {
             if mask >> image & 1 == 1 {
-                self.values(parent, slot, class, image, 1 << image);
+                self.values(parent, slot, class, intervals, image, 1 << image);
             }
         }
     }
 
     /// The same for the values that one image has.
     #[inline]
-    fn values(&mut self, parent: u32, slot: u32, class: Class, image: usize, mask: Mask) {
+    fn values(&mut self, parent: u32, slot: u32, class: Class, intervals: u32, image: usize, mask: Mask) {
         let Some(state) = self.findings[image].at(slot) else { return };
         let Some(document) = self.documents[image] else { return };
         if state.count == 1 && (class as u8) < Class::Whole as u8 {
@@ -99,7 +91,9 @@ impl Probe<'_> {
         }
         match class {
             Class::Present => self.under(parent, slot, class, 0, mask),
-            Class::NumberRange | Class::DateRange | Class::TextRange => self.ranges(parent, slot, class, image, mask),
+            Class::NumberRange | Class::DateRange | Class::TextRange => {
+                self.ranges(parent, slot, class, intervals, image, mask);
+            }
             _ => {
                 for found in self.findings[image].all(slot) {
                     self.value(parent, slot, class, document, found, mask);
@@ -150,7 +144,7 @@ impl Probe<'_> {
     }
 
     /// Intervals are met by the span from the least to the greatest value; see [`super::intervals`].
-    fn ranges(&mut self, parent: u32, slot: u32, class: Class, image: usize, mask: Mask) {
+    fn ranges(&mut self, parent: u32, slot: u32, class: Class, intervals: u32, image: usize, mask: Mask) {
         let Some(document) = self.documents[image] else { return };
         let (mut low, mut high) = (u64::MAX, 0);
         for found in self.findings[image].all(slot) {
@@ -169,7 +163,8 @@ impl Probe<'_> {
             return;
         }
         let entries = self.entries;
-        let Some(node) = entries.find(parent, slot, class, 0) else { return };
+        let known = (intervals != NONE).then_some(intervals);
+        let Some(node) = known.or_else(|| entries.find(parent, slot, class, 0)) else { return };
         if let Some(more) = &entries.nodes[node].more {
             more.intervals.meeting(low, high, |entry| {
                 self.candidates += 1;
@@ -180,12 +175,23 @@ impl Probe<'_> {
 
     /// Visits the node of a key, if there is one.
     #[inline]
-    fn under(&mut self, parent: u32, slot: u32, class: Class, key: u64, mut mask: Mask) {
+    fn under(&mut self, parent: u32, slot: u32, class: Class, key: u64, mask: Mask) {
         let entries = self.entries;
         if mask == 0 {
             return;
         }
-        let Some(number) = entries.find(parent, slot, class, key) else { return };
+        let node = match class {
+            Class::String => entries.find_string(self.strings, parent, slot, key),
+            _ => entries.find(parent, slot, class, key),
+        };
+        if let Some(node) = node {
+            self.visit(node, mask);
+        }
+    }
+
+    #[inline]
+    fn visit(&mut self, number: u32, mut mask: Mask) {
+        let entries = self.entries;
         let node = &entries.nodes[number];
         // An array may have the same value many times.
         let visited = node.visited.get();
@@ -201,7 +207,7 @@ impl Probe<'_> {
         self.list(number, mask);
         if let Some(more) = &node.more {
             for child in &more.children {
-                self.descend(number, child.slot, child.class, mask);
+                self.descend(number, child.slot, child.class, child.intervals(), mask);
             }
         }
     }
@@ -309,10 +315,10 @@ impl Probe<'_> {
     }
 }
 
-/// Not a string that no query mentions.
+/// Not a string that no query compares at this path.
 #[inline]
 fn known(found: Found) -> bool {
-    found.class != Class::String || found.key != UNKNOWN
+    found.class != Class::String || found.key < UNASKED
 }
 
 /// Classes by their numbers.

@@ -4,6 +4,7 @@
 //! never added.
 
 use super::arena::Arena;
+use super::entries::NONE;
 use super::key::Hashing;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -16,10 +17,51 @@ pub(super) struct Strings {
     bytes: usize,
 }
 
-#[derive(Default)]
 struct Item {
-    text: Box<str>,
+    text: Text,
     users: u32,
+    /// A node below a bucket's root that has this string for its key, perhaps: most strings are compared at one path
+    /// only, and this saves a lookup
+    node: u32,
+}
+
+impl Default for Item {
+    fn default() -> Self {
+        Item { text: Text::Short(0, [0; SHORT]), users: 0, node: NONE }
+    }
+}
+
+const SHORT: usize = 22;
+
+/// Most strings are short; then one cache line has all that a lookup reads.
+enum Text {
+    Short(u8, [u8; SHORT]),
+    Long(Box<[u8]>),
+}
+
+impl Text {
+    fn new(text: &str) -> Text {
+        match text.len() {
+            length @ ..=SHORT => {
+                let mut bytes = [0; SHORT];
+                bytes[..length].copy_from_slice(text.as_bytes());
+                Text::Short(length as u8, bytes)
+            }
+            _ => Text::Long(text.as_bytes().into()),
+        }
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Text::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Text::Long(bytes) => bytes,
+        }
+    }
+
+    fn heap(&self) -> usize {
+        if let Text::Long(bytes) = self { bytes.len() + 16 } else { 0 }
+    }
 }
 
 impl Strings {
@@ -28,7 +70,7 @@ impl Strings {
         if self.table.is_empty() {
             return None;
         }
-        self.table.find(self.hashing.hash_one(text), |number| &*self.items[*number].text == text).copied()
+        self.table.find(self.hashing.hash_one(text.as_bytes()), |number| self.items[*number].text.bytes() == text.as_bytes()).copied()
     }
 
     /// The string's number; counts one more user.
@@ -36,10 +78,10 @@ impl Strings {
         let number = match self.find(text) {
             Some(number) => number,
             None => {
-                let number = self.items.insert(Item { text: text.into(), users: 0 });
+                let number = self.items.insert(Item { text: Text::new(text), ..Item::default() });
                 let (items, hashing) = (&self.items, &self.hashing);
-                self.table.insert_unique(hashing.hash_one(text), number, |number| hashing.hash_one(&*items[*number].text));
-                self.bytes += text.len() + 16;
+                self.table.insert_unique(hashing.hash_one(text.as_bytes()), number, |number| hashing.hash_one(items[*number].text.bytes()));
+                self.bytes += self.items[number].text.heap();
                 number
             }
         };
@@ -57,17 +99,27 @@ impl Strings {
         if item.users > 0 {
             return;
         }
-        let hash = self.hashing.hash_one(&*item.text);
+        let hash = self.hashing.hash_one(item.text.bytes());
         if let Ok(entry) = self.table.find_entry(hash, |other| *other == number) {
             entry.remove();
         }
-        self.bytes -= self.items.remove(number).text.len() + 16;
+        self.bytes -= self.items.remove(number).text.heap();
         let (items, hashing) = (&self.items, &self.hashing);
-        super::shrink(&mut self.table, |number| hashing.hash_one(&*items[*number].text));
+        super::shrink(&mut self.table, |number| hashing.hash_one(items[*number].text.bytes()));
     }
 
     pub(super) fn text(&self, number: u32) -> &str {
-        &self.items[number].text
+        std::str::from_utf8(self.items[number].text.bytes()).unwrap_or_default()
+    }
+
+    /// A node that may have this string for its key.
+    #[inline]
+    pub(super) fn node(&self, number: u32) -> u32 {
+        self.items[number].node
+    }
+
+    pub(super) fn set_node(&mut self, number: u32, node: u32) {
+        self.items[number].node = node;
     }
 
     #[cfg(test)]

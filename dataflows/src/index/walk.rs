@@ -4,7 +4,7 @@
 //! an array before the end of a path is opened, a numeric component also selects an element, an array at the end is
 //! given element by element and as a whole, one selected by its position as a whole only.
 
-use super::key::{self, Class, UNKNOWN};
+use super::key::{self, Class, UNASKED, UNKNOWN};
 use super::paths::Paths;
 use super::strings::Strings;
 use crate::document::{Document, Tag, Value};
@@ -30,6 +30,8 @@ pub(super) struct State {
     /// How many things
     pub(super) count: u32,
     pub(super) first: Found,
+    /// Where in the list of values the second thing is
+    more: u32,
 }
 
 /// One thing that stands at a slot.
@@ -63,6 +65,33 @@ impl Findings {
         })
     }
 
+    /// Whether the same keys stand at a slot here and there, whatever strings they do not tell apart.
+    #[inline]
+    pub(super) fn same(&self, other: &Findings, slot: u32) -> bool {
+        match (self.at(slot), other.at(slot)) {
+            (Some(here), Some(there)) if here.count == there.count => {
+                let equal = |here: Found, there: Found| here.key == there.key && here.class == there.class;
+                if here.count == 1 {
+                    return equal(here.first, there.first);
+                }
+                self.all(slot).zip(other.all(slot)).all(|(here, there)| equal(here, there))
+            }
+            _ => false,
+        }
+    }
+
+    /// A string that was found at a slot as the so manieth thing, perhaps; if so its key.
+    #[inline]
+    fn predicted(&self, document: &Document, slot: u32, count: u32, text: &str) -> Option<u64> {
+        let state = self.at(slot)?;
+        let found = match count {
+            0 => &state.first,
+            count => self.values.get((state.more + count - 1) as usize)?,
+        };
+        let asked = found.class == Class::String && found.key != UNASKED;
+        (asked && matches!(document.value_at(found.at), Value::String(other) if other == text)).then_some(found.key)
+    }
+
     /// Forgets what was found and makes room for the slots.
     pub(super) fn begin(&mut self, stamp: u32, slots: usize) {
         if self.states.len() < slots || self.states.len() > slots * 2 + 1024 {
@@ -94,6 +123,8 @@ pub(super) struct Walk<'w> {
     pub(super) strings: &'w Strings,
     pub(super) document: &'w Document,
     pub(super) findings: &'w mut Findings,
+    /// The image before and what was found in it: most strings are the same
+    pub(super) earlier: Option<(&'w Document, &'w Findings)>,
 }
 
 impl Walk<'_> {
@@ -167,6 +198,17 @@ impl Walk<'_> {
     }
 
     #[inline]
+    fn string(&self, slot: u32, text: &str) -> u64 {
+        if let Some((document, findings)) = self.earlier {
+            let count = self.findings.at(slot).map_or(0, |state| state.count);
+            if let Some(key) = findings.predicted(document, slot, count, text) {
+                return key;
+            }
+        }
+        self.strings.find(text).map_or(UNKNOWN, u64::from)
+    }
+
+    #[inline]
     fn found(&mut self, slot: u32, at: u32) {
         let (class, key, array) = match self.document.value_at(at) {
             Value::Null => (Class::Null, 0, false),
@@ -177,8 +219,8 @@ impl Walk<'_> {
             }
             Value::Date(value) => (Class::Date, key::instant(value), false),
             Value::String(value) => {
-                let known = if self.paths.slot(slot).strings > 0 { self.strings.find(value) } else { None };
-                (Class::String, known.map_or(UNKNOWN, u64::from), false)
+                let key = if self.paths.slot(slot).strings > 0 { self.string(slot, value) } else { UNASKED };
+                (Class::String, key, false)
             }
             Value::Array(_) => (Class::Whole, 0, true),
             Value::Object(_) => (Class::Whole, 0, false),
@@ -186,9 +228,13 @@ impl Walk<'_> {
         let findings = &mut *self.findings;
         let state = &mut findings.states[slot as usize];
         if state.stamp != findings.stamp {
-            *state = State { stamp: findings.stamp, count: 1, first: Found { key, at, next: 0, class, array } };
+            let first = Found { key, at, next: 0, class, array };
+            *state = State { stamp: findings.stamp, count: 1, first, more: findings.values.len() as u32 };
             findings.slots.push(slot);
         } else {
+            if state.count == 1 {
+                state.more = findings.values.len() as u32;
+            }
             findings.values.push(Found { key, at, next: state.first.next, class, array });
             state.first.next = findings.values.len() as u32;
             state.count += 1;
