@@ -84,6 +84,13 @@ fn bare(dir: &std::path::Path, size: usize, bytes: usize, time: Duration) -> f64
     (groups * size) as f64 / start.elapsed().as_secs_f64()
 }
 
+/// Processor time that this process has used, all threads; ticks of 10 ms.
+fn processor() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    Duration::from_millis(10 * (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()))
+}
+
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
@@ -105,17 +112,18 @@ async fn main() {
             }
         }
         println!("{objects} objects, durability {durability:?}");
-        println!("| writers | writes/s | answer p50 / p99 ms | writes in a group | bare file writes/s |");
-        println!("|---|---|---|---|---|");
+        println!("| writers | writes/s | answer p50 / p99 ms | processor us a write | writes in a group | bare file writes/s |");
+        println!("|---|---|---|---|---|---|");
         for count in [1, 16, 256, 2048] {
-            let before = store.statistics();
+            let (before, used) = (store.statistics(), processor());
             let (rate, p50, p99) = writers(&store, objects, count, time).await;
-            let after = store.statistics();
+            let (after, used) = (store.statistics(), processor() - used);
+            let each = used.as_secs_f64() * 1e6 / (after.commits - before.commits) as f64;
             let group = (after.commits - before.commits) as f64 / (after.groups - before.groups) as f64;
             // Object, record with two images, keys.
             let baseline = bare(dir.path(), group.round() as usize, 1250, time / 2);
             let answers = format!("{:.2} / {:.2}", ms(p50), ms(p99));
-            println!("| {count} | {rate:.0} | {answers} | {group:.1} | {baseline:.0} |");
+            println!("| {count} | {rate:.0} | {answers} | {each:.1} | {group:.1} | {baseline:.0} |");
         }
         if durability == Durability::System {
             reads(&store, objects).await;
@@ -126,13 +134,17 @@ async fn main() {
 
 async fn reads(store: &Arc<Embedded>, objects: u64) {
     let snapshot = store.snapshot().await.unwrap();
-    let rate = |count: u64, start: Instant| count as f64 / start.elapsed().as_secs_f64();
+    let rate = |count: u64, (start, used): (Instant, Duration)| {
+        let each = (processor() - used).as_secs_f64() * 1e6 / count as f64;
+        format!("{:.0}/s, processor {each:.2} us each", count as f64 / start.elapsed().as_secs_f64())
+    };
+    let start = || (Instant::now(), processor());
     let gets = objects.min(20_000);
-    let start = Instant::now();
+    let begin = start();
     for id in 0..gets {
         assert!(snapshot.get(&write(id * 7 % objects).key).await.unwrap().is_some());
     }
-    println!("get: {:.0} objects/s, one after the other", rate(gets, start));
+    println!("get, one after the other: {}", rate(gets, begin));
     let selection = Selection {
         app: "bench".into(),
         bucket: "lots".into(),
@@ -141,24 +153,24 @@ async fn reads(store: &Arc<Embedded>, objects: u64) {
         limit: usize::MAX,
     };
     for (name, predicate) in [("select, all match", Predicate::True), ("select, none matches", Predicate::False)] {
-        let start = Instant::now();
+        let begin = start();
         let found = snapshot.select(Selection { predicate: Arc::new(predicate), ..selection.clone() }).await.unwrap();
         assert!(found.is_empty() || found.len() as u64 == objects);
-        println!("{name}: {:.0} objects/s", rate(objects, start));
+        println!("{name}: {}", rate(objects, begin));
     }
     let log = store.changelog();
     let (head, oldest) = (log.head(), log.oldest());
     let recent = Position::single(head.log, head.commit().saturating_sub(1_000));
     for (name, from) in [("log from memory", recent), ("log from disk", oldest)] {
-        let (mut at, mut count, start) = (from, 0, Instant::now());
+        let (mut at, mut count, begin) = (from, 0, start());
         while at != head && count < 200_000 {
             let batch = log.read(at, 256 << 10).await.unwrap();
             count += batch.changes.len() as u64;
             at = batch.through;
         }
-        println!("{name}: {:.0} changes/s", rate(count, start));
+        println!("{name}: {}", rate(count, begin));
     }
-    let start = Instant::now();
+    let begin = start();
     let copied = Arc::clone(store);
     let copy = tokio::task::spawn_blocking(move || {
         let mut bytes = 0;
@@ -166,5 +178,5 @@ async fn reads(store: &Arc<Embedded>, objects: u64) {
         bytes
     });
     let bytes = copy.await.unwrap();
-    println!("backup: {:.0} MB/s", bytes as f64 / 1e6 / start.elapsed().as_secs_f64());
+    println!("backup, megabytes: {}", rate(bytes.div_ceil(1_000_000), begin));
 }
