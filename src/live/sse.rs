@@ -92,9 +92,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 fn answer_of(refused: &Refused) -> Response {
     let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // As every error of the API: the reason is the code.
     let body = serde_json::json!({
-        "className": refused.reason(), "message": refused.message, "reason": refused.reason(),
-        "status": refused.status, "code": refused.code,
+        "className": refused.reason().replace(' ', ""), "message": refused.message, "reason": refused.code, "status": refused.status,
     });
     (status, axum::Json(body)).into_response()
 }

@@ -107,7 +107,7 @@ async fn a_token_comes_by_header_or_as_a_ticket_that_is_good_once() {
     assert_eq!(seen(&stream.expect("result").await.1), 1);
     let refused = Stream::open(&server, &query, &[]).await.err().unwrap();
     assert_eq!(refused.status(), 466);
-    assert_eq!(refused.json::<Value>().await.unwrap()["code"], "ticket-invalid");
+    assert_eq!(refused.json::<Value>().await.unwrap()["reason"], "ticket-invalid");
 }
 
 #[tokio::test(flavor = "multi_thread")]
