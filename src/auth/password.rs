@@ -71,65 +71,91 @@ pub fn generate() -> String {
     (0..24).map(|_| LETTERS[random.random_range(0..LETTERS.len())] as char).collect()
 }
 
-/// Failed logins of late, per user and per address; beyond the limit the next ones are refused unseen.
+/// Logins of late that did not succeed; beyond the limits the next ones are refused unseen.
+///
+/// Counted when they begin, so that many at once count as well as many in a row.
 #[derive(Debug, Default)]
 pub struct Brake {
-    failures: Mutex<HashMap<Suspect, Failures>>,
+    tries: Mutex<HashMap<Suspect, Tries>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Suspect {
-    User(String),
+    /// Somebody who tries one user's passwords
+    Pair(Box<str>, IpAddr),
+    /// An address, which may stand for many people
     Address(IpAddr),
+    /// A user, tried from everywhere: the limit is high, since whoever reaches it locks the user out
+    User(Box<str>),
+}
+
+impl Suspect {
+    fn limit(&self) -> u32 {
+        match self {
+            Suspect::Pair(..) => 10,
+            Suspect::Address(_) => 50,
+            Suspect::User(_) => 300,
+        }
+    }
 }
 
 #[derive(Debug)]
-struct Failures {
+struct Tries {
     since: i64,
     count: u32,
 }
 
 impl Brake {
-    /// Failures are forgotten after this, milliseconds.
+    /// Tries are forgotten after this, milliseconds.
     const WINDOW: i64 = 60_000;
-    /// So many within the window are free for one user …
-    const OF_USER: u32 = 10;
-    /// … and for one address, which may stand for many people.
-    const OF_ADDRESS: u32 = 50;
-    /// Never remembers more; the oldest go first.
+    /// Never remembers more.
     const REMEMBERED: usize = 10_000;
+    /// No user has a longer name, bytes; what is remembered is bounded by it.
+    pub const LONGEST_NAME: usize = 256;
 
-    /// Whether a login may be tried. `now` in milliseconds.
-    pub fn permits(&self, user: &str, address: IpAddr, now: i64) -> bool {
-        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let below = |suspect: Suspect, limit: u32| {
-            failures.get(&suspect).is_none_or(|failures| failures.count < limit || now - failures.since >= Self::WINDOW)
-        };
-        below(Suspect::User(user.to_owned()), Self::OF_USER) && below(Suspect::Address(address), Self::OF_ADDRESS)
-    }
-
-    /// A login failed.
-    pub fn failed(&self, user: &str, address: IpAddr, now: i64) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.len() >= Self::REMEMBERED {
-            failures.retain(|_, failures| now - failures.since < Self::WINDOW);
+    /// Counts a try; whether it may go on. `now` in milliseconds.
+    pub fn begin(&self, user: &str, address: IpAddr, now: i64) -> bool {
+        if user.len() > Self::LONGEST_NAME {
+            return false;
         }
-        if failures.len() >= Self::REMEMBERED {
-            // Under attack from everywhere; forgetting all at once costs the attacker's victims nothing but time.
-            failures.clear();
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        if tries.len() + 3 > Self::REMEMBERED {
+            tries.retain(|_, tries| now - tries.since < Self::WINDOW);
         }
-        for suspect in [Suspect::User(user.to_owned()), Suspect::Address(address)] {
-            let entry = failures.entry(suspect).or_insert(Failures { since: now, count: 0 });
-            if now - entry.since >= Self::WINDOW {
-                *entry = Failures { since: now, count: 0 };
+        if tries.len() + 3 > Self::REMEMBERED {
+            // Under attack from everywhere; what is forgotten gives nobody more than one window's tries.
+            tries.clear();
+        }
+        let suspects = Self::suspects(user, address);
+        let open = suspects
+            .iter()
+            .all(|suspect| tries.get(suspect).is_none_or(|tries| tries.count < suspect.limit() || now - tries.since >= Self::WINDOW));
+        if open {
+            for suspect in suspects {
+                let entry = tries.entry(suspect).or_insert(Tries { since: now, count: 0 });
+                if now - entry.since >= Self::WINDOW {
+                    *entry = Tries { since: now, count: 0 };
+                }
+                entry.count += 1;
             }
-            entry.count += 1;
+        }
+        open
+    }
+
+    /// The try was right: it does not count, and who found his password may forget it again.
+    pub fn succeeded(&self, user: &str, address: IpAddr) {
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        for suspect in Self::suspects(user, address) {
+            if matches!(suspect, Suspect::Pair(..)) {
+                tries.remove(&suspect);
+            } else if let Some(entry) = tries.get_mut(&suspect) {
+                entry.count = entry.count.saturating_sub(1);
+            }
         }
     }
 
-    /// A login succeeded: the user's failures are forgotten, the address's are not.
-    pub fn succeeded(&self, user: &str) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&Suspect::User(user.to_owned()));
+    fn suspects(user: &str, address: IpAddr) -> [Suspect; 3] {
+        [Suspect::Pair(user.into(), address), Suspect::Address(address), Suspect::User(user.into())]
     }
 }
 
@@ -155,17 +181,31 @@ mod tests {
     }
 
     #[test]
-    fn the_brake_holds_a_user_for_a_minute_and_nobody_else() {
+    fn the_brake_holds_who_guesses_for_a_minute_and_nobody_else() {
         let brake = Brake::default();
         let (here, there) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
-        for _ in 0..10 {
-            assert!(brake.permits("root", here, 1_000));
-            brake.failed("root", here, 1_000);
+        assert!((0..10).all(|_| brake.begin("root", here, 1_000)));
+        assert!(!brake.begin("root", here, 2_000));
+        assert!(brake.begin("root", there, 2_000), "the user himself, from elsewhere");
+        assert!(brake.begin("joe", here, 2_000));
+        assert!(brake.begin("root", here, 61_000));
+        assert!(!brake.begin(&"x".repeat(257), here, 61_000));
+    }
+
+    #[test]
+    fn who_succeeds_is_never_held() {
+        let brake = Brake::default();
+        let here = [127, 0, 0, 1].into();
+        for _ in 0..1_000 {
+            assert!(brake.begin("root", here, 1_000));
+            brake.succeeded("root", here);
         }
-        assert!(!brake.permits("root", here, 2_000) && !brake.permits("root", there, 2_000));
-        assert!(brake.permits("joe", here, 2_000));
-        assert!(brake.permits("root", here, 61_000));
-        brake.succeeded("root");
-        assert!(brake.permits("root", here, 2_000));
+    }
+
+    #[test]
+    fn an_address_that_tries_many_users_is_held() {
+        let brake = Brake::default();
+        let here = [127, 0, 0, 1].into();
+        assert_eq!((0..100).filter(|user| brake.begin(&user.to_string(), here, 1_000)).count(), 50);
     }
 }

@@ -187,6 +187,7 @@ impl Layers {
             toml::Value::Array(_) if text.starts_with('[') => {
                 toml::from_str::<toml::Table>(&format!("list = {text}")).ok().and_then(|mut table| table.remove("list"))
             }
+            toml::Value::Array(_) if text.trim().is_empty() => Some(toml::Value::Array(Vec::new())),
             toml::Value::Array(_) => {
                 Some(toml::Value::Array(text.split(',').map(|item| toml::Value::String(item.trim().to_owned())).collect()))
             }

@@ -35,6 +35,8 @@ pub struct ServerOptions {
     pub listen: String,
     /// Address of metrics and administration
     pub admin_listen: String,
+    /// Addresses whose `X-Forwarded-For` is believed
+    pub trusted_proxies: Vec<std::net::IpAddr>,
     /// First segment of every path, `v1`
     pub base: String,
     /// Largest request body, bytes

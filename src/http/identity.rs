@@ -62,9 +62,9 @@ fn header_token(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("BAT ").map(str::trim)
 }
 
-/// The token in the query of `GET …/connect`.
+/// The token in the query of `GET <base>/connect`; the base is off the path already.
 fn query_token(request: &Request<Body>) -> Option<&str> {
-    if !request.uri().path().ends_with("/connect") || request.method() != axum::http::Method::GET {
+    if request.uri().path() != "/connect" || request.method() != axum::http::Method::GET {
         return None;
     }
     request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("BAT="))

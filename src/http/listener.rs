@@ -2,9 +2,11 @@
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,8 +15,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-/// A head of a request that does not arrive within this is given up.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// A head of a request that does not arrive within this is given up; so long a connection may rest between requests.
+/// As long as is usual: one that closes early meets the next request of a client half way.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long answers under way have when the server ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// Longest head of a request, bytes: the URL of a query may be long.
@@ -28,6 +31,8 @@ pub struct Listener {
     pub router: Router,
     /// Connections at a time; more wait at the door
     pub connections: usize,
+    /// Of these peers the address in `X-Forwarded-For` is believed
+    pub trusted_proxies: Arc<[IpAddr]>,
     /// Counts those that are open
     pub open: Arc<AtomicU64>,
 }
@@ -60,11 +65,12 @@ impl Listener {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY is refused");
             }
-            let router = self.router.clone();
+            let (router, trusted) = (self.router.clone(), self.trusted_proxies.clone());
             let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                // Every request of a connection knows the address of the peer.
+                // Every request knows where it comes from.
                 let mut request = request.map(axum::body::Body::new);
-                request.extensions_mut().insert(ConnectInfo(peer));
+                let from = origin(peer, request.headers(), &trusted);
+                request.extensions_mut().insert(ConnectInfo(from));
                 router.clone().oneshot(request)
             });
             let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -100,4 +106,45 @@ fn server() -> Builder<TokioExecutor> {
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     server
+}
+
+/// Where a request comes from: the peer, or what a trusted proxy says of it. Each proxy adds the address that it
+/// saw at the end of the list, so the last one that is no trusted proxy is the client; what stands before it
+/// anybody could have written.
+fn origin(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> SocketAddr {
+    let is_trusted = |address: &IpAddr| trusted.contains(&address.to_canonical());
+    if !is_trusted(&peer.ip()) {
+        return peer;
+    }
+    let mut client = peer;
+    let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
+    for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
+        client = SocketAddr::new(address, 0);
+        if !is_trusted(&address) {
+            break;
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let trusted: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
+        let from = |peer: &str, forwarded: &[&str]| {
+            let headers = forwarded.iter().map(|line| (axum::http::HeaderName::from_static("x-forwarded-for"), line.parse().unwrap()));
+            origin(SocketAddr::new(peer.parse().unwrap(), 7), &headers.collect(), &trusted).ip().to_string()
+        };
+        assert_eq!(from("1.1.1.1", &["2.2.2.2"]), "1.1.1.1");
+        assert_eq!(from("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(from("10.0.0.1", &["6.6.6.6, 2.2.2.2"]), "2.2.2.2");
+        assert_eq!(from("::ffff:10.0.0.1", &["6.6.6.6, 2.2.2.2, 10.0.0.2"]), "2.2.2.2");
+        assert_eq!(from("10.0.0.1", &["6.6.6.6", "2.2.2.2", "10.0.0.2"]), "2.2.2.2");
+        assert_eq!(from("10.0.0.1", &["6.6.6.6, garbage"]), "10.0.0.1");
+    }
 }

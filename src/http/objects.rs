@@ -34,7 +34,7 @@ pub(super) async fn insert(
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
     let schema = front.store.schema(&front.app);
-    permit(&schema.rights(&bucket).insert, "insert", &bucket, &identity)?;
+    permit(&schema.rights_of(&bucket).insert, "insert", &bucket, &identity)?;
     if MADE_ELSEWHERE.contains(&&*bucket) {
         return Err(ApiError::new(error::DENIED, format!("direct inserts into {bucket} are not allowed")));
     }
@@ -63,7 +63,7 @@ pub(super) async fn load(
     identity: Identity,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    permit(&front.store.schema(&front.app).rights(&bucket).load, "load", &bucket, &identity)?;
+    permit(&front.store.schema(&front.app).rights_of(&bucket).load, "load", &bucket, &identity)?;
     let snapshot = front.store.snapshot().await?;
     let found = snapshot.get(&id::key(&front.app, &bucket, id.clone())).await?;
     let Some(image) = found.filter(|image| image.acl.read.permits(&identity.session.caller)) else {
@@ -89,7 +89,7 @@ pub(super) async fn replace(
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
     let schema = front.store.schema(&front.app);
-    let rights = schema.rights(&bucket);
+    let rights = schema.rights_of(&bucket);
     let expected = conditions::expected(&headers);
     if expected != Expected::Nothing {
         permit(&rights.update, "update", &bucket, &identity)?;
@@ -120,7 +120,7 @@ pub(super) async fn delete(
     identity: Identity,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    permit(&front.store.schema(&front.app).rights(&bucket).delete, "delete", &bucket, &identity)?;
+    permit(&front.store.schema(&front.app).rights_of(&bucket).delete, "delete", &bucket, &identity)?;
     let expected = conditions::expected(&headers);
     let caller = identity.session.caller.clone();
     let answer = Answer::begin(&front, &identity);

@@ -106,7 +106,7 @@ async fn counted(front: &Front, bucket: Arc<str>, identity: &Identity, text: &st
 }
 
 fn selection(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str) -> Result<Selection, ApiError> {
-    if !front.store.schema(&front.app).rights(&bucket).query.permits(&identity.session.caller) {
+    if !front.store.schema(&front.app).rights_of(&bucket).query.permits(&identity.session.caller) {
         return Err(ApiError::class_right("query", &bucket));
     }
     let text = if text.trim().is_empty() { "{}" } else { text };

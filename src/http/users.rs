@@ -5,7 +5,7 @@ use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::{self, Identity, NoRenewal};
 use crate::auth::credentials::Credentials;
-use crate::auth::password;
+use crate::auth::password::{self, Brake};
 use crate::object::id;
 use crate::store::Selection;
 use axum::body::Body;
@@ -26,8 +26,10 @@ struct Login {
 /// `POST /db/User/login`: 460 whatever is wrong, so that nobody learns which users there are.
 pub(super) async fn login(State(front): State<Arc<Front>>, identity: Identity, body: Whole) -> Result<Response<Body>, ApiError> {
     let Login { username, password } = body.json()?;
-    let now = front.clock.now_ms();
-    if !front.brake.permits(&username, identity.address, now) {
+    if username.len() > Brake::LONGEST_NAME {
+        return Err(ApiError::plain(error::BAD_CREDENTIALS));
+    }
+    if !front.brake.begin(&username, identity.address, front.clock.now_ms()) {
         return Err(ApiError::plain(error::TOO_MANY_TRIES));
     }
     let user = if password.len() > password::LONGEST { None } else { by_name(&front, &username).await? };
@@ -39,11 +41,10 @@ pub(super) async fn login(State(front): State<Arc<Front>>, identity: Identity, b
     let hash = credentials.as_ref().map(|credentials| credentials.hash.clone());
     let right = front.passwords.verify(password, hash).await.map_err(|error| ApiError::new(error::CRASHED, error.to_string()))?;
     let (Some((image, id)), Some(credentials), true) = (user, credentials, right) else {
-        front.brake.failed(&username, identity.address, now);
         tracing::info!(address = %identity.address, "login refused");
         return Err(ApiError::plain(error::BAD_CREDENTIALS));
     };
-    front.brake.succeeded(&username);
+    front.brake.succeeded(&username, identity.address);
     let roles = roles_of(&front, id).await?;
     let issued = front.authority.issue(&front.app, id.into(), roles, credentials.generation);
     let (_, token) = issued.ok_or_else(|| ApiError::new(error::CRASHED, "the app has no key to sign tokens with"))?;

@@ -13,7 +13,7 @@ use dataflows::access::ClassRights;
 use dataflows::document::{DateField, DateFields};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// An app's classes at one version.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -100,6 +100,15 @@ impl Schema {
     /// The class of a bucket; none where the bucket is open.
     pub fn class(&self, bucket: &str) -> Option<&Arc<Class>> {
         self.classes.get(bucket)
+    }
+
+    /// As [`Schema::rights`], for one look at them.
+    pub fn rights_of(&self, bucket: &str) -> &ClassRights {
+        static PUBLIC: OnceLock<ClassRights> = OnceLock::new();
+        match self.class(bucket) {
+            Some(class) => &class.acl,
+            None => PUBLIC.get_or_init(ClassRights::default),
+        }
     }
 
     /// What a bucket's callers may do; open buckets are public.

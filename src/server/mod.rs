@@ -32,7 +32,7 @@ const LAST_EVENTS: std::time::Duration = std::time::Duration::from_secs(5);
 pub use crate::live::DEFAULT_APP as APP;
 
 /// What a server is started with.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Setup {
     /// The configuration
     pub config: Config,
@@ -41,6 +41,12 @@ pub struct Setup {
     pub root_password: Option<String>,
     /// Pages beside the API, such as those of the demo at `/_tidegate/`
     pub pages: Router,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl From<Config> for Setup {
@@ -157,10 +163,16 @@ impl Server {
         });
         let ended = CancellationToken::new();
         let router = http::router(front.clone(), gateway.router()).merge(pages);
-        let api_listener =
-            Listener { socket: api_socket, router, connections: config.server.connections, open: metrics.connections.clone() };
+        let api_listener = Listener {
+            socket: api_socket,
+            router,
+            connections: config.server.connections,
+            trusted_proxies: config.server.trusted_proxies.clone().into(),
+            open: metrics.connections.clone(),
+        };
         let admin_router = http::admin::router(Admin::new(front, store.clone(), engine.clone(), config.server.admin_listen.clone()));
-        let admin_listener = Listener { socket: admin_socket, router: admin_router, connections: 64, open: Arc::default() };
+        let admin_listener =
+            Listener { socket: admin_socket, router: admin_router, connections: 64, trusted_proxies: [].into(), open: Arc::default() };
         let listeners = vec![tokio::spawn(api_listener.run(ended.clone())), tokio::spawn(admin_listener.run(ended.clone()))];
         Ok(Server {
             api,

@@ -73,8 +73,11 @@ async fn connect_returns_the_callers_token_and_user() {
         assert_eq!(rig.get_as(token, "/db/User/me").await.status, 200);
         assert_eq!((answer.header("cache-control"), answer.header(TOKEN)), (Some("private, no-store"), None));
     }
-    // Nowhere else does a token in the URL count.
+    // Nowhere else does a token in the URL count, whatever the object is called.
     assert_eq!(rig.get(&format!("/db/User/me?BAT={}", rig.root)).await.status, 404);
+    let hidden = r#"{"id":"/db/Lot/connect","acl":{"read":{"/db/Role/1":"allow"}}}"#;
+    assert_eq!(rig.post_as(&rig.root, "/db/Lot", hidden).await.status, 201);
+    assert_eq!(rig.get(&format!("/db/Lot/connect?BAT={}", rig.root)).await.status, 404);
 }
 
 #[tokio::test]
