@@ -92,7 +92,9 @@ fn write_and_listen(url: &str, token: Option<&str>) {
 #[test]
 fn the_answer_is_there_when_the_event_comes() {
     let directory = tempfile::tempdir().unwrap();
-    let process = Process::start(serve(&directory.path().join("data")));
+    let mut command = serve(&directory.path().join("data"));
+    command.args(["--set", "store.durability=system"]);
+    let process = Process::start(command);
     let root = run(async { process.http().login("root", PASSWORD).await });
     write_and_listen(&process.url, root.token());
     // Anonymous callers of one address are one session.

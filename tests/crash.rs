@@ -244,7 +244,7 @@ fn a_directory_of_a_newer_version_is_refused_and_left_as_it_is() {
     let data = directory.path().join("data");
     assert_eq!(Process::start(serve(&data)).terminate().code(), Some(0));
     let format = std::fs::read_to_string(data.join("format")).unwrap();
-    let newer = format.replace(char::is_numeric, "").trim_end().to_owned() + "99\n";
+    let newer = format.replace(char::is_numeric, "").trim_end().to_owned() + " 99\n";
     std::fs::write(data.join("format"), &newer).unwrap();
     let (status, said) = fails(serve(&data));
     assert!(!status.success());

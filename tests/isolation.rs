@@ -9,7 +9,6 @@ mod witness;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use std::time::Duration;
 use support::live::{LiveResult, by_id};
 use support::server::{Process, serve};
 use support::socket::{Socket, Terms, Told};
@@ -60,7 +59,7 @@ fn clients_that_never_read_harm_nobody_and_find_the_truth_when_they_do() {
         let beside = witness.writes(3_000, 2_000).await;
         let grown = process.memory().saturating_sub(before) >> 20;
         println!("alone {alone:?}, beside {DEAF} deaf clients {beside:?}, memory grew by {grown} MB");
-        assert!(beside.p99 < Duration::from_millis(500), "{beside:?}, alone {alone:?}");
+        assert!(beside.is_sane(), "{beside:?}, alone {alone:?}");
         // 4 MB of events for each connection, the same again for what is on its way, and the store's own.
         assert!(grown < 400, "memory grew by {grown} MB");
 
@@ -141,7 +140,7 @@ fn hostile_queries_end_alone() {
         }
         assert!(refused >= 12, "{refused} of {} were refused", hostile.len());
         let after = witness.writes(200, 300).await;
-        assert!(after.p99 < Duration::from_millis(500), "{after:?}");
+        assert!(after.is_sane(), "{after:?}");
     });
 }
 
@@ -191,7 +190,7 @@ fn what_is_no_message_is_answered_or_ends_its_own_connection() {
         many[0].until("its event", |told| told.len() == 2).await;
 
         let after = witness.writes(200, 300).await;
-        assert!(after.p99 < Duration::from_millis(500), "{after:?}");
+        assert!(after.is_sane(), "{after:?}");
     });
 }
 
@@ -220,7 +219,7 @@ fn costly_queries_have_a_quota() {
         }
         assert_eq!(refused, 100);
         let after = witness.writes(200, 300).await;
-        assert!(after.p99 < Duration::from_millis(500), "{after:?}");
+        assert!(after.is_sane(), "{after:?}");
     });
 }
 

@@ -6,7 +6,7 @@
 //! what it gives at the position that it carries, and what the live results were there; and no frame may hold
 //! the tag of an image that its reader may not read.
 //!
-//! `TIDEGATE_CASES` is the number of queries in all: in rounds of 60, with 100 writes each, on each of three layouts
+//! `TIDEGATE_CASES` is the number of queries in all: in rounds of 60, with 160 writes each, on each of three layouts
 //! of the dataflow. `TIDEGATE_SEED` is what everything is generated from. Interleavings are free.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 

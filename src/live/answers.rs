@@ -75,9 +75,11 @@ impl Answers {
         AnswerGuard { answers: self.clone(), request }
     }
 
-    /// Whether the writer has still to get his answer.
-    pub(crate) fn is_open(&self, writer: &Writer) -> bool {
+    /// Whether a subscriber of this session is the writer and has still to get his answer. Nobody else waits for it,
+    /// and nobody else would be told of its end.
+    pub(crate) fn is_open(&self, writer: &Writer, session: u64) -> bool {
         writer.request != 0
+            && writer.session == session
             && lock(&self.inner).open.get(&writer.request).is_some_and(|open| open.until.is_none_or(|until| Instant::now() < until))
     }
 
@@ -117,7 +119,7 @@ impl Answers {
         }
         let waiting = lock(&self.inner).open.remove(&request).and_then(|open| open.waiting);
         for subscription in waiting.into_iter().flat_map(|(_, waiting)| waiting) {
-            subscription.connection.release(subscription.slot, &self);
+            subscription.connection.release(&subscription, &self);
         }
     }
 

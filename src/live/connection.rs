@@ -118,13 +118,14 @@ impl Connection {
 
     pub(crate) fn loaded(
         &self,
-        slot: SlotKey,
+        subscription: &Subscription,
         cut: Cut,
         through: CommitNumber,
         result: Option<ServerMessage>,
         answers: &Answers,
     ) -> Loaded {
-        self.change(|outbox| outbox.loaded(slot, cut, through, result, |event| answers.is_open(&event.change.writer)))
+        let (slot, session) = (subscription.slot, subscription.session);
+        self.change(|outbox| outbox.loaded(slot, cut, through, result, |event| answers.is_open(&event.change.writer, session)))
     }
 
     pub(crate) fn announce(&self, slot: SlotKey, message: ServerMessage) {
@@ -140,8 +141,9 @@ impl Connection {
     }
 
     /// An answer is out: sends what waited for it.
-    pub(crate) fn release(&self, slot: SlotKey, answers: &Answers) {
-        self.change(|outbox| outbox.release(slot, |event| answers.is_open(&event.change.writer)));
+    pub(crate) fn release(&self, subscription: &Subscription, answers: &Answers) {
+        let (slot, session) = (subscription.slot, subscription.session);
+        self.change(|outbox| outbox.release(slot, |event| answers.is_open(&event.change.writer, session)));
     }
 
     pub(crate) fn reply(&self, message: ServerMessage) {

@@ -22,6 +22,13 @@ pub struct Latency {
     pub p99: Duration,
 }
 
+impl Latency {
+    /// Far above what it takes, far below what somebody would notice as an outage.
+    pub fn is_sane(&self) -> bool {
+        self.p50 < Duration::from_millis(200) && self.p99 < Duration::from_millis(500)
+    }
+}
+
 impl Witness {
     pub async fn new(process: &Process, bucket: &str) -> Witness {
         let root = process.http().login("root", PASSWORD).await;
