@@ -100,7 +100,18 @@ fn main() {
     let sizes: &[u64] = if brief { &[1_000, 10_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
     let (turns, time) = if brief { (3, Duration::from_millis(60)) } else { (7, Duration::from_millis(400)) };
     let changes = changes(if brief { 2_000 } else { 20_000 });
-    let head = ["queries", "changes/s", "scan: changes/s", "evaluations/s", "ratio", "matches", "candidates", "bytes/query", "insert us", "remove us"];
+    let head = [
+        "queries",
+        "changes/s",
+        "scan: changes/s",
+        "evaluations/s",
+        "ratio",
+        "matches",
+        "candidates",
+        "bytes/query",
+        "insert us",
+        "remove us",
+    ];
     for (mix, name) in [(Mix::Selective, "selective"), (Mix::Mixed, "mixed")] {
         println!("\n{name} queries, one thread, two images a change");
         println!("{}", head.map(|title| format!("{title:>15}")).join(" "));

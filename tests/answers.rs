@@ -118,5 +118,8 @@ fn nobody_else_waits_for_an_answer_that_is_not_taken() {
     // The writer himself waits for the end of the grace.
     own.get_ref().set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let early = own.read();
-    assert!(matches!(&early, Err(tungstenite::Error::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)), "{early:?}");
+    assert!(
+        matches!(&early, Err(tungstenite::Error::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+        "{early:?}"
+    );
 }

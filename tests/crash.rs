@@ -91,7 +91,8 @@ fn what_was_acknowledged_is_there_after_kill_9_and_every_change_is_told_once() {
     run(async {
         let next = Arc::new(AtomicU64::new(1));
         let mut acknowledged: Vec<Acknowledged> = Vec::new();
-        let mut followers = [Follower::new("{}"), Follower::new(r#"{"even":true}"#), Follower::new(r#"{"value":{"$mod":[3,0]},"even":false}"#)];
+        let mut followers =
+            [Follower::new("{}"), Follower::new(r#"{"even":true}"#), Follower::new(r#"{"value":{"$mod":[3,0]},"even":false}"#)];
         let crashes = setting("TIDEGATE_CRASHES", 6);
         for crash in 0..=crashes {
             let process = Process::start(serve(&data));
@@ -118,7 +119,8 @@ fn what_was_acknowledged_is_there_after_kill_9_and_every_change_is_told_once() {
             socket.closed().await;
             followers.iter_mut().for_each(Follower::detach);
         }
-        let resumed = followers.iter().flat_map(|follower| follower.parts.iter().flatten()).filter(|told| matches!(told, Told::Resumed { .. }));
+        let resumed =
+            followers.iter().flat_map(|follower| follower.parts.iter().flatten()).filter(|told| matches!(told, Told::Resumed { .. }));
         let resumed = resumed.count();
         println!("{} acknowledged writes over {crashes} crashes; {resumed} subscriptions resumed", acknowledged.len());
         assert_eq!(resumed, followers.len() * crashes as usize, "positions of durable commits are good after a crash");
@@ -166,9 +168,11 @@ async fn settle(process: &Process, followers: &mut [Follower], acknowledged: &[A
         assert_eq!(live.objects, by_id(answer.json().as_array().unwrap()).unwrap(), "{}", follower.query);
     }
     // The one who hears of everything was told of every commit. Twice is refused by the rules of the live result.
-    let events: BTreeSet<u64> = followers[0].parts.iter().flatten().filter(|told| matches!(told, Told::Event { .. })).filter_map(Told::position).collect();
+    let events: BTreeSet<u64> =
+        followers[0].parts.iter().flatten().filter(|told| matches!(told, Told::Event { .. })).filter_map(Told::position).collect();
     let began = followers[0].parts[0].iter().find_map(Told::position).unwrap();
-    let missing: Vec<_> = acknowledged.iter().filter(|one| one.version.is_some() && one.commit > began && !events.contains(&one.commit)).collect();
+    let missing: Vec<_> =
+        acknowledged.iter().filter(|one| one.version.is_some() && one.commit > began && !events.contains(&one.commit)).collect();
     assert!(missing.is_empty(), "nothing came of {missing:?}");
 }
 
@@ -182,7 +186,8 @@ fn sigterm_ends_it_in_order_while_writes_run() {
         let subscription = socket.subscribe(BUCKET, "{}", &Terms::extended());
         subscription.answered().await;
         let (next, stop) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicBool::new(false)));
-        let writers: Vec<_> = (0..WRITERS).map(|writer| tokio::spawn(write_until_refused(process.http(), writer, next.clone(), stop.clone()))).collect();
+        let writers: Vec<_> =
+            (0..WRITERS).map(|writer| tokio::spawn(write_until_refused(process.http(), writer, next.clone(), stop.clone()))).collect();
         while next.load(Ordering::Relaxed) < 100 {
             tokio::task::yield_now().await;
         }

@@ -128,7 +128,14 @@ fn five_thousand_flights_are_told_as_the_file_has_them() {
         for (question, subscription) in questions.iter().zip(&subscriptions) {
             let (expected, told) = (compute(question, &flights), subscription.reached(last).await);
             let heard = heard(&told);
-            println!("{}: {} add, {} change, {} remove, {} at the end", question.query, heard.adds, heard.changes, heard.removes, heard.airports.len());
+            println!(
+                "{}: {} add, {} change, {} remove, {} at the end",
+                question.query,
+                heard.adds,
+                heard.changes,
+                heard.removes,
+                heard.airports.len()
+            );
             assert_eq!(heard, expected, "{}", question.query);
             let answer = http.query(BUCKET, &question.query.to_string()).await;
             let now = by_id(answer.json().as_array().unwrap()).unwrap();

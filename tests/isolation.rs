@@ -3,9 +3,9 @@
 //! server's memory stays bounded, and what was taken is given back.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
 #[path = "isolation/witness.rs"]
 mod witness;
-mod support;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -151,13 +151,18 @@ fn what_is_no_message_is_answered_or_ends_its_own_connection() {
     let process = start(&directory.path().join("data"));
     run(async {
         let witness = Witness::new(&process, BUCKET).await;
-        for garbage in ["", "x", "[]", "{}", "{\"id\":1}", "{\"id\":\"a\",\"type\":\"steal\"}", "\u{0}", "{\"id\":\"\",\"type\":\"subscribe\"}"] {
+        for garbage in
+            ["", "x", "[]", "{}", "{\"id\":1}", "{\"id\":\"a\",\"type\":\"steal\"}", "\u{0}", "{\"id\":\"\",\"type\":\"subscribe\"}"]
+        {
             let socket = Socket::connect(&process.url).await;
             socket.send(garbage);
             let told = socket.other().await;
             assert!(matches!(&told, Told::Error { status: 400, code, .. } if code == "malformed-message"), "{garbage:?}: {told:?}");
             // The connection is as good as before.
-            assert!(matches!(socket.subscribe(BUCKET, "{\"n\":-1}", &Terms::default()).answered().await[0], Told::Result { .. }), "{garbage:?}");
+            assert!(
+                matches!(socket.subscribe(BUCKET, "{\"n\":-1}", &Terms::default()).answered().await[0], Told::Result { .. }),
+                "{garbage:?}"
+            );
         }
         let socket = Socket::connect(&process.url).await;
         socket.send_message(Message::Binary(vec![0xff; 100].into()));
@@ -168,7 +173,8 @@ fn what_is_no_message_is_answered_or_ends_its_own_connection() {
 
         // More subscriptions than a connection may have: those beyond are refused, those within live on.
         let socket = Socket::connect(&process.url).await;
-        let many: Vec<_> = (0..1_500).map(|number| socket.subscribe(BUCKET, &json!({"n": -number - 10}).to_string(), &Terms::default())).collect();
+        let many: Vec<_> =
+            (0..1_500).map(|number| socket.subscribe(BUCKET, &json!({"n": -number - 10}).to_string(), &Terms::default())).collect();
         let mut refused = 0;
         for (number, subscription) in many.iter().enumerate() {
             match &subscription.answered().await[0] {
@@ -201,7 +207,9 @@ fn costly_queries_have_a_quota() {
         let socket = Socket::connect(&process.url).await;
         // "Does not contain": there is nothing to look up.
         let costly: Vec<_> = (0..600)
-            .map(|number| socket.subscribe(BUCKET, &format!("{{\"fill\":{{\"$not\":{{\"$regex\":\"(y|z){{1,9}}{number}\"}}}}}}"), &Terms::default()))
+            .map(|number| {
+                socket.subscribe(BUCKET, &format!("{{\"fill\":{{\"$not\":{{\"$regex\":\"(y|z){{1,9}}{number}\"}}}}}}"), &Terms::default())
+            })
             .collect();
         let mut refused = 0;
         for subscription in &costly {

@@ -47,7 +47,8 @@ fn rounds(workers: usize, columns: usize) {
         for round in 0..cases {
             let seed = seed.wrapping_mul(1_000_003).wrapping_add(round * 10 + (workers * 3 + columns) as u64);
             let plan = Plan::new(seed, &format!("Bucket{round}"), round % 3 == 2);
-            let told = OnPanic(format!("round {round} of {workers} workers in {columns} columns, TIDEGATE_SEED={}", setting("TIDEGATE_SEED", 1)));
+            let told =
+                OnPanic(format!("round {round} of {workers} workers in {columns} columns, TIDEGATE_SEED={}", setting("TIDEGATE_SEED", 1)));
             score.add(&round::play(&arena, &plan).await);
             drop(told);
         }

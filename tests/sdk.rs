@@ -37,7 +37,8 @@ fn an_app_on_the_unmodified_sdk_works() {
             .spawn()
             .expect("node is not installed"),
     );
-    let mut pipes: Vec<Box<dyn std::io::Read + Send>> = vec![Box::new(child.0.stdout.take().unwrap()), Box::new(child.0.stderr.take().unwrap())];
+    let mut pipes: Vec<Box<dyn std::io::Read + Send>> =
+        vec![Box::new(child.0.stdout.take().unwrap()), Box::new(child.0.stderr.take().unwrap())];
     let (send, said) = mpsc::channel();
     for mut pipe in pipes.drain(..) {
         let send = send.clone();

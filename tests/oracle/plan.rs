@@ -127,9 +127,8 @@ fn op(generator: &mut Generator, bucket: &str, declared: bool, seed: u64, next: 
 
 fn acl(random: &mut StdRng) -> Value {
     let mut rights = |entries: usize| {
-        let list: BTreeMap<&str, &str> = (0..entries)
-            .map(|_| (*REFERENCES.choose(random).unwrap(), if random.random_bool(0.7) { "allow" } else { "deny" }))
-            .collect();
+        let list: BTreeMap<&str, &str> =
+            (0..entries).map(|_| (*REFERENCES.choose(random).unwrap(), if random.random_bool(0.7) { "allow" } else { "deny" })).collect();
         json!(list)
     };
     let read = rights(2);

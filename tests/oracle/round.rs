@@ -201,7 +201,9 @@ async fn subscribe(arena: &Arena, plan: &Plan, mut writes: watch::Receiver<usize
             Step::Cut => {
                 sockets[SOCKETS - 1].cut();
                 sockets[SOCKETS - 1] = Socket::connect(arena.http.base()).await;
-                for (tape, ask) in tapes.iter_mut().zip(&plan.asks).filter(|(tape, ask)| ask.socket == SOCKETS - 1 && !tape.parts.is_empty()) {
+                for (tape, ask) in
+                    tapes.iter_mut().zip(&plan.asks).filter(|(tape, ask)| ask.socket == SOCKETS - 1 && !tape.parts.is_empty())
+                {
                     if !tape.ended {
                         let position = tape.parts.last().unwrap().last_position();
                         if position.is_none() {
@@ -251,7 +253,8 @@ fn judge(arena: &Arena, plan: &Plan, history: &History, end: u64, tapes: &[Tape]
         if complete {
             score.compared += compare(number, &parts, shots).unwrap_or_else(|fault| panic!("subscription {number} {ask:?}: {fault}"));
         }
-        score.secrets += leaks(&tape.parts, &asked[number], history).unwrap_or_else(|fault| panic!("subscription {number} {ask:?}: {fault}"));
+        score.secrets +=
+            leaks(&tape.parts, &asked[number], history).unwrap_or_else(|fault| panic!("subscription {number} {ask:?}: {fault}"));
     }
     score
 }

@@ -91,10 +91,16 @@ impl<'a> Walk<'a> {
                     return Err(format!("{told:?} came after everything up to {at} was told"));
                 }
                 self.nothing_between(at, *position - 1)?;
-                let expected = self.history.commits.get(position).and_then(|commit| commit.expected(&self.asked.filter, &self.asked.caller));
+                let expected =
+                    self.history.commits.get(position).and_then(|commit| commit.expected(&self.asked.filter, &self.asked.caller));
                 match expected.clone().and_then(|expected| self.asked.event(expected)) {
                     Some((name, expected)) if name == *match_type && expected.operation == operation && expected.data == *data => {}
-                    _ => return Err(format!("{told:?} came, it must be {expected:?}; the commit was {:?}", self.history.commits.get(position))),
+                    _ => {
+                        return Err(format!(
+                            "{told:?} came, it must be {expected:?}; the commit was {:?}",
+                            self.history.commits.get(position)
+                        ));
+                    }
                 }
                 self.at = Some(*position);
                 self.judged.events += 1;
@@ -134,7 +140,9 @@ impl<'a> Walk<'a> {
         for (number, commit) in self.history.commits.range(from + 1..=to) {
             let expected = commit.expected(&self.asked.filter, &self.asked.caller).and_then(|expected| self.asked.event(expected));
             if let Some((name, expected)) = expected {
-                return Err(format!("nothing came of the commit {number}, it must be {name} {expected:?}; everything up to {to} is said to be told"));
+                return Err(format!(
+                    "nothing came of the commit {number}, it must be {name} {expected:?}; everything up to {to} is said to be told"
+                ));
             }
         }
         Ok(())

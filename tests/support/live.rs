@@ -59,7 +59,12 @@ impl LiveResult {
                     ("remove", true) => {
                         self.objects.remove(&id);
                     }
-                    _ => return Err(format!("{match_type} of an object that is {}in the result: {told:?}", if known { "" } else { "not " })),
+                    _ => {
+                        return Err(format!(
+                            "{match_type} of an object that is {}in the result: {told:?}",
+                            if known { "" } else { "not " }
+                        ));
+                    }
                 }
             }
             Told::Position { position } => self.reach(*position, false)?,

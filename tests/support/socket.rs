@@ -79,7 +79,15 @@ impl Default for Terms {
     /// What a result stream of the SDK sends.
     fn default() -> Terms {
         let list = |text: &str| vec![text.to_owned()];
-        Terms { token: None, initial: true, match_types: list("all"), operations: list("any"), reconnects: -1, position: None, extensions: false }
+        Terms {
+            token: None,
+            initial: true,
+            match_types: list("all"),
+            operations: list("any"),
+            reconnects: -1,
+            position: None,
+            extensions: false,
+        }
     }
 }
 
@@ -306,7 +314,10 @@ impl Subscription {
 
     /// Waits for the result or for an error.
     pub async fn answered(&self) -> Vec<Told> {
-        self.until("the result", |told| told.iter().any(|told| matches!(told, Told::Result { .. } | Told::Resumed { .. } | Told::Error { .. }))).await
+        self.until("the result", |told| {
+            told.iter().any(|told| matches!(told, Told::Result { .. } | Told::Resumed { .. } | Told::Error { .. }))
+        })
+        .await
     }
 
     /// Waits for the commit by the subscription's own messages, or its end by an error.
