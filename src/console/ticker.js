@@ -32,10 +32,9 @@ export class Ticker {
   tell(kind, operation, at, before, data, columns) {
     let words = "";
     if (kind === "remove") {
-      words = operation === "delete" ? "deleted" : "no longer matches";
+      words = operation === "delete" ? "deleted" : differences(before, data, columns) || "no longer matches";
     } else if (kind === "change" && before) {
-      const changed = columns.filter((name) => JSON.stringify(before[name]) !== JSON.stringify(data[name]));
-      words = changed.map((name) => `${name} ${short(before[name])} → ${short(data[name])}`).join(", ") || "other fields";
+      words = differences(before, data, columns) || "other fields";
     } else {
       words = columns.slice(0, 3).map((name) => short(data[name])).join(" · ");
     }
@@ -74,7 +73,7 @@ export class Ticker {
       part("span", ` ${WORDS[kind]} `, "unseen");
     }
     part("time", time(at)).dateTime = at.toISOString();
-    part("span", words, "words");
+    part("span", words, "words").title = words;
     return line;
   }
 }
@@ -82,4 +81,11 @@ export class Ticker {
 function short(value) {
   const all = text(value);
   return all.length > 32 ? `${all.slice(0, 31)}…` : all;
+}
+
+// What differs in these fields; nothing where one image is not known or may not be seen.
+function differences(before, data, columns) {
+  if (!before || data.version === undefined) return "";
+  const changed = columns.filter((name) => JSON.stringify(before[name]) !== JSON.stringify(data[name]));
+  return changed.map((name) => `${name} ${short(before[name])} → ${short(data[name])}`).join(", ");
 }

@@ -82,7 +82,7 @@ pub async fn run(
     let mut left = count;
     loop {
         let events = match subscription.next().await? {
-            Heard::Result { objects, fresh } => {
+            Heard::Result { objects, again } => {
                 if !view.is_known() {
                     tell(&match objects.len() {
                         _ if !subscription.wants_initial() => "watching; what is there already is not shown".to_owned(),
@@ -91,7 +91,7 @@ pub async fn run(
                     });
                 } else if !subscription.wants_initial() {
                     tell("the server could not go on from where we were: events may have been missed");
-                } else if fresh {
+                } else if again {
                     tell("fell behind; going on with what has changed in the meantime as a whole");
                 } else {
                     tell("the server could not go on from where we were: here is what has changed as a whole");

@@ -47,8 +47,8 @@ pub enum Heard {
     Result {
         /// Its objects
         objects: Vec<Object>,
-        /// Whether it is in place of events that were too many
-        fresh: bool,
+        /// Whether it is in place of events that were too many; else it is the first answer of a connection
+        again: bool,
     },
     /// An event
     Match(Box<Match>),
@@ -69,8 +69,6 @@ pub enum Heard {
 enum ServerMessage {
     Result {
         data: Vec<Object>,
-        #[serde(default)]
-        fresh: bool,
         position: Option<String>,
     },
     Match(Match),
@@ -112,6 +110,8 @@ pub struct Subscription {
     position: Option<String>,
     /// Whether there was ever a connection
     reached: bool,
+    /// Whether this connection has brought a result, or word that it goes on
+    answered: bool,
     pause: Duration,
     resting: Option<Duration>,
 }
@@ -131,7 +131,17 @@ impl Subscription {
             return Err(refused("there is no host in it"));
         }
         let address = format!("ws://{rest}/{}/events", target.base.trim_matches('/'));
-        Ok(Subscription { target, address, socket: None, early: None, position: None, reached: false, pause: FIRST_PAUSE, resting: None })
+        Ok(Subscription {
+            target,
+            address,
+            socket: None,
+            early: None,
+            position: None,
+            reached: false,
+            answered: false,
+            pause: FIRST_PAUSE,
+            resting: None,
+        })
     }
 
     /// Whether the objects that match already are wanted.
@@ -193,7 +203,7 @@ impl Subscription {
 
     fn hear(&mut self, message: ServerMessage) -> Result<Option<Heard>, WatchError> {
         let (heard, position) = match message {
-            ServerMessage::Result { data, fresh, position } => (Some(Heard::Result { objects: data, fresh }), position),
+            ServerMessage::Result { data, position } => (Some(Heard::Result { objects: data, again: self.answered }), position),
             ServerMessage::Match(event) => {
                 let position = event.position.clone();
                 (Some(Heard::Match(Box::new(event))), position)
@@ -210,6 +220,7 @@ impl Subscription {
         };
         // Whoever is answered may try soon again next time.
         self.pause = FIRST_PAUSE;
+        self.answered = true;
         if position.is_some() {
             self.position = position;
         }
@@ -217,7 +228,7 @@ impl Subscription {
     }
 
     fn lost(&mut self, reason: String) -> Heard {
-        (self.socket, self.early) = (None, None);
+        (self.socket, self.early, self.answered) = (None, None, false);
         // Spread, so that the watchers of a server that restarts do not all come at once.
         let pause = self.pause.mul_f64(rand::random_range(0.75..1.25));
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
