@@ -10,6 +10,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpStream;
 
+/// Carries a new token.
+const TOKEN: &str = "baqend-authorization-token";
+
 /// Where a server is: host and port, and the path that everything is below.
 #[derive(Debug, Clone)]
 pub struct Base {
@@ -89,6 +92,10 @@ impl HttpClient {
         self.sender.ready().await.map_err(failed)?;
         let (head, body) = self.sender.send_request(request).await.map_err(failed)?.into_parts();
         let body = body.collect().await.map_err(failed)?.to_bytes();
+        // Tokens are renewed while they are in use, and clients take the new one.
+        if let (Some(token), Some(renewed)) = (&mut self.token, head.headers.get(TOKEN).and_then(|renewed| renewed.to_str().ok())) {
+            renewed.clone_into(token);
+        }
         Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
     }
 
@@ -106,7 +113,7 @@ impl HttpClient {
     pub async fn log_in(&mut self, user: &str, password: &str) -> Result<String, BenchError> {
         let body = json!({"username": user, "password": password}).to_string();
         let answer = self.expect(Method::POST, "/db/User/login", Some(body)).await?;
-        let token = answer.headers.get("baqend-authorization-token").and_then(|token| token.to_str().ok());
+        let token = answer.headers.get(TOKEN).and_then(|token| token.to_str().ok());
         let token = token.ok_or_else(|| BenchError::Fault("a login was answered without a token".to_owned()))?.to_owned();
         self.token = Some(token.clone());
         Ok(token)
