@@ -6,7 +6,8 @@
 //! medians. Before it measures, it checks that both find the same. Also: bytes a query that the allocator was asked for, all in,
 //! and microseconds to insert and to remove a query (of queries beside those that stand).
 //!
-//! Run: `cargo bench --bench matching` (`-- --brief` ends within seconds).
+//! Run: `cargo bench --bench matching` (`-- --brief` ends within seconds, `-- --queries 1000,100000` is
+//! for these sizes).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod workload;
@@ -18,7 +19,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use workload::{Dice, Mix, brief, changes, index, median, predicate, processor_time, scope};
+use workload::{Dice, Mix, brief, changes, index, median, predicate, processor_time, scope, wished_sizes};
 
 /// Counts the bytes that are in use.
 struct Counting;
@@ -98,6 +99,8 @@ fn churn(index: &mut QueryIndex, mix: Mix, count: u64) -> (f64, f64) {
 fn main() {
     let brief = brief();
     let sizes: &[u64] = if brief { &[1_000, 10_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
+    let wished = wished_sizes();
+    let sizes = wished.as_deref().unwrap_or(sizes);
     let (turns, time) = if brief { (3, Duration::from_millis(60)) } else { (7, Duration::from_millis(400)) };
     let changes = changes(if brief { 2_000 } else { 20_000 });
     let head = [

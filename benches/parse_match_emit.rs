@@ -5,7 +5,8 @@
 //! event is written: the query's number, what happened, and the shared text. The baseline is the time in which `serde_json`
 //! skips the same bytes (`IgnoredAny`), which also finds all that is wrong in them. Both by turns in one run, medians.
 //!
-//! Run: `cargo bench --bench parse_match_emit` (`-- --brief` ends within seconds).
+//! Run: `cargo bench --bench parse_match_emit` (`-- --brief` ends within seconds, `-- --queries 1000,100000` is
+//! for these sizes).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod workload;
@@ -19,7 +20,7 @@ use serde::de::IgnoredAny;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
-use workload::{Dice, Mix, brief, document, index, median, processor_time, scope};
+use workload::{Dice, Mix, brief, document, index, median, processor_time, scope, wished_sizes};
 
 /// An event as it would go to a connection's queue: the text is shared, not copied.
 struct Event {
@@ -99,6 +100,8 @@ fn emit(index: &mut QueryIndex, updates: &Updates, template: &mut Change, deltas
 fn main() {
     let brief = brief();
     let sizes: &[u64] = if brief { &[1_000, 20_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
+    let wished = wished_sizes();
+    let sizes = wished.as_deref().unwrap_or(sizes);
     let (turns, time) = if brief { (3, Duration::from_millis(60)) } else { (7, Duration::from_millis(400)) };
     let updates = Updates::new(if brief { 2_000 } else { 20_000 });
     let bytes = updates.texts.iter().map(Bytes::len).sum::<usize>() / updates.texts.len();

@@ -133,6 +133,12 @@ pub fn brief() -> bool {
     std::env::args().any(|argument| argument == "--brief") || std::env::var_os("TIDEGATE_BENCH_BRIEF").is_some_and(|value| value == "1")
 }
 
+/// The sizes behind `--queries`.
+pub fn wished_sizes() -> Option<Vec<u64>> {
+    let list = std::env::args().skip_while(|argument| argument != "--queries").nth(1)?;
+    Some(list.split(',').map(|size| size.parse().expect("a number of queries")).collect())
+}
+
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
