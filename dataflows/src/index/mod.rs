@@ -176,6 +176,7 @@ pub struct QueryIndex {
     hashing: Hashing,
     findings: [Findings; 2],
     touched: Vec<u32>,
+    hits: Vec<(u32, u8)>,
     /// The one of the last change
     last_scope: u32,
     stamp: u32,
@@ -203,6 +204,7 @@ impl QueryIndex {
             hashing: Hashing::default(),
             findings: Default::default(),
             touched: Vec::new(),
+            hits: Vec::new(),
             last_scope: 0,
             stamp: 0,
             changes: 0,
@@ -255,16 +257,16 @@ impl QueryIndex {
         self.begin_change();
         let scope = &self.scopes[self.last_scope];
         let documents = [&change.before, &change.after].map(|image| image.as_deref().map(|image| &image.document));
-        let (paths, strings) = (&self.paths, &self.strings);
+        let (paths, strings, entries) = (&self.paths, &self.strings, &self.entries);
         let [before, after] = &mut self.findings;
         before.begin(self.stamp, paths.bound());
         after.begin(self.stamp, paths.bound());
         if let Some(document) = documents[0] {
-            Walk { paths, strings, document, findings: before, earlier: None }.object(scope.slot, 0);
+            Walk { paths, strings, entries, document, findings: before, earlier: None }.object(scope.slot, 0);
         }
         if let Some(document) = documents[1] {
             let earlier = documents[0].map(|document| (document, &*before));
-            Walk { paths, strings, document, findings: after, earlier }.object(scope.slot, 0);
+            Walk { paths, strings, entries, document, findings: after, earlier }.object(scope.slot, 0);
         }
         let mut probe = Probe {
             entries: &self.entries,
@@ -276,6 +278,7 @@ impl QueryIndex {
             documents,
             stamp: self.stamp,
             touched: &mut self.touched,
+            hits: &mut self.hits,
             candidates: 0,
         };
         probe.run(scope.root, scope.absent.keys().copied());
@@ -286,6 +289,7 @@ impl QueryIndex {
             deltas.push(Delta { query: QueryId(query.id), before: query.matches & 1 != 0, after: query.matches & 2 != 0 });
         }
         self.touched.shrink_to(1 << 16);
+        self.hits.shrink_to(1 << 16);
     }
 
     /// Which entries a standing query hangs on, or why it is residual; `None` if there is no such query.

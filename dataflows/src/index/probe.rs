@@ -28,6 +28,8 @@ pub(super) struct Probe<'i> {
     pub(super) stamp: u32,
     /// Queries that match an image
     pub(super) touched: &'i mut Vec<u32>,
+    /// Queries that match by their entry alone, with the images; noted at the end
+    pub(super) hits: &'i mut Vec<(u32, u8)>,
     /// Entries looked at
     pub(super) candidates: u64,
 }
@@ -52,6 +54,11 @@ impl Probe<'_> {
             self.under(root, slot, class, 0, mask);
         }
         self.list(root, there);
+        let mut hits = std::mem::take(self.hits);
+        for (query, mask) in hits.drain(..) {
+            self.note(query, mask.into(), Then::Matches);
+        }
+        *self.hits = hits;
     }
 
     fn slot(&mut self, root: u32, slot: u32, mask: Mask) {
@@ -230,14 +237,21 @@ impl Probe<'_> {
                 }
             }
         }
-        if mask != 0 {
-            self.reached(entry, mask);
+        match entry.check.then {
+            _ if mask == 0 => {}
+            Then::Matches => {
+                // Its memory comes while other entries are looked at.
+                self.queries.prefetch(entry.query);
+                self.hits.push((entry.query, mask as u8));
+            }
+            Then::Verify => self.note(entry.query, mask, Then::Verify),
         }
     }
 
+    /// Notes that a query matches these images, unless what is left to verify says otherwise.
     #[inline]
-    fn reached(&mut self, entry: &Entry, mut mask: Mask) {
-        let query = &mut self.queries[entry.query];
+    fn note(&mut self, number: u32, mut mask: Mask, then: Then) {
+        let query = &mut self.queries[number];
         if query.stamp != self.stamp {
             (query.stamp, query.matches, query.judged) = (self.stamp, 0, 0);
         }
@@ -245,10 +259,10 @@ impl Probe<'_> {
         if mask == 0 {
             return;
         }
-        if entry.check.then == Then::Verify {
+        if then == Then::Verify {
             query.judged |= mask as u8;
             for image in 0..2 {
-                if mask >> image & 1 == 1 && !self.verify(entry.query, image) {
+                if mask >> image & 1 == 1 && !self.verify(number, image) {
                     mask &= !(1 << image);
                 }
             }
@@ -256,9 +270,9 @@ impl Probe<'_> {
                 return;
             }
         }
-        let query = &mut self.queries[entry.query];
+        let query = &mut self.queries[number];
         if query.matches == 0 {
-            self.touched.push(entry.query);
+            self.touched.push(number);
         }
         query.matches |= mask as u8;
     }

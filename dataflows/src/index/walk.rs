@@ -4,6 +4,7 @@
 //! an array before the end of a path is opened, a numeric component also selects an element, an array at the end is
 //! given element by element and as a whole, one selected by its position as a whole only.
 
+use super::entries::Entries;
 use super::key::{self, Class, UNASKED, UNKNOWN};
 use super::paths::Paths;
 use super::strings::Strings;
@@ -121,6 +122,7 @@ impl Findings {
 pub(super) struct Walk<'w> {
     pub(super) paths: &'w Paths,
     pub(super) strings: &'w Strings,
+    pub(super) entries: &'w Entries,
     pub(super) document: &'w Document,
     pub(super) findings: &'w mut Findings,
     /// The image before and what was found in it: most strings are the same
@@ -205,7 +207,9 @@ impl Walk<'_> {
                 return key;
             }
         }
-        self.strings.find(text).map_or(UNKNOWN, u64::from)
+        let Some(number) = self.strings.find(text) else { return UNKNOWN };
+        self.entries.nodes.prefetch(self.strings.node(number));
+        u64::from(number)
     }
 
     #[inline]
