@@ -53,14 +53,17 @@ struct State {
     asked: Instant,
 }
 
-/// What the transport has to do.
-pub(crate) enum Work {
-    /// Send these
-    Send,
-    /// Nothing; it will be woken
-    Idle,
+/// What the transport has to do, beside sending what it took; where there was nothing to take, it will be woken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work {
     /// Close
-    End(End),
+    pub(crate) end: Option<End>,
+    /// [`super::Gateway::take_care`] of the connection
+    pub(crate) care: bool,
+    /// Whoever does not read the answers to what he sends is not listened to any more
+    pub(crate) congested: bool,
+    /// There is no subscription
+    pub(crate) vacant: bool,
 }
 
 impl Connection {
@@ -186,9 +189,6 @@ impl Connection {
     /// Takes what is to be sent, up to so many bytes; if there is nothing, the task is woken when there is.
     pub(crate) fn take(&self, batch: &mut Vec<Outgoing<Arc<Subscription>>>, bytes: usize, context: &Context<'_>) -> Work {
         let mut state = lock(&self.state);
-        if let Some(end) = state.end {
-            return Work::End(end);
-        }
         state.asked = Instant::now();
         let mut taken = 0;
         while taken < bytes
@@ -204,13 +204,11 @@ impl Connection {
             state.wants_room = false;
             self.room.notify_waiters();
         }
-        if !batch.is_empty() {
-            return Work::Send;
-        }
-        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+        if batch.is_empty() && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             state.waker = Some(context.waker().clone());
         }
-        Work::Idle
+        let (messages, subscriptions) = (state.outbox.messages(), state.outbox.subscriptions());
+        Work { end: state.end, care: state.outbox.needs_care(), congested: messages > 64 + 2 * subscriptions, vacant: subscriptions == 0 }
     }
 
     /// Subscriptions that ended from within (to be let go of), and those to be loaded afresh.
@@ -251,12 +249,6 @@ impl Connection {
             }
             told.await;
         }
-    }
-
-    /// Whether so much is unread that nothing more is taken from the client.
-    pub(crate) fn is_congested(&self) -> bool {
-        let state = lock(&self.state);
-        state.outbox.messages() > 64 + 2 * state.outbox.subscriptions()
     }
 
     /// Asks the transport to end.
