@@ -44,6 +44,8 @@ struct State {
     by_id: HashMap<Box<str>, SlotKey>,
     /// The transport, when it has sent all there was
     waker: Option<Waker>,
+    /// The transport, while the client takes nothing: told of the end alone
+    blocked: Option<Waker>,
     end: Option<End>,
     /// Whether a loader waits for room
     wants_room: bool,
@@ -72,6 +74,7 @@ impl Connection {
             outbox: Outbox::new(budget),
             by_id: HashMap::new(),
             waker: None,
+            blocked: None,
             end: None,
             wants_room: false,
             cleared: false,
@@ -211,6 +214,15 @@ impl Connection {
         Work { end: state.end, care: state.outbox.needs_care(), congested: messages > 64 + 2 * subscriptions, vacant: subscriptions == 0 }
     }
 
+    /// For a transport whose client takes nothing at the moment: whether it is to end, and to be told if it is later.
+    pub(crate) fn blocked(&self, context: &Context<'_>) -> Option<End> {
+        let mut state = lock(&self.state);
+        if state.end.is_none() && !state.blocked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            state.blocked = Some(context.waker().clone());
+        }
+        state.end
+    }
+
     /// Subscriptions that ended from within (to be let go of), and those to be loaded afresh.
     pub(crate) fn take_care(&self) -> (Vec<Arc<Subscription>>, Vec<Arc<Subscription>>) {
         let mut state = lock(&self.state);
@@ -253,15 +265,13 @@ impl Connection {
 
     /// Asks the transport to end.
     pub(crate) fn ask_to_end(&self, end: End) {
-        let waker = {
+        let wakers = {
             let mut state = lock(&self.state);
             state.end.get_or_insert(end);
-            state.waker.take()
+            [state.waker.take(), state.blocked.take()]
         };
         self.room.notify_waiters();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// The transport has ended: lets all subscriptions go. None: done already.

@@ -188,7 +188,7 @@ impl Transport {
                     Poll::Ready(Err(_)) => return Some(End::Gone),
                     Poll::Pending => {
                         self.blocked = true;
-                        return None;
+                        return connection.blocked(context);
                     }
                 }
                 let Some(message) = self.next_message() else { break };
@@ -205,7 +205,7 @@ impl Transport {
                 Poll::Ready(Err(_)) => return Some(End::Gone),
                 Poll::Pending => {
                     self.blocked = true;
-                    return None;
+                    return connection.blocked(context);
                 }
             }
         }
