@@ -44,6 +44,8 @@ struct State {
     by_id: HashMap<Box<str>, SlotKey>,
     /// The transport, when it has sent all there was
     waker: Option<Waker>,
+    /// The transport, while the client takes nothing: told of the end alone
+    blocked: Option<Waker>,
     end: Option<End>,
     /// Whether a loader waits for room
     wants_room: bool,
@@ -53,14 +55,17 @@ struct State {
     asked: Instant,
 }
 
-/// What the transport has to do.
-pub(crate) enum Work {
-    /// Send these
-    Send,
-    /// Nothing; it will be woken
-    Idle,
+/// What the transport has to do, beside sending what it took; where there was nothing to take, it will be woken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work {
     /// Close
-    End(End),
+    pub(crate) end: Option<End>,
+    /// [`super::Gateway::take_care`] of the connection
+    pub(crate) care: bool,
+    /// Whoever does not read the answers to what he sends is not listened to any more
+    pub(crate) congested: bool,
+    /// There is no subscription
+    pub(crate) vacant: bool,
 }
 
 impl Connection {
@@ -69,6 +74,7 @@ impl Connection {
             outbox: Outbox::new(budget),
             by_id: HashMap::new(),
             waker: None,
+            blocked: None,
             end: None,
             wants_room: false,
             cleared: false,
@@ -186,9 +192,6 @@ impl Connection {
     /// Takes what is to be sent, up to so many bytes; if there is nothing, the task is woken when there is.
     pub(crate) fn take(&self, batch: &mut Vec<Outgoing<Arc<Subscription>>>, bytes: usize, context: &Context<'_>) -> Work {
         let mut state = lock(&self.state);
-        if let Some(end) = state.end {
-            return Work::End(end);
-        }
         state.asked = Instant::now();
         let mut taken = 0;
         while taken < bytes
@@ -204,13 +207,20 @@ impl Connection {
             state.wants_room = false;
             self.room.notify_waiters();
         }
-        if !batch.is_empty() {
-            return Work::Send;
-        }
-        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+        if batch.is_empty() && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             state.waker = Some(context.waker().clone());
         }
-        Work::Idle
+        let (messages, subscriptions) = (state.outbox.messages(), state.outbox.subscriptions());
+        Work { end: state.end, care: state.outbox.needs_care(), congested: messages > 64 + 2 * subscriptions, vacant: subscriptions == 0 }
+    }
+
+    /// For a transport whose client takes nothing at the moment: whether it is to end, and to be told if it is later.
+    pub(crate) fn blocked(&self, context: &Context<'_>) -> Option<End> {
+        let mut state = lock(&self.state);
+        if state.end.is_none() && !state.blocked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            state.blocked = Some(context.waker().clone());
+        }
+        state.end
     }
 
     /// Subscriptions that ended from within (to be let go of), and those to be loaded afresh.
@@ -253,23 +263,15 @@ impl Connection {
         }
     }
 
-    /// Whether so much is unread that nothing more is taken from the client.
-    pub(crate) fn is_congested(&self) -> bool {
-        let state = lock(&self.state);
-        state.outbox.messages() > 64 + 2 * state.outbox.subscriptions()
-    }
-
     /// Asks the transport to end.
     pub(crate) fn ask_to_end(&self, end: End) {
-        let waker = {
+        let wakers = {
             let mut state = lock(&self.state);
             state.end.get_or_insert(end);
-            state.waker.take()
+            [state.waker.take(), state.blocked.take()]
         };
         self.room.notify_waiters();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// The transport has ended: lets all subscriptions go. None: done already.

@@ -1,7 +1,7 @@
 //! The websocket: one task for each connection that reads what the client says and sends what its outbox has.
 
 use super::Gateway;
-use super::connection::{Connection, End, Work};
+use super::connection::{Connection, End};
 use super::outbox::Outgoing;
 use super::sse;
 use super::subscription::Subscription;
@@ -92,6 +92,8 @@ struct Transport {
     dirty: bool,
     /// The client does not take what is written
     blocked: bool,
+    /// Nothing is taken from the client until it has read
+    congested: bool,
     /// The last time that the client showed that it lives
     alive: Instant,
     ticks: Interval,
@@ -119,6 +121,7 @@ async fn serve(guard: Guard, upgraded: Upgraded) {
         ping: false,
         dirty: false,
         blocked: false,
+        congested: false,
         alive: Instant::now(),
         ticks,
     };
@@ -148,8 +151,7 @@ impl Transport {
         if let Some(end) = self.poll_send(gateway, connection, context) {
             return Poll::Ready(Turn::End(end));
         }
-        // Whoever does not read the answers to what he sends is not listened to any more.
-        if !connection.is_congested() {
+        if !self.congested {
             match Pin::new(&mut self.socket).poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
                     self.alive = Instant::now();
@@ -166,11 +168,15 @@ impl Transport {
     fn poll_send(&mut self, gateway: &Arc<Gateway>, connection: &Connection, context: &mut Context<'_>) -> Option<End> {
         for _ in 0..WRITES_A_TURN {
             if self.batch.is_empty() && self.rest.is_empty() {
-                match connection.take(&mut self.taken, WRITE_BUFFER, context) {
-                    Work::End(end) => return Some(end),
-                    Work::Send | Work::Idle => self.batch.extend(self.taken.drain(..)),
+                let work = connection.take(&mut self.taken, WRITE_BUFFER, context);
+                if work.end.is_some() {
+                    return work.end;
                 }
-                gateway.take_care(connection);
+                if work.care {
+                    gateway.take_care(connection);
+                }
+                self.congested = work.congested;
+                self.batch.extend(self.taken.drain(..));
                 if self.batch.is_empty() && !self.ping && !self.dirty {
                     self.slim();
                     return None;
@@ -182,7 +188,7 @@ impl Transport {
                     Poll::Ready(Err(_)) => return Some(End::Gone),
                     Poll::Pending => {
                         self.blocked = true;
-                        return None;
+                        return connection.blocked(context);
                     }
                 }
                 let Some(message) = self.next_message() else { break };
@@ -199,7 +205,7 @@ impl Transport {
                 Poll::Ready(Err(_)) => return Some(End::Gone),
                 Poll::Pending => {
                     self.blocked = true;
-                    return None;
+                    return connection.blocked(context);
                 }
             }
         }

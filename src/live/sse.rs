@@ -4,7 +4,6 @@
 //! the websocket. A client that comes back with `Last-Event-ID` gets what it missed.
 
 use super::Gateway;
-use super::connection::Work;
 use super::messages::{self, Refused, Subscribe, bucket_name};
 use super::outbox::Outgoing;
 use super::socket::Guard;
@@ -192,7 +191,9 @@ impl http_body::Body for EventStream {
             text.push_str(":\n\n");
         }
         let work = connection.take(&mut this.taken, CHUNK, context);
-        gateway.take_care(connection);
+        if work.care {
+            gateway.take_care(connection);
+        }
         for outgoing in this.taken.drain(..) {
             match outgoing {
                 Outgoing::Event(subscription, event) => {
@@ -205,12 +206,8 @@ impl http_body::Body for EventStream {
         if !text.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(text.into()))));
         }
-        match work {
-            Work::End(_) => Poll::Ready(None),
-            // Its one subscription has ended with an error, which was sent.
-            Work::Idle | Work::Send if connection.statistics().0 == 0 => Poll::Ready(None),
-            Work::Idle | Work::Send => Poll::Pending,
-        }
+        // Where there is no subscription any more it has ended with an error, which was sent.
+        if work.end.is_some() || work.vacant { Poll::Ready(None) } else { Poll::Pending }
     }
 }
 

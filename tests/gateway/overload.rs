@@ -81,6 +81,24 @@ async fn a_client_that_never_reads_is_bounded_and_nobody_else_notices() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_never_reads_does_not_keep_the_server_from_stopping() {
+    let server = Server::start().await;
+    let mut stuck = server.client().await;
+    stuck.subscribe("s", json!({}), json!({})).await;
+    stuck.expect("result").await;
+    // More than the buffers of both sides' sockets take: the rest waits in the outbox.
+    let text = "x".repeat(200_000);
+    for n in 0.. {
+        if server.gateway.statistics().queued_events >= 10 {
+            break;
+        }
+        server.put(&format!("{n}"), json!({"text": text})).await;
+    }
+    tokio::time::timeout(PATIENCE, server.gateway.drain()).await.expect("long before it would be taken for dead");
+    assert_eq!(server.gateway.statistics().queued_events, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn too_many_of_something_are_refused() {
     let server = Server::start_with(|config| {
         config.live.connections = 2;

@@ -60,8 +60,11 @@ impl Queue {
     pub(super) fn pop(&mut self) -> Option<Entry> {
         loop {
             let Some(entry) = self.entries.pop_front() else {
-                // What a burst has taken is given back.
-                *self = Queue::default();
+                // What a burst has taken is given back; what a single event takes is kept for the next one.
+                if self.entries.capacity() > 16 {
+                    self.entries = VecDeque::new();
+                }
+                (self.departed, self.places) = (0, None);
                 return None;
             };
             self.departed += 1;
@@ -87,8 +90,9 @@ impl Queue {
     /// Puts an event together with the one of its object that is queued. None: there is none, or they do not
     /// follow each other; then it has to be pushed.
     pub(super) fn compose(&mut self, key: SlotKey, event: &Event) -> Option<Saved> {
+        let places = self.places.as_ref()?;
         let place = (key, event.change.id.clone());
-        let number = *self.places.as_ref()?.get(&place)?;
+        let number = *places.get(&place)?;
         let entry = self.entries.get_mut(usize::try_from(number.checked_sub(self.departed)?).ok()?)?;
         let Entry::Event(_, earlier) = entry else { return None };
         let old = earlier.size() as isize;
