@@ -210,13 +210,18 @@ fn bare(changes: &Arc<[Arc<Change>]>, layout: Layout) -> Driven {
     // Without queries every copy of a change is handed over, once for each column.
     Driven::new(changes, layout.columns as u64, |out| {
         let frontier = out.clone();
-        Box::new(Bare::start(layout, move |change| out.handed_over(change.commit), move |through| frontier.frontier.store(through, Release)))
+        Box::new(Bare::start(
+            layout,
+            move |change| out.handed_over(change.commit),
+            move |through| frontier.frontier.store(through, Release),
+        ))
     })
 }
 
 fn main() {
     let arguments = support::arguments();
-    let (turns, lasting, times) = (arguments.choose(7, 1), arguments.choose(Duration::from_millis(1_000), Duration::from_millis(50)), arguments.choose(2_000, 100));
+    let (turns, lasting, times) =
+        (arguments.choose(7, 1), arguments.choose(Duration::from_millis(1_000), Duration::from_millis(50)), arguments.choose(2_000, 100));
     let changes = changes();
     let layouts = [
         ("one worker", Layout { workers: 1, columns: 1 }),
@@ -237,14 +242,20 @@ fn main() {
         }
         for (share, label) in [(0.5, "p50"), (0.99, "p99")] {
             let (our, their) = (quantile(&mut ours_each, share), quantile(&mut theirs_each, share));
-            table.row([format!("{name}: one change, {label}, us"), format!("{our:.1}"), format!("{their:.1}"), format!("{:.2}", our / their)]);
+            table.row([
+                format!("{name}: one change, {label}, us"),
+                format!("{our:.1}"),
+                format!("{their:.1}"),
+                format!("{:.2}", our / their),
+            ]);
         }
         for batch in [1, 16, 256] {
-            let [our, their, index] = in_turns(turns, [
-                &mut || ours.throughput(batch, lasting),
-                &mut || theirs.throughput(batch, lasting),
-                &mut || index_alone(&mut index, &changes, lasting / 4),
-            ]);
+            let [our, their, index] = in_turns(
+                turns,
+                [&mut || ours.throughput(batch, lasting), &mut || theirs.throughput(batch, lasting), &mut || {
+                    index_alone(&mut index, &changes, lasting / 4)
+                }],
+            );
             let adds = 1e9 / our - 1e9 / their - 1e9 / index;
             let name = format!("{name}: changes/s, batches of {batch}");
             table.row([name, count(our), count(their), format!("{:.2}", our / their), count(index), format!("{adds:.0} ns a change")]);

@@ -48,7 +48,15 @@ fn main() {
     let subscribers: &[usize] = arguments.choose(&[1_000, 10_000], &[100]);
     let (turns, lasting) = (arguments.choose(3, 1), arguments.choose(Duration::from_secs(4), Duration::from_millis(300)));
     support::open_files(subscribers.iter().max().map_or(0, |most| *most as u64 + 500));
-    let mut table = Table::new(["", "deliveries/s", "CPU a delivery", "to the bare loop", "light: CPU a delivery", "to the bare loop", "light: write to last"]);
+    let mut table = Table::new([
+        "",
+        "deliveries/s",
+        "CPU a delivery",
+        "to the bare loop",
+        "light: CPU a delivery",
+        "to the bare loop",
+        "light: write to last",
+    ]);
     for &subscribers in subscribers {
         support::runtime().block_on(tokio::task::LocalSet::new().run_until(async {
             let mut publishers = vec![Publisher::bare_loop(), Publisher::tidegate().await];
@@ -84,7 +92,8 @@ fn main() {
 async fn measure(publisher: &mut Publisher, text: &str, subscribers: usize, lasting: Duration) -> Figures {
     let tally: Arc<Tally> = Arc::default();
     let sockets: Vec<TcpStream> = publisher.connect(subscribers).await;
-    let readers: Vec<JoinHandle<()>> = sockets.into_iter().map(|socket| tokio::task::spawn_local(count_frames(socket, tally.clone()))).collect();
+    let readers: Vec<JoinHandle<()>> =
+        sockets.into_iter().map(|socket| tokio::task::spawn_local(count_frames(socket, tally.clone()))).collect();
     let each = subscribers as u64;
 
     // Warm, and a check that every publication reaches everybody once.

@@ -86,7 +86,12 @@ async fn idle(tidegate: &Tidegate, workload: Workload, connections: usize, lasti
         with_all.push(with);
     }
     println!("{table}");
-    assert!(with_all[1] < with_all[0] * 1.25 + 8e6, "memory does not come back: {} and then {}", megabytes(with_all[0]), megabytes(with_all[1]));
+    assert!(
+        with_all[1] < with_all[0] * 1.25 + 8e6,
+        "memory does not come back: {} and then {}",
+        megabytes(with_all[0]),
+        megabytes(with_all[1])
+    );
 }
 
 async fn storm(tidegate: &Tidegate, workload: Workload, connections: usize, turns: usize) {
@@ -106,10 +111,22 @@ async fn storm(tidegate: &Tidegate, workload: Workload, connections: usize, turn
         echo_latencies.add(&of_each);
     }
     let (total, echo_total) = (median(totals), median(echo_totals));
-    let mut table = Table::new([format!("storm on {connections} websockets"), "all".to_owned(), "a second".to_owned(), "p50".to_owned(), "p99".to_owned()]);
+    let mut table = Table::new([
+        format!("storm on {connections} websockets"),
+        "all".to_owned(),
+        "a second".to_owned(),
+        "p50".to_owned(),
+        "p99".to_owned(),
+    ]);
     for (name, total, of_each) in [("subscriptions", total, latencies), ("baseline: echoes", echo_total, echo_latencies)] {
         let a_second = count(workload.queries as f64 / total * 1e6);
-        table.row([format!("{} {name}", workload.queries), micros(total), a_second, micros(of_each.micros(0.5)), micros(of_each.micros(0.99))]);
+        table.row([
+            format!("{} {name}", workload.queries),
+            micros(total),
+            a_second,
+            micros(of_each.micros(0.5)),
+            micros(of_each.micros(0.99)),
+        ]);
     }
     table.row(["ratio".to_owned(), format!("{:.1}", total / echo_total)]);
     println!("{table}\nserver's processor time for each subscription: {}", micros(median(cpu)));

@@ -41,7 +41,18 @@ fn main() {
         }
     }
     let mut table = Table::new([
-        "queries/connections", "updates/s", "alone", "ratio", "events/s", "answer to event p50", "p99", "p99.9", "at half the rate p50", "p99", "echo p50", "p99",
+        "queries/connections",
+        "updates/s",
+        "alone",
+        "ratio",
+        "events/s",
+        "answer to event p50",
+        "p99",
+        "p99.9",
+        "at half the rate p50",
+        "p99",
+        "echo p50",
+        "p99",
     ]);
     for ((queries, connections), reports) in settings.iter().zip(&reports) {
         let of = |figure: &dyn Fn(&Report) -> f64| median(reports.iter().map(figure).collect());

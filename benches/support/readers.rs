@@ -37,7 +37,12 @@ impl Tally {
             }
         };
         let came = tokio::time::timeout(Duration::from_secs(60), reached).await;
-        assert!(came.is_ok(), "{} of {frames} deliveries came within a minute, {} sockets broke", self.frames.load(Relaxed), self.broken.load(Relaxed));
+        assert!(
+            came.is_ok(),
+            "{} of {frames} deliveries came within a minute, {} sockets broke",
+            self.frames.load(Relaxed),
+            self.broken.load(Relaxed)
+        );
     }
 
     fn came(&self, frames: u64) {

@@ -125,7 +125,8 @@ impl Subscriber {
 }
 
 fn read(text: &str) -> Result<Option<Heard>, BenchError> {
-    let garbled = |reason: String| BenchError::Fault(format!("a message cannot be read ({reason}): {}", text.chars().take(300).collect::<String>()));
+    let garbled =
+        |reason: String| BenchError::Fault(format!("a message cannot be read ({reason}): {}", text.chars().take(300).collect::<String>()));
     let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| garbled(error.to_string()))?;
     let subscription = || wire.id.and_then(|id| id.parse().ok()).ok_or_else(|| garbled("it is of no subscription of ours".to_owned()));
     let data = || wire.data.map(RawValue::get).ok_or_else(|| garbled("it has no data".to_owned()));

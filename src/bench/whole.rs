@@ -84,7 +84,11 @@ pub async fn measure(options: &WholeOptions, tell: &(dyn Fn(String) + Sync)) -> 
 }
 
 async fn told(
-    load: &mut Load, lasting: Duration, rate: Option<f64>, part: &str, tell: &(dyn Fn(String) + Sync),
+    load: &mut Load,
+    lasting: Duration,
+    rate: Option<f64>,
+    part: &str,
+    tell: &(dyn Fn(String) + Sync),
 ) -> Result<Outcome, BenchError> {
     use std::sync::atomic::Ordering::Relaxed;
     let (progress, every) = (load.progress(), Duration::from_millis(250));
@@ -109,7 +113,11 @@ async fn told(
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let WholeOptions { queries, connections, writers, objects, .. } = &self.options;
-        writeln!(f, "{writers} writers, {objects} objects of about 400 bytes, {queries} distinct queries on {} connections\n", connections.min(queries))?;
+        writeln!(
+            f,
+            "{writers} writers, {objects} objects of about 400 bytes, {queries} distinct queries on {} connections\n",
+            connections.min(queries)
+        )?;
         let (flat, half) = (&self.flat_out, &self.half);
         let mut table = Table::new(["", "flat out", "half the rate", "no live query", "bare echo"]);
         table.row(["standing queries".to_owned(), queries.to_string(), queries.to_string(), "0".to_owned()]);

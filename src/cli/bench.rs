@@ -92,7 +92,8 @@ impl Bench {
     fn password(&self) -> Result<Option<String>, Failure> {
         match &self.password_file {
             Some(file) => {
-                let text = std::fs::read_to_string(file).map_err(|error| format!("cannot read the password file {}: {error}", file.display()))?;
+                let text =
+                    std::fs::read_to_string(file).map_err(|error| format!("cannot read the password file {}: {error}", file.display()))?;
                 Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
             }
             None => Ok(self.admin_password.clone()),

@@ -86,6 +86,7 @@ function refuse(error, how) {
   if (!how) {
     stale(true);
     running = "";
+    $("shown").textContent = "of the query before, and still";
   }
   $("problem").className = how ? "problem soft" : "problem";
   $("problem").textContent = error.message;

@@ -43,6 +43,7 @@ impl House {
             writer.write(update).await?;
             progress(done + 1, total);
         }
+        writer.settle().await?;
         Ok(House { auction, writer, rate })
     }
 

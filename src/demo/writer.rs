@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// Requests under way at a time. Writes that wait for the disk together are flushed together.
@@ -141,10 +141,18 @@ async fn refused(what: &str, answer: reqwest::Response) -> WriteError {
     WriteError::Refused { what: what.to_owned(), status, message: answer.text().await.unwrap_or_default() }
 }
 
+/// What a lane is told.
+#[derive(Debug)]
+enum Order {
+    Write(Update),
+    /// Say when everything before this is written
+    Tell(oneshot::Sender<()>),
+}
+
 /// The lanes.
 #[derive(Debug)]
 pub struct Writer {
-    lanes: Vec<mpsc::Sender<Update>>,
+    lanes: Vec<mpsc::Sender<Order>>,
     outbids: mpsc::UnboundedReceiver<Outbid>,
     written: Arc<AtomicU64>,
     tasks: JoinSet<Result<(), WriteError>>,
@@ -169,9 +177,26 @@ impl Writer {
     pub async fn write(&mut self, update: Update) -> Result<(), WriteError> {
         let lane = lane_of(&update.id);
         match self.lanes.get(lane) {
-            Some(lane) if lane.send(update).await.is_ok() => Ok(()),
+            Some(lane) if lane.send(Order::Write(update)).await.is_ok() => Ok(()),
             _ => Err(self.failure().await),
         }
+    }
+
+    /// Waits until everything that was handed over is acknowledged.
+    pub async fn settle(&mut self) -> Result<(), WriteError> {
+        let mut answers = Vec::with_capacity(self.lanes.len());
+        for lane in &self.lanes {
+            let (sender, answer) = oneshot::channel();
+            // A lane that has ended drops the sender, which is heard below.
+            let _ = lane.send(Order::Tell(sender)).await;
+            answers.push(answer);
+        }
+        for answer in answers {
+            if answer.await.is_err() {
+                return Err(self.failure().await);
+            }
+        }
+        Ok(())
     }
 
     /// Updates that the server has acknowledged.
@@ -206,10 +231,16 @@ struct Lane {
 }
 
 impl Lane {
-    async fn run(mut self, mut queue: mpsc::Receiver<Update>) -> Result<(), WriteError> {
-        while let Some(update) = queue.recv().await {
-            self.write(update).await?;
-            self.written.fetch_add(1, Ordering::Relaxed);
+    async fn run(mut self, mut queue: mpsc::Receiver<Order>) -> Result<(), WriteError> {
+        while let Some(order) = queue.recv().await {
+            match order {
+                Order::Write(update) => {
+                    self.write(update).await?;
+                    self.written.fetch_add(1, Ordering::Relaxed);
+                }
+                // Whoever asked may have gone.
+                Order::Tell(whoever) => _ = whoever.send(()),
+            }
         }
         Ok(())
     }

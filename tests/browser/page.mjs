@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 const [origin, folder] = process.argv.slice(2);
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 const FLAGS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -138,6 +138,28 @@ const steps = {
     await page.close();
     await open(`#bucket=Lot&q=${encodeURIComponent('{"city":"London","state":"open"}')}`);
     await shows("city", ["London"]);
+  },
+
+  async "a lost connection comes back, and nothing was missed"() {
+    await page.close();
+    const sockets = [];
+    await browser.routeWebSocket(/\/events$/, (socket) => {
+      socket.connectToServer();
+      sockets.push(socket);
+    });
+    await open(`#bucket=Lot&q=${encodeURIComponent('{"state":"open"}')}`);
+    await until("events", () => document.querySelector("#ticker li.change"));
+    await sockets[0].close({ code: 1001 });
+    await until("word of the loss", () => document.querySelector("#connection").dataset.state === "waiting");
+    await until("word of the return", () => /nothing was missed/.test(document.querySelector("#ticker").textContent));
+    assert.equal(await text("connection"), "live");
+    assert.equal(sockets.length, 2);
+    // The result goes on from where it was: it is what the server counts, as soon as both are asked in one moment.
+    await until("the server's own count", async () => {
+      const answer = await fetch("/v1/db/Lot/count?q=" + encodeURIComponent('{"state":"open"}'));
+      const { count } = await answer.json();
+      return count === Number(document.querySelector("#count").textContent.replaceAll(/\D/g, ""));
+    });
   },
 
   async "it looks right: light and dark, wide and narrow"() {
