@@ -1,37 +1,64 @@
 //! `GET /connect`: what a client needs to begin (CONTRACT section 3), and `GET /status`.
 
-use super::error::ApiError;
+use super::error::{self, ApiError};
 use super::identity::{self, Identity, NoRenewal};
 use super::{Front, body, users};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::RawValue;
 use std::sync::Arc;
+
+/// What a client reads.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Welcome {
+    schema: Box<RawValue>,
+    bloom_filter_refresh: u32,
+    bloom_filter: BloomFilter,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    websocket: Option<String>,
+}
+
+#[derive(serde::Serialize)]
+struct BloomFilter {
+    m: u32,
+    h: u32,
+    b: &'static str,
+}
 
 /// Schema, and for somebody with a valid token that token and his user. The SDK takes what is in here for its
 /// own, so a valid token that was left out would be erased there.
 pub(super) async fn connect(State(front): State<Arc<Front>>, identity: Identity, headers: HeaderMap) -> Result<Response<Body>, ApiError> {
-    let mut answer = json!({
-        "schema": super::schema::all(&front)?,
+    let crashed = |error: serde_json::Error| ApiError::new(error::CRASHED, error.to_string());
+    let mut welcome = Welcome {
+        schema: super::schema::all(&front)?,
         // Nothing is served for caches to keep, so nothing can be stale in them: the filter is empty.
-        "bloomFilterRefresh": 60,
-        "bloomFilter": {"m": 8, "h": 1, "b": "AA=="},
-    });
-    if let (Some(claims), Some(answer)) = (&identity.claims, answer.as_object_mut())
+        bloom_filter_refresh: 60,
+        bloom_filter: BloomFilter { m: 8, h: 1, b: "AA==" },
+        token: None,
+        user: None,
+        websocket: None,
+    };
+    if let Some(claims) = &identity.claims
         && let Some(user) = users::visible(&front, &claims.user, &identity).await?
         && let Some(token) = front.authority.reissue(&front.app, claims)
     {
-        answer.insert("token".into(), Value::String(token));
-        answer.insert("user".into(), super::error::parsed(user.json())?);
+        welcome.token = Some(token);
+        welcome.user = Some(serde_json::from_slice(user.json()).map_err(crashed)?);
     }
     // The SDK finds the events at /v1/events by itself.
     if front.options.base != "v1"
-        && let (Some(host), Some(answer)) = (headers.get(header::HOST).and_then(|host| host.to_str().ok()), answer.as_object_mut())
+        && let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok())
     {
-        answer.insert("websocket".into(), Value::String(format!("//{host}/{}/events", front.options.base)));
+        welcome.websocket = Some(format!("//{host}/{}/events", front.options.base));
     }
-    let mut response = body::json(StatusCode::OK, answer.to_string());
+    let mut response = body::json(StatusCode::OK, serde_json::to_string(&welcome).map_err(crashed)?);
     identity::private(&mut response);
     response.extensions_mut().insert(NoRenewal);
     Ok(response)

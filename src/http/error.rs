@@ -156,11 +156,6 @@ impl From<StoreError> for ApiError {
     }
 }
 
-/// JSON text that the server wrote itself.
-pub(super) fn parsed(text: &[u8]) -> Result<Value, ApiError> {
-    serde_json::from_slice(text).map_err(|error| ApiError::new(CRASHED, error.to_string()))
-}
-
 /// The table of `docs/errors.md`.
 pub fn table() -> String {
     let mut text = String::from(

@@ -10,40 +10,40 @@ use crate::store::{Refusal, StoreError};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Every class, as clients get it.
-pub(super) fn all(front: &Front) -> Result<Value, ApiError> {
+/// Every class, as clients get it. Text and never a tree: the order of fields is part of a class, and a tree sorts them.
+pub(super) fn all(front: &Front) -> Result<Box<RawValue>, ApiError> {
     listed(&front.store.schema(&front.app))
 }
 
-fn listed(schema: &Schema) -> Result<Value, ApiError> {
+fn listed(schema: &Schema) -> Result<Box<RawValue>, ApiError> {
     let classes: Vec<_> = schema.classes.values().map(|class| &**class).collect();
-    serde_json::to_value(classes).map_err(|error| ApiError::new(error::CRASHED, error.to_string()))
+    to_raw_value(&classes).map_err(|error| ApiError::new(error::CRASHED, error.to_string()))
 }
 
-fn one(schema: &Schema, bucket: &str) -> Result<Value, ApiError> {
+fn one(schema: &Schema, bucket: &str) -> Result<Box<RawValue>, ApiError> {
     let class = schema
         .class(bucket)
         .ok_or_else(|| ApiError::new(error::NO_SUCH_BUCKET, format!("there is no class /db/{bucket}; declare it with POST /schema")))?;
-    serde_json::to_value(&**class).map_err(|error| ApiError::new(error::CRASHED, error.to_string()))
+    to_raw_value(&**class).map_err(|error| ApiError::new(error::CRASHED, error.to_string()))
 }
 
 /// `GET /schema`
 pub(super) async fn read_all(State(front): State<Arc<Front>>) -> Result<Response<Body>, ApiError> {
-    Ok(body::json(StatusCode::OK, all(&front)?.to_string()))
+    Ok(body::json(StatusCode::OK, all(&front)?.get().to_owned()))
 }
 
 /// `GET /schema/:bucket`
 pub(super) async fn read_one(State(front): State<Arc<Front>>, BucketPath(bucket): BucketPath) -> Result<Response<Body>, ApiError> {
-    Ok(body::json(StatusCode::OK, one(&front.store.schema(&front.app), &bucket)?.to_string()))
+    Ok(body::json(StatusCode::OK, one(&front.store.schema(&front.app), &bucket)?.get().to_owned()))
 }
 
 /// `POST /schema`: many classes, one class or one operation; the answer is the whole schema.
 pub(super) async fn merge_all(State(front): State<Arc<Front>>, identity: Identity, body: Whole) -> Result<Response<Body>, ApiError> {
     let schema = commit(&front, identity, requests(&body)?).await?;
-    Ok(body::json(StatusCode::OK, listed(&schema)?.to_string()))
+    Ok(body::json(StatusCode::OK, listed(&schema)?.get().to_owned()))
 }
 
 /// `POST /schema/:bucket`: one class; the answer is that class.
@@ -58,7 +58,7 @@ pub(super) async fn merge_one(
         return Err(ApiError::new(error::BAD_REQUEST, format!("the body declares {}, the URL names /db/{bucket}", request.class)));
     }
     let schema = commit(&front, identity, vec![request]).await?;
-    Ok(body::json(StatusCode::OK, one(&schema, &bucket)?.to_string()))
+    Ok(body::json(StatusCode::OK, one(&schema, &bucket)?.get().to_owned()))
 }
 
 #[derive(serde::Deserialize)]
@@ -67,14 +67,20 @@ struct AddField {
     field: Field,
 }
 
+#[derive(serde::Deserialize)]
+struct Head {
+    #[serde(default)]
+    operation: Option<String>,
+}
+
 fn requests(body: &Whole) -> Result<Vec<ClassRequest>, ApiError> {
-    let unread = |error: serde_json::Error| ApiError::new(error::BAD_JSON, format!("the class cannot be read: {error}"));
-    let value: Value = body.json()?;
-    match value.get("operation").and_then(Value::as_str) {
-        None if value.is_array() => serde_json::from_value(value).map_err(unread),
-        None => Ok(vec![serde_json::from_value(value).map_err(unread)?]),
+    if body.0.trim_ascii_start().starts_with(b"[") {
+        return body.json();
+    }
+    match body.json::<Head>()?.operation.as_deref() {
+        None => Ok(vec![body.json()?]),
         Some("addField") => {
-            let AddField { bucket, field } = serde_json::from_value(value).map_err(unread)?;
+            let AddField { bucket, field } = body.json()?;
             let class = if bucket.starts_with("/db/") { bucket } else { format!("/db/{bucket}") };
             Ok(vec![ClassRequest { fields: [(field.name.clone(), field)].into_iter().collect(), ..ClassRequest::of(class) }])
         }
