@@ -8,6 +8,7 @@
 
 use super::lock;
 use super::subscription::Subscription;
+use crate::metrics::Histogram;
 use dataflows::change::Writer;
 use http_body::{Body, Frame, SizeHint};
 use std::collections::{HashMap, VecDeque};
@@ -25,6 +26,7 @@ pub struct Answers {
     grace: Duration,
     limit: Duration,
     runtime: Handle,
+    waited: Arc<Histogram>,
 }
 
 #[derive(Default)]
@@ -61,7 +63,12 @@ impl Answers {
     /// `grace`: from the answer to the event at the earliest; `limit`: how long an event waits at most.
     /// Must be called within a tokio runtime, which will run the timers.
     pub fn new(grace: Duration, limit: Duration) -> Arc<Answers> {
-        Arc::new(Answers { inner: Mutex::default(), grace, limit, runtime: Handle::current() })
+        Arc::new(Answers { inner: Mutex::default(), grace, limit, runtime: Handle::current(), waited: Arc::default() })
+    }
+
+    /// How long events waited for the answers to their own writes.
+    pub fn waited(&self) -> &Arc<Histogram> {
+        &self.waited
     }
 
     /// Opens a request. `session` is that of the writer; 0 never meets a subscription.
@@ -108,7 +115,8 @@ impl Answers {
 
     /// Waits for the answer and its grace, or for the limit; then lets those go that wait for it.
     async fn let_go(self: Arc<Self>, request: u64, until: Option<Instant>, answered: Arc<Notify>) {
-        let limit = Instant::now() + self.limit;
+        let began = Instant::now();
+        let limit = began + self.limit;
         match until {
             Some(until) => tokio::time::sleep_until(until.min(limit)).await,
             None => {
@@ -117,6 +125,7 @@ impl Answers {
                 }
             }
         }
+        self.waited.observe(began.elapsed());
         let waiting = lock(&self.inner).open.remove(&request).and_then(|open| open.waiting);
         for subscription in waiting.into_iter().flat_map(|(_, waiting)| waiting) {
             subscription.connection.release(&subscription, &self);

@@ -10,6 +10,7 @@ use super::messages::{Refused, ServerMessage};
 use super::outbox::{Budget, Loaded, Outbox, Outgoing, Tally};
 use super::subscription::{Cut, SlotKey, Subscription, Terms};
 use crate::changelog::LogId;
+use crate::metrics::Histogram;
 use dataflows::access::Caller;
 use dataflows::change::CommitNumber;
 use std::collections::HashMap;
@@ -37,6 +38,8 @@ pub(crate) struct Connection {
     room: Notify,
     /// One result at a time is read for a connection
     pub(crate) loads: Semaphore,
+    /// How long the oldest event of what is taken together has waited
+    waited: Arc<Histogram>,
 }
 
 struct State {
@@ -69,7 +72,7 @@ pub(crate) struct Work {
 }
 
 impl Connection {
-    pub(crate) fn new(address: IpAddr, budget: Budget) -> Connection {
+    pub(crate) fn new(address: IpAddr, budget: Budget, waited: Arc<Histogram>) -> Connection {
         let state = State {
             outbox: Outbox::new(budget),
             by_id: HashMap::new(),
@@ -80,7 +83,7 @@ impl Connection {
             cleared: false,
             asked: Instant::now(),
         };
-        Connection { address, number: OnceLock::new(), state: Mutex::new(state), room: Notify::new(), loads: Semaphore::new(1) }
+        Connection { address, number: OnceLock::new(), state: Mutex::new(state), room: Notify::new(), loads: Semaphore::new(1), waited }
     }
 
     /// Takes a subscription in. None: the connection has ended, or has as many as it may.
@@ -198,7 +201,12 @@ impl Connection {
             && let Some(outgoing) = state.outbox.pop()
         {
             taken += match &outgoing {
-                Outgoing::Event(_, event) => event.size(),
+                Outgoing::Event(_, event) => {
+                    if taken == 0 {
+                        self.waited.observe(event.made.elapsed());
+                    }
+                    event.size()
+                }
                 Outgoing::Message(message) => message.text.len(),
             };
             batch.push(outgoing);

@@ -5,6 +5,7 @@ use crate::changelog::{LogId, Position};
 use dataflows::change::{Change, CommitNumber, Operation};
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 /// What happened to an object in a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,13 +71,24 @@ pub(crate) struct Event {
     /// where later changes were put into an event that stands before others.
     pub(crate) through: CommitNumber,
     pub(crate) log: LogId,
+    /// When the dataflow had told of the change; of what was put together the earlier one
+    pub(crate) made: Instant,
     /// The text behind the subscription's id: under the event's own name, and as `match`
     texts: [OnceLock<Box<str>>; 2],
 }
 
 impl Event {
     pub(crate) fn new(kind: Kind, shown: Shown, change: Arc<Change>, log: LogId) -> Event {
-        Event { kind, operation: change.operation, shown, through: change.commit, change, log, texts: Default::default() }
+        Event {
+            kind,
+            operation: change.operation,
+            shown,
+            through: change.commit,
+            change,
+            log,
+            made: Instant::now(),
+            texts: Default::default(),
+        }
     }
 
     /// This event and a later one of the same object as one, in the place of this one.
@@ -86,7 +98,16 @@ impl Event {
             Composition::Apart => Composed::Apart,
             Composition::One(kind, operation) => {
                 let (shown, change) = (later.shown, later.change.clone());
-                Composed::One(Event { kind, operation, shown, change, through: self.through, log: self.log, texts: Default::default() })
+                Composed::One(Event {
+                    kind,
+                    operation,
+                    shown,
+                    change,
+                    through: self.through,
+                    log: self.log,
+                    made: self.made,
+                    texts: Default::default(),
+                })
             }
         }
     }

@@ -30,6 +30,7 @@ pub use statistics::LiveStatistics;
 use crate::auth::Authenticate;
 use crate::changelog::{ChangeLog, LogId};
 use crate::config::LiveOptions;
+use crate::metrics::Histogram;
 use crate::store::Store;
 use answers::Answers;
 use axum::Router;
@@ -67,6 +68,7 @@ pub struct Gateway {
     log: LogId,
     registry: Registry,
     answers: Arc<Answers>,
+    delivery: Arc<Histogram>,
     frontier: Frontier,
     engine: Mutex<Option<Arc<Engine>>>,
     connections: Mutex<Slab<Arc<Connection>>>,
@@ -94,6 +96,7 @@ impl Gateway {
         let tickets = Tickets::new(Duration::from_secs(options.ticket_seconds));
         Arc::new(Gateway {
             log: changelog.head().log,
+            delivery: Arc::default(),
             answers: Answers::new(milliseconds(options.answer_grace_ms), milliseconds(options.answer_limit_ms)),
             store,
             changelog,
@@ -130,6 +133,11 @@ impl Gateway {
     /// For the front stage: opens a request before its write is submitted.
     pub fn answers(&self) -> &Arc<Answers> {
         &self.answers
+    }
+
+    /// From the dataflow until an event is with the transport; of those that go out together the oldest.
+    pub fn delivery(&self) -> &Arc<Histogram> {
+        &self.delivery
     }
 
     /// Ends all connections with "going away" and takes no new ones. Resolves when all are gone; whoever
@@ -188,7 +196,7 @@ impl Gateway {
             return None;
         }
         let budget = Budget { events: self.options.queue_events, bytes: self.options.queue_bytes };
-        let connection = Arc::new(Connection::new(address, budget));
+        let connection = Arc::new(Connection::new(address, budget, self.delivery.clone()));
         let number = connections.insert(connection.clone());
         let _ = connection.number.set(number);
         Some(connection)

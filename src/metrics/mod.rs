@@ -11,7 +11,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,10 +26,6 @@ pub struct Metrics {
     pub commit_seconds: Arc<Histogram>,
     /// From a commit until its deltas have left the dataflow
     pub engine_seconds: Arc<Histogram>,
-    /// From the dataflow until an event is with the socket
-    pub delivery_seconds: Arc<Histogram>,
-    /// How long the writer's own event waited for his answer
-    pub hold_seconds: Arc<Histogram>,
     /// Connections that are open
     pub connections: Arc<std::sync::atomic::AtomicU64>,
 }
@@ -38,16 +34,6 @@ impl Metrics {
     /// Nothing has been counted yet.
     pub fn new() -> Metrics {
         let mut registry = Registry::with_prefix("tidegate");
-        let mut histogram = |name: &str, help: &str| {
-            let histogram = Arc::new(Histogram::default());
-            registry.register_with_unit(name, help, prometheus_client::registry::Unit::Seconds, Shared(histogram.clone()));
-            histogram
-        };
-        let request_seconds = histogram("http_request", "From the head of a request to the head of its answer");
-        let commit_seconds = histogram("commit", "From giving a write to the store until it is durable");
-        let engine_seconds = histogram("engine", "From a commit until its deltas have left the dataflow");
-        let delivery_seconds = histogram("delivery", "From the dataflow until an event is with the socket");
-        let hold_seconds = histogram("answer_hold", "How long the event of the writer's own write waited for his answer");
         let answers: [Counter; 5] = Default::default();
         for (class, counter) in answers.iter().enumerate() {
             let help = format!("Answers with a status of {}00 to {}99", class + 1, class + 1);
@@ -56,13 +42,14 @@ impl Metrics {
         let metrics = Metrics {
             registry: Mutex::new(registry),
             answers,
-            request_seconds,
-            commit_seconds,
-            engine_seconds,
-            delivery_seconds,
-            hold_seconds,
+            request_seconds: Arc::default(),
+            commit_seconds: Arc::default(),
+            engine_seconds: Arc::default(),
             connections: Arc::default(),
         };
+        metrics.histogram("http_request", "From the head of a request to the head of its answer", &metrics.request_seconds);
+        metrics.histogram("commit", "From giving a write to the store until it is durable", &metrics.commit_seconds);
+        metrics.histogram("engine", "From a commit until its deltas have left the dataflow", &metrics.engine_seconds);
         let connections = metrics.connections.clone();
         metrics.collect(move || {
             let open = connections.load(std::sync::atomic::Ordering::Relaxed);
@@ -76,6 +63,12 @@ impl Metrics {
         let class = usize::from(status / 100).clamp(1, 5) - 1;
         self.answers[class].inc();
         self.request_seconds.observe(took);
+    }
+
+    /// Tells times. The name gets `tidegate_` and `_seconds`.
+    pub fn histogram(&self, name: &str, help: &str, histogram: &Arc<Histogram>) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register_with_unit(name, help, Unit::Seconds, Shared(histogram.clone()));
     }
 
     /// Tells numbers of another room, read together whenever somebody asks.

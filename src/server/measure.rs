@@ -37,6 +37,8 @@ impl Sink for MeasuredSink {
 
 /// Tells what store, gateway and dataflow count about themselves. They are not kept alive by it.
 pub(super) fn measure(metrics: &Metrics, store: &Arc<Embedded>, gateway: &Arc<Gateway>, engine: &Arc<Engine>) {
+    metrics.histogram("delivery", "From the dataflow until an event is with the transport", gateway.delivery());
+    metrics.histogram("answer_hold", "How long events waited for the answers to their own writes", gateway.answers().waited());
     let counter = |name, help, value| Reading { name, help, value: Number::Counter(value) };
     let gauge = |name, help, value| Reading { name, help, value: Number::Gauge(value) };
     let (store, gateway, engine) = (Arc::downgrade(store), Arc::downgrade(gateway), Arc::downgrade(engine));

@@ -34,6 +34,13 @@ async fn a_write_over_http_is_an_event() {
     rig.delete("/db/Lot/%c3%9F%2f", &[]).await;
     let event = next().await;
     assert_eq!((&event["operation"], &event["data"]["id"]), (&json!("delete"), &json!("/db/Lot/%C3%9F%2F")));
+    let metrics = rig.ask_admin("/metrics", None, &[]).await.text;
+    for stage in ["commit", "engine", "delivery", "answer_hold"] {
+        let count = format!("tidegate_{stage}_seconds_count ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&*count)).unwrap_or_else(|| panic!("{stage}\n{metrics}"));
+        // Whether an event had to wait for its answer is a matter of microseconds.
+        assert!(line.parse::<u64>().unwrap() >= 1 || stage == "answer_hold", "{stage} {line}");
+    }
     // The end of the server is told, not waited for.
     rig.server.shutdown().await.unwrap();
     assert!(matches!(socket.next().await, Some(Ok(Message::Close(_))) | None));
