@@ -187,6 +187,7 @@ for (const [name, step] of Object.entries(steps)) {
   } catch (error) {
     failed = true;
     console.log(`FAILED  ${name}\n        ${error.stack}`);
+    console.log("        the browser's complaints:", complaints);
     await shot("failure").catch(() => {});
     break;
   }
