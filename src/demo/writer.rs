@@ -279,7 +279,10 @@ impl Lane {
             let mut object = lot.clone();
             object.extend(fields.clone());
             let stored = match self.api.call(Method::PUT, id, Some(&Value::Object(object)), version).await? {
-                Some(stored) => return Ok(self.learn(id, Some(stored))),
+                Some(stored) => {
+                    self.learn(id, Some(stored));
+                    return Ok(());
+                }
                 None => self.api.call(Method::GET, id, None, None).await?,
             };
             self.learn(id, stored);
