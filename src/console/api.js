@@ -14,6 +14,8 @@ export class Refused extends Error {
 export class Api {
   constructor(base) {
     this.base = base;
+    // When the last answer was here. The network's own note of it: this script may have been busy just then.
+    this.answered = 0;
     // In memory only: a token that is stored is one that another script of this origin could find.
     this.token = null;
   }
@@ -47,6 +49,8 @@ export class Api {
       throw new Refused(0, "The server cannot be reached.");
     }
     const answer = await response.text();
+    this.answered = performance.getEntriesByName(response.url, "resource").at(-1)?.responseEnd || performance.now();
+    performance.clearResourceTimings();
     if (!response.ok) {
       let message = `${response.status} ${response.statusText}`;
       try {

@@ -253,7 +253,7 @@ async function raise(id, button) {
       if (count) next[count] = (object[count] ?? 0) + 1;
       try {
         const written = await api.put(next);
-        write.answered = performance.now();
+        write.answered = api.answered;
         write.version = written.version;
         ticker.note(`you wrote ${key(id)}: ${field} ${text(object[field])} → ${text(value)}`);
         settleOwn(id);
