@@ -14,9 +14,7 @@ pub(crate) fn deliver<'scope>(matched: Stream<'scope, Time, Vec<Matched>>, outle
     let mut reported = 0;
     matched.sink(Exchange::new(|matched: &Matched| matched.home), "Deliver", move |(input, frontier)| {
         input.for_each(|_, batch| {
-            for matched in batch.drain(..) {
-                outlet.hand_over(matched.outcome);
-            }
+            outlet.hand_over(batch.drain(..).map(|matched| matched.outcome));
         });
         if reports_frontier {
             // A closed input has an empty frontier; then nothing more will come.

@@ -5,6 +5,7 @@ use crate::engine::{Delta, InstallError, QueryId, WorkerStatistics};
 use crate::index::{Explanation, QueryIndex};
 use crate::query::Filter;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use timely::dataflow::Stream;
@@ -61,9 +62,12 @@ pub(crate) struct Matched {
     pub(crate) outcome: Outcome,
 }
 
+/// Most changes touch a query or two: those need no allocation.
+pub(crate) type Deltas = SmallVec<[Delta; 2]>;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Outcome {
-    Deltas { change: Arc<Change>, deltas: Vec<Delta> },
+    Deltas { change: Arc<Change>, deltas: Deltas },
     Installed { query: QueryId, result: Result<(), InstallError> },
     Explained { query: QueryId, explanation: Option<Explanation> },
 }
@@ -96,16 +100,18 @@ pub(crate) fn matching<'scope>(
             });
             changes.for_each(|time, batch| {
                 let mut session = output.session(&time);
+                let (matched, mut found) = (batch.len() as u64, 0);
                 for RoutedChange { change, .. } in batch.drain(..) {
                     index.matches(&change, &mut deltas);
-                    statistics.changes.fetch_add(1, Relaxed);
                     if !deltas.is_empty() {
-                        statistics.deltas.fetch_add(deltas.len() as u64, Relaxed);
-                        let outcome = Outcome::Deltas { change, deltas: deltas.as_slice().to_vec() };
+                        found += deltas.len() as u64;
+                        let outcome = Outcome::Deltas { change, deltas: Deltas::from_slice(&deltas) };
                         session.give(Matched { home: here, outcome });
                         deltas.clear();
                     }
                 }
+                statistics.changes.fetch_add(matched, Relaxed);
+                statistics.deltas.fetch_add(found, Relaxed);
                 statistics.candidates.store(index.candidates(), Relaxed);
             });
         }

@@ -79,15 +79,18 @@ impl Outlet {
         }
     }
 
-    /// Takes one thing that a worker found.
-    pub(crate) fn hand_over(&self, outcome: Outcome) {
-        match outcome {
-            Outcome::Deltas { change, deltas } => match &self.held {
-                None => self.sink.deltas(&change, &deltas),
-                Some(held) => lock(held).hold(change, deltas),
-            },
-            Outcome::Installed { query, result } => self.installed(query, result),
-            Outcome::Explained { query, explanation } => self.explained(query, explanation),
+    /// Takes what a worker found in one turn.
+    pub(crate) fn hand_over(&self, outcomes: impl Iterator<Item = Outcome>) {
+        let mut held = self.held.as_ref().map(lock);
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Deltas { change, deltas } => match &mut held {
+                    None => self.sink.deltas(&change, &deltas),
+                    Some(held) => held.hold(change, deltas),
+                },
+                Outcome::Installed { query, result } => self.installed(query, result),
+                Outcome::Explained { query, explanation } => self.explained(query, explanation),
+            }
         }
     }
 

@@ -16,6 +16,7 @@ mod directory;
 mod keys;
 mod meta;
 pub(crate) mod schemas;
+mod shared_scans;
 mod snapshot;
 mod statistics;
 mod trimmer;
@@ -235,7 +236,7 @@ impl Embedded {
             recent_bytes: log.recent_bytes,
             readers: Arc::new(Semaphore::new(cores + 1)),
         }));
-        let reading = Arc::new(Reading { log: id, objects: keyspaces.objects.clone(), scans: readers });
+        let reading = Arc::new(Reading { log: id, objects: keyspaces.objects.clone(), scans: readers, shared: Default::default() });
         let published = Arc::new(RwLock::new(Arc::new(EmbeddedSnapshot {
             reading: Arc::clone(&reading),
             state: database.snapshot(),

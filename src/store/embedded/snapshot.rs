@@ -1,6 +1,7 @@
 //! A published state: what a reader sees, from the moment a group of commits is durable.
 
 use super::schemas::{self, Schemas};
+use super::shared_scans::{SharedScans, Wanted};
 use super::{keys, meta};
 use crate::changelog::record::STORED;
 use crate::changelog::{LogId, Position};
@@ -20,6 +21,8 @@ pub(super) struct Reading {
     pub(super) objects: Keyspace,
     /// Scans at a time: more would only share the same cores and push each other out of the cache
     pub(super) scans: Arc<Semaphore>,
+    /// Selections that wait for a scan
+    pub(super) shared: SharedScans,
 }
 
 /// A published state.
@@ -50,22 +53,20 @@ impl EmbeddedSnapshot {
         text.map(|text| parse(&text, schemas::of(&self.schemas, &key.app).dates(&key.bucket))).transpose()
     }
 
-    /// Shows each object that matches and that the caller may read, in the order of ids. Blocks.
-    fn scan(&self, selection: &Selection, mut show: impl FnMut(Arc<Image>) -> ControlFlow<StoreError>) -> Result<(), StoreError> {
-        let dates = schemas::of(&self.schemas, &selection.app).dates(&selection.bucket);
-        for entry in self.state.prefix(&self.reading.objects, keys::bucket(&selection.app, &selection.bucket)) {
-            let image = parse(&entry.value().map_err(|error| broken(&error))?, dates)?;
-            if image.acl.read.permits(&selection.caller)
-                && selection.predicate.matches(&image.document)
-                && let ControlFlow::Break(error) = show(image)
-            {
-                return Err(error);
+    /// Shows each object of a bucket in the order of ids, until `show` has had enough. Blocks.
+    pub(super) fn scan(
+        &self, app: &str, bucket: &str, mut show: impl FnMut(Arc<Image>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let dates = schemas::of(&self.schemas, app).dates(bucket);
+        for entry in self.state.prefix(&self.reading.objects, keys::bucket(app, bucket)) {
+            if show(parse(&entry.value().map_err(|error| broken(&error))?, dates)?).is_break() {
+                break;
             }
         }
         Ok(())
     }
 
-    fn scanning<T: Send + 'static>(
+    pub(super) fn scanning<T: Send + 'static>(
         &self,
         work: impl FnOnce(EmbeddedSnapshot) -> Result<T, StoreError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
@@ -99,24 +100,14 @@ impl Snapshot for EmbeddedSnapshot {
     }
 
     fn select(&self, selection: Selection) -> BoxFuture<'static, Result<Vec<Arc<Image>>, StoreError>> {
-        self.scanning(move |snapshot| {
-            let mut found = Vec::new();
-            snapshot.scan(&selection, |image| {
-                if found.len() >= selection.limit {
-                    return ControlFlow::Break(StoreError::TooMany { limit: selection.limit });
-                }
-                found.push(image);
-                ControlFlow::Continue(())
-            })?;
-            Ok(found)
-        })
+        SharedScans::select(self, selection)
     }
 
     fn count(&self, selection: Selection) -> BoxFuture<'static, Result<u64, StoreError>> {
         self.scanning(move |snapshot| {
             let mut count = 0;
-            snapshot.scan(&selection, |_| {
-                count += 1;
+            snapshot.scan(&selection.app, &selection.bucket, |image| {
+                count += u64::from(Wanted::fits(&selection, &image));
                 ControlFlow::Continue(())
             })?;
             Ok(count)

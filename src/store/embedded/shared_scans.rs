@@ -1,0 +1,147 @@
+//! Selections of one bucket in one published state share a scan.
+//!
+//! A scan costs as much as the bucket is large, whatever is selected: when thousands of subscribers come at once (after a restart,
+//! say), a scan for each would take minutes. Selections that come while all scanners are busy wait
+//! together, and the next scanner serves all that wait for the same bucket of the same state.
+
+use super::snapshot::EmbeddedSnapshot;
+use crate::store::{Selection, StoreError};
+use dataflows::change::{CommitNumber, Image};
+use futures_util::future::BoxFuture;
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// Selections that one scan serves at most: their results are in memory together.
+const TOGETHER: usize = 256;
+
+type Found = Result<Vec<Arc<Image>>, StoreError>;
+
+/// A bucket of a state. States with the same commit number and the same schemas are the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Place {
+    commit: CommitNumber,
+    schemas: usize,
+    app: Arc<str>,
+    bucket: Arc<str>,
+}
+
+/// Who waits for which scan.
+#[derive(Default)]
+pub(super) struct SharedScans {
+    waiting: Mutex<HashMap<Place, Vec<Wanted>>>,
+}
+
+/// A selection, what was found of it, and who is told.
+pub(super) struct Wanted {
+    selection: Selection,
+    found: Found,
+    tell: oneshot::Sender<Found>,
+}
+
+impl Wanted {
+    /// Whether an object belongs to a selection.
+    pub(super) fn fits(selection: &Selection, image: &Image) -> bool {
+        image.acl.read.permits(&selection.caller) && selection.predicate.matches(&image.document)
+    }
+
+    /// Takes an object if it belongs here; whether more are wanted.
+    fn see(&mut self, image: &Arc<Image>) -> bool {
+        let Ok(found) = &mut self.found else { return false };
+        // Whoever shares a scan does not share its failures (invariant 9).
+        match catch_unwind(AssertUnwindSafe(|| Wanted::fits(&self.selection, image))) {
+            Ok(true) => {}
+            Ok(false) => return true,
+            Err(_) => {
+                self.found = Err(StoreError::Panicked("the query failed on an object".to_owned()));
+                return false;
+            }
+        }
+        if found.len() < self.selection.limit {
+            found.push(Arc::clone(image));
+            return true;
+        }
+        self.found = Err(StoreError::TooMany { limit: self.selection.limit });
+        false
+    }
+}
+
+impl SharedScans {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Place, Vec<Wanted>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The objects that match, from this snapshot.
+    pub(super) fn select(snapshot: &EmbeddedSnapshot, selection: Selection) -> BoxFuture<'static, Found> {
+        let place = Place {
+            commit: snapshot.noted.commit,
+            schemas: Arc::as_ptr(&snapshot.schemas) as usize,
+            app: selection.app.clone(),
+            bucket: selection.bucket.clone(),
+        };
+        let snapshot = snapshot.clone();
+        Box::pin(async move {
+            let (tell, told) = oneshot::channel();
+            let calls = {
+                let mut waiting = snapshot.reading.shared.lock();
+                let group = waiting.entry(place.clone()).or_default();
+                group.push(Wanted { selection, found: Ok(Vec::new()), tell });
+                // Whoever makes a group larger than the scans that were called serve calls for another.
+                group.len() % TOGETHER == 1
+            };
+            if calls {
+                tokio::spawn(scan(snapshot, place));
+            }
+            told.await.unwrap_or_else(|_| Err(StoreError::Panicked("the scan of the bucket ended early".to_owned())))
+        })
+    }
+
+    /// Takes up to [`TOGETHER`] of those who wait.
+    fn take(&self, place: &Place) -> Vec<Wanted> {
+        let mut waiting = self.lock();
+        let Some(group) = waiting.get_mut(place) else { return Vec::new() };
+        let taken = group.drain(..group.len().min(TOGETHER)).collect();
+        if group.is_empty() {
+            waiting.remove(place);
+        }
+        taken
+    }
+}
+
+/// Waits for its turn, then serves those who wait by then; where there is no turn any more, tells them so.
+async fn scan(snapshot: EmbeddedSnapshot, place: Place) {
+    let (reading, waiting) = (snapshot.reading.clone(), place.clone());
+    let served = snapshot.scanning(move |snapshot| {
+        serve(&snapshot, &place);
+        Ok(())
+    });
+    if let Err(error) = served.await {
+        for wanted in reading.shared.take(&waiting) {
+            let _ = wanted.tell.send(Err(error.clone()));
+        }
+    }
+}
+
+/// One scan for all that wait. Blocks.
+fn serve(snapshot: &EmbeddedSnapshot, place: &Place) {
+    let mut group = snapshot.reading.shared.take(place);
+    // Nobody waits any more for those whose subscribers have gone meanwhile.
+    group.retain(|wanted| !wanted.tell.is_closed());
+    if group.is_empty() {
+        return;
+    }
+    let scanned = snapshot.scan(&place.app, &place.bucket, |image| {
+        let wanted = group.iter_mut().fold(false, |more, wanted| wanted.see(&image) | more);
+        if wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    for wanted in group {
+        let found = match (&scanned, wanted.found) {
+            (Err(error), Ok(_)) => Err(error.clone()),
+            (_, found) => found,
+        };
+        // Whoever does not wait any more has ended.
+        let _ = wanted.tell.send(found);
+    }
+}
