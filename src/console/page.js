@@ -212,6 +212,7 @@ function match({ matchType, operation, data, date }, took) {
   if (kind === "remove") table.remove(data.id);
   else if (kind === "change") table.change(data);
   else table.add(data);
+  if (kind === "add" && table.isSmall && !hintsOf(bucket).examples) offer(examples(table.objects()));
   rates.count(kind);
   ticker.tell(kind, operation, new Date(date), before, data, table.columns);
   const write = own.get(data.id);

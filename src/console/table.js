@@ -7,6 +7,8 @@ import { columns, format, key, text } from "./values.js";
 export const ROWS = 200;
 // A row that left stays so long, crossed out.
 const GONE_MS = 900;
+// Up to so many objects the columns are still guessed anew with each one.
+const FEW = 20;
 // At most so often is the table drawn.
 const DRAW_MS = 60;
 
@@ -46,7 +48,10 @@ export class Table {
     if (!entry) this.newest += 1;
     this.entries.set(object.id, { object, row: entry?.row, place: entry?.place ?? this.newest, stale: true, goes: 0, flash: "add" });
     this.count += 1;
-    if (this.columns.length === 0) this.setColumns(columns(this.hints, [object]));
+    if (this.count <= FEW) {
+      this.setColumns(columns(this.hints, this.objects()));
+      this.align();
+    }
     this.schedule();
   }
 
@@ -72,6 +77,14 @@ export class Table {
       this.entries.delete(id);
       this.schedule();
     }, GONE_MS);
+  }
+
+  objects() {
+    return [...this.entries.values()].filter((entry) => !entry.goes).map((entry) => entry.object);
+  }
+
+  get isSmall() {
+    return this.count <= FEW;
   }
 
   get(id) {
