@@ -281,13 +281,18 @@ impl Auction {
         let id = lot_id(number);
         if let Some(lot) = self.lots.get_mut(&number).filter(|lot| lot.open) {
             lot.open = false;
+            let early = now < lot.due;
             if let Some(place) = self.open.iter().position(|open| *open == number) {
                 self.open.swap_remove(place);
             }
             lot.due = now + self.plan.shown_ms;
             self.due.push(Reverse((lot.due, number)));
             let state = if lot.bids > 0 && lot.price >= lot.reserve { "sold" } else { "unsold" };
-            return Update { bucket: LOT, id, what: What::Change(fields(json!({"state": state, "closesAt": date(now)}))) };
+            let mut change = fields(json!({"state": state}));
+            if early {
+                change.insert("closesAt".into(), date(now).into());
+            }
+            return Update { bucket: LOT, id, what: What::Change(change) };
         }
         let bids = self.lots.remove(&number).map(|lot| lot.listed).unwrap_or_default();
         self.pending.extend(bids.into_iter().map(|key| Update { bucket: BID, id: bid_id(key), what: What::Remove }));

@@ -30,7 +30,7 @@ fn lot() -> Value {
     ];
     let hints = json!({
         "about": "What is for sale, and what it is at",
-        "columns": ["title", "category", "city", "price", "bids", "leader", "closesAt", "state", "tags"],
+        "columns": ["title", "category", "city", "price", "bids", "leader", "state", "closesAt", "tags"],
         "raise": {"field": "price", "label": "Bid", "count": "bids", "by": {"leader": "You"}},
         "examples": [
             {"label": "Open in Paris", "kind": "equality", "query": {"city": "Paris", "state": "open"}},

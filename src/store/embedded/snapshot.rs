@@ -54,9 +54,7 @@ impl EmbeddedSnapshot {
     }
 
     /// Shows each object of a bucket in the order of ids, until `show` has had enough. Blocks.
-    pub(super) fn scan(
-        &self, app: &str, bucket: &str, mut show: impl FnMut(Arc<Image>) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    pub(super) fn scan(&self, app: &str, bucket: &str, mut show: impl FnMut(Arc<Image>) -> ControlFlow<()>) -> Result<(), StoreError> {
         let dates = schemas::of(&self.schemas, app).dates(bucket);
         for entry in self.state.prefix(&self.reading.objects, keys::bucket(app, bucket)) {
             if show(parse(&entry.value().map_err(|error| broken(&error))?, dates)?).is_break() {
