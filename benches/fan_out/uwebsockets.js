@@ -2,6 +2,7 @@
 const server = Bun.serve({
   port: 0,
   hostname: "127.0.0.1",
+  idleTimeout: 0, // the writer pauses while others have their turn
   async fetch(request, server) {
     if (request.method === "POST") {
       server.publish("all", await request.text());
