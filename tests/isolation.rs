@@ -46,13 +46,23 @@ async fn deaf(process: &Process, subscriptions: usize) -> Deaf {
 }
 
 #[test]
-fn clients_that_never_read_harm_nobody_and_find_the_truth_when_they_do() {
+fn events_of_one_object_are_put_together_for_clients_that_do_not_read() {
+    never_reading(&[], "tidegate_live_composed_total");
+}
+
+#[test]
+fn results_are_sent_afresh_to_clients_that_do_not_read() {
+    never_reading(&["--set", "live.queue_bytes=65536"], "tidegate_live_fresh_results_total");
+}
+
+/// Clients that never read harm nobody, and find the truth when they do. `counter` says that what is tested happened.
+fn never_reading(settings: &[&str], counter: &str) {
     const DEAF: usize = 10;
     const SUBSCRIPTIONS: usize = 20;
     let directory = tempfile::tempdir().unwrap();
     let mut command = serve(&directory.path().join("data"));
     // However long this takes: they are not taken for dead.
-    command.args(["--set", "store.durability=system", "--set", "live.dead_seconds=3600"]);
+    command.args(["--set", "store.durability=system", "--set", "live.dead_seconds=3600"]).args(settings);
     let process = Process::start(command);
     run(async {
         let witness = Witness::new(&process, BUCKET).await;
@@ -89,7 +99,8 @@ fn clients_that_never_read_harm_nobody_and_find_the_truth_when_they_do() {
             }
         };
         tokio::time::timeout(PATIENCE, reading).await.expect("it never got to the truth");
-        assert!(lives.iter().any(|live| live.refreshes > 0), "nothing was ever dropped: this test judged nothing");
+        let happened = process.metric(counter).await;
+        assert!(happened.is_some_and(|count| count > 0.0), "{counter} is {happened:?}: this test judged nothing");
 
         drop((late, sockets));
         process.until("tidegate_live_subscriptions", |subscriptions| subscriptions <= 1.0).await;

@@ -62,7 +62,8 @@ struct Shot {
     objects: BTreeMap<String, Value>,
 }
 
-pub async fn play(arena: &Arena, plan: &Plan) -> Score {
+/// What was judged, and what was committed.
+pub async fn play(arena: &Arena, plan: &Plan) -> (Score, History) {
     let schema = declare(arena, plan).await;
     let (progress, writes) = watch::channel(0);
     let versions = Arc::new(Mutex::new(HashMap::new()));
@@ -106,7 +107,8 @@ pub async fn play(arena: &Arena, plan: &Plan) -> Score {
         tape.parts.last().unwrap().reached(end).await;
         drop(told);
     }
-    judge(arena, plan, &history, end, &tapes, &shots, refused)
+    let score = judge(arena, plan, &history, end, &tapes, &shots, refused);
+    (score, history)
 }
 
 async fn declare(arena: &Arena, plan: &Plan) -> Schema {

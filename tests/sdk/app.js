@@ -64,13 +64,13 @@ async function connected(host) {
 }
 
 async function main() {
-  const { emf, db } = await connected(SERVER);
+  const { emf, db: first } = await connected(SERVER);
   assert.ok(emf.metamodel.entity('User'));
   step('connect');
 
-  const root = await db.User.login('root', PASSWORD);
+  const root = await first.User.login('root', PASSWORD);
   assert.equal(root.id, '/db/User/1');
-  assert.equal(db.me, root);
+  assert.equal(first.me, root);
   step('login as root');
 
   const { metamodel } = emf;
@@ -81,6 +81,9 @@ async function main() {
   }
   person.addAttribute(new types.ListAttribute('colors', metamodel.baseType(String)));
   await metamodel.save();
+  // A manager knows the classes that there were when it was made.
+  const db = emf.createEntityManager(true);
+  await db.ready();
   step('declare a class');
 
   // Another client, which learns of the class from the server, through connections that can be dropped.
@@ -94,7 +97,9 @@ async function main() {
   assert.equal(ada.version, 1);
   assert.ok(ada.createdAt instanceof Date && ada.createdAt.getTime() === ada.updatedAt.getTime());
   await new db.Person({ name: 'Bob', age: 20 }).insert();
-  await assert.rejects(new db.Person({ key: 'ada/ß?&', name: 'Eve' }).insert(), { status: 409 });
+  const third = emf.createEntityManager(true);
+  await third.ready();
+  await assert.rejects(new third.Person({ key: 'ada/ß?&', name: 'Eve' }).insert(), { status: 409 });
   step('insert');
 
   const loaded = await other.Person.load('ada/ß?&');
