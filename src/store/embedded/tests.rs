@@ -769,3 +769,36 @@ async fn what_holds_secrets_is_private() {
     store.backup(backup::create_file(&file).unwrap(), &mut |_| {}).unwrap();
     assert_eq!(mode(&file), 0o600);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn selections_that_come_together_each_get_their_own() {
+    let house = House::new();
+    let store = house.open();
+    for n in 0..50 {
+        store.commit(put(key("lots", &format!("{n:02}")), format!(r#""n":{n}"#))).await.unwrap();
+    }
+    let limits = dataflows::query::QueryLimits::default();
+    let snapshot = store.snapshot().await.unwrap();
+    let select = |n: usize, limit: usize| {
+        let filter = dataflows::query::Filter::parse(&format!(r#"{{"n":{{"$gte":{n}}}}}"#), &limits).unwrap();
+        snapshot.select(Selection { predicate: filter.predicate, limit, ..all("lots") })
+    };
+    // More than one scan serves, some of them too small for what they find, one for a bucket with nothing in it.
+    let found = futures_util::future::join_all((0..600).map(|n| select(n % 60, if n < 300 { 1_000 } else { 25 })));
+    let (found, nothing) = futures_util::join!(found, snapshot.select(all("nothing")));
+    assert!(nothing.unwrap().is_empty());
+    for (n, found) in found.into_iter().enumerate() {
+        let matching = 50_usize.saturating_sub(n % 60);
+        match found {
+            Ok(images) => {
+                assert_eq!(images.len(), matching);
+                assert!(images.iter().zip(n % 60..).all(|(image, n)| number(image, "n") == n as i64));
+            }
+            Err(error) => assert!(matches!(error, StoreError::TooMany { limit: 25 }) && n >= 300 && matching > 25, "{n}: {error}"),
+        }
+    }
+    store.close().await.unwrap();
+    // A scan that has no turn any more says so instead of leaving anybody waiting.
+    let late = tokio::time::timeout(std::time::Duration::from_secs(10), snapshot.select(all("lots"))).await;
+    drop(late.expect("an answer"));
+}
