@@ -5,7 +5,7 @@
 //! Rows add write capacity, columns add query capacity. All changes of one object go to one row, so a
 //! worker sees the states of an object in commit order.
 
-use crate::engine::QueryId;
+use crate::delta::QueryId;
 use std::hash::{BuildHasher, Hasher};
 
 /// The shape of the grid.

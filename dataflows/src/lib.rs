@@ -10,6 +10,7 @@
 //! * [`change`]: the pair of images and what travels with it
 //! * [`index`]: the index over queries: which standing queries could care about this image?
 //! * `matching`: the operator that turns changes into deltas
+//! * [`delta`]: how a change touches a standing query
 //! * `deliver`: the operator that hands them over
 //! * [`grid`]: which worker has which queries and which changes
 //! * [`engine`]: the handle that the server holds, and the timely workers behind it
@@ -17,6 +18,7 @@
 pub mod access;
 pub mod change;
 mod deliver;
+pub mod delta;
 pub mod document;
 pub mod engine;
 pub mod grid;

@@ -1,13 +1,13 @@
 //! The operator that turns changes into deltas. Thin: what matches is decided by [`crate::index`].
 
 use crate::change::Change;
-use crate::engine::{Delta, InstallError, QueryId, WorkerStatistics};
-use crate::index::{Explanation, QueryIndex};
+use crate::delta::{Delta, QueryId};
+use crate::index::{Explanation, IndexError, QueryIndex};
 use crate::query::Filter;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::operator::Operator;
@@ -70,6 +70,39 @@ pub(crate) enum Outcome {
     Deltas { change: Arc<Change>, deltas: Deltas },
     Installed { query: QueryId, result: Result<(), InstallError> },
     Explained { query: QueryId, explanation: Option<Explanation> },
+}
+
+/// Why a standing query was not installed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct InstallError {
+    /// A stable code, see docs/errors.md
+    pub code: String,
+    /// For the subscriber
+    pub message: String,
+}
+
+impl From<IndexError> for InstallError {
+    fn from(error: IndexError) -> Self {
+        InstallError { code: error.code().to_owned(), message: error.to_string() }
+    }
+}
+
+/// What one worker counts; written by it alone, read by anyone.
+#[derive(Debug, Default)]
+pub struct WorkerStatistics {
+    /// Changes that were matched
+    pub changes: AtomicU64,
+    /// Deltas that came of them
+    pub deltas: AtomicU64,
+    /// Standing queries installed
+    pub standing_queries: AtomicU64,
+    /// Those of them that no index entry fits
+    pub residual_queries: AtomicU64,
+    /// Standing queries that were looked at more closely
+    pub candidates: AtomicU64,
+    /// Turns of the worker's loop
+    pub turns: AtomicU64,
 }
 
 /// Matches changes against the standing queries that this worker holds.

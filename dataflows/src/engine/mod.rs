@@ -7,33 +7,18 @@ mod order;
 mod outlet;
 mod worker;
 
-pub(crate) use outlet::Outlet;
+pub use crate::delta::{Delta, QueryId};
+pub use crate::matching::{InstallError, WorkerStatistics};
 
 use crate::change::{Change, CommitNumber};
 use crate::grid::Grid;
-use crate::index::{Explanation, IndexError, IndexOptions};
+use crate::index::{Explanation, IndexOptions};
 use crate::matching::{Epoch, QueryAction, QueryCommand};
 use crate::query::Filter;
-use serde::{Deserialize, Serialize};
+use outlet::Outlet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use worker::{Command, Mailbox};
-
-/// A standing query's number; unique as long as the engine lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct QueryId(pub u64);
-
-/// How one change touches one standing query: does the query match `before`, does it match `after`?
-/// At least one of the two is true.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Delta {
-    /// The standing query
-    pub query: QueryId,
-    /// It matched the image before
-    pub before: bool,
-    /// It matches the image after
-    pub after: bool,
-}
 
 /// Where deltas go. Called on workers' threads: it must not block.
 pub trait Sink: Send + Sync + 'static {
@@ -61,43 +46,10 @@ pub struct EngineOptions {
 #[error("the dataflow workers cannot be started: {0}")]
 pub struct EngineError(String);
 
-/// Why a standing query was not installed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("{message}")]
-pub struct InstallError {
-    /// A stable code, see docs/errors.md
-    pub code: String,
-    /// For the subscriber
-    pub message: String,
-}
-
-impl From<IndexError> for InstallError {
-    fn from(error: IndexError) -> Self {
-        InstallError { code: error.code().to_owned(), message: error.to_string() }
-    }
-}
-
 /// Called once, on a worker's thread, when a standing query is installed on every worker that holds it.
 pub type Installed = Box<dyn FnOnce(Result<(), InstallError>) + Send>;
 /// Called once, on a worker's thread.
 pub type Explained = Box<dyn FnOnce(Option<Explanation>) + Send>;
-
-/// What one worker counts; written by it alone, read by anyone.
-#[derive(Debug, Default)]
-pub struct WorkerStatistics {
-    /// Changes that were matched
-    pub changes: AtomicU64,
-    /// Deltas that came of them
-    pub deltas: AtomicU64,
-    /// Standing queries installed
-    pub standing_queries: AtomicU64,
-    /// Those of them that no index entry fits
-    pub residual_queries: AtomicU64,
-    /// Standing queries that were looked at more closely
-    pub candidates: AtomicU64,
-    /// Turns of the worker's loop
-    pub turns: AtomicU64,
-}
 
 /// The running dataflow. Dropping it stops the workers.
 pub struct Engine {

@@ -3,6 +3,7 @@
 use super::order::Held;
 use super::{Explained, InstallError, Installed, QueryId, Sink};
 use crate::change::CommitNumber;
+use crate::deliver::Process;
 use crate::grid::Grid;
 use crate::index::Explanation;
 use crate::matching::{Epoch, Outcome};
@@ -14,7 +15,7 @@ use std::sync::atomic::{
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Sorts what workers hand over: deltas to the sink, answers to those who asked.
-pub(crate) struct Outlet {
+pub(super) struct Outlet {
     sink: Arc<dyn Sink>,
     /// With several rows, deltas are held until the frontier has passed them; see [`super::order`].
     held: Option<Mutex<Held>>,
@@ -43,7 +44,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Outlet {
-    pub(crate) fn new(grid: Grid, sink: Arc<dyn Sink>) -> Outlet {
+    pub(super) fn new(grid: Grid, sink: Arc<dyn Sink>) -> Outlet {
         Outlet {
             sink,
             held: (grid.rows() > 1).then(Mutex::default),
@@ -79,21 +80,6 @@ impl Outlet {
         }
     }
 
-    /// Takes what a worker found in one turn.
-    pub(crate) fn hand_over(&self, outcomes: impl Iterator<Item = Outcome>) {
-        let mut held = self.held.as_ref().map(lock);
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Deltas { change, deltas } => match &mut held {
-                    None => self.sink.deltas(&change, &deltas),
-                    Some(held) => held.hold(change, deltas),
-                },
-                Outcome::Installed { query, result } => self.installed(query, result),
-                Outcome::Explained { query, explanation } => self.explained(query, explanation),
-            }
-        }
-    }
-
     fn installed(&self, query: QueryId, result: Result<(), InstallError>) {
         let complete = {
             let mut installing = lock(&self.installing);
@@ -118,9 +104,24 @@ impl Outlet {
             explained(explanation.clone());
         }
     }
+}
 
-    /// The frontier has reached this epoch: all before it are complete on every worker.
-    pub(crate) fn passed(&self, epoch: Epoch) {
+impl Process for Outlet {
+    fn hand_over(&self, outcomes: impl Iterator<Item = Outcome>) {
+        let mut held = self.held.as_ref().map(lock);
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Deltas { change, deltas } => match &mut held {
+                    None => self.sink.deltas(&change, &deltas),
+                    Some(held) => held.hold(change, deltas),
+                },
+                Outcome::Installed { query, result } => self.installed(query, result),
+                Outcome::Explained { query, explanation } => self.explained(query, explanation),
+            }
+        }
+    }
+
+    fn passed(&self, epoch: Epoch) {
         let through = {
             let mut epochs = lock(&self.epochs);
             let mut through = None;

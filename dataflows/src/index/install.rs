@@ -6,7 +6,7 @@ use super::paths::Paths;
 use super::plan::{self, Components, Condition, Conjunction, Hang, HangKey, Operand, Question};
 use super::strings::Strings;
 use super::{IndexError, Query, QueryIndex, Rest, Scope, Set};
-use crate::engine::QueryId;
+use crate::delta::QueryId;
 use crate::query::ast::Predicate;
 use std::hash::BuildHasher;
 use std::sync::Arc;

@@ -41,7 +41,7 @@ mod walk;
 pub use explain::{Explanation, Reached};
 
 use crate::change::Change;
-use crate::engine::{Delta, QueryId};
+use crate::delta::{Delta, QueryId};
 use crate::query::ast::Predicate;
 use arena::Arena;
 use entries::{Check, Entries, Names};
