@@ -3,7 +3,7 @@
 //! Measures what the engine adds to timely: the same changes go through the engine (16 standing queries, each change
 //! touches exactly one) and through a bare timely program of the same layout that passes changes on and
 //! hands them over, fed through the same kind of mailbox and parked when idle like the engine's. Both by
-//! turns in one run, and the index alone as plain calls: what the engine adds to the two is the last column. The one-change
+//! turns in one run, and the index alone as plain calls: what the engine adds to the two is the last column, in processor time. The one-change
 //! figure includes waking the worker and waking the thread that waits for the event.
 //!
 //! Data: documents of 10 fields and about 300 bytes, inserted under 4 096 ids, parsed beforehand.
@@ -27,7 +27,7 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use support::{Table, count, in_turns, quantile};
+use support::{Table, count, quantile};
 
 /// Changes that may be under way, as the server's default has it.
 const UNDER_WAY: u64 = 4_096;
@@ -80,6 +80,32 @@ impl Flow for Bare {
     }
 }
 
+/// How fast it went, and what it took.
+#[derive(Clone, Copy)]
+struct Rate {
+    /// Changes a second
+    changes: f64,
+    /// Nanoseconds of processor time for each, whoever fed and whoever worked. Neighbours do not change it.
+    cpu: f64,
+}
+
+impl Rate {
+    fn of(changes: u64, lasting: Duration, cpu: Duration) -> Rate {
+        Rate { changes: changes as f64 / lasting.as_secs_f64(), cpu: cpu.as_nanos() as f64 / changes as f64 }
+    }
+
+    /// The middle ones.
+    fn median(rates: &[Rate]) -> Rate {
+        let of = |figure: fn(&Rate) -> f64| support::median(rates.iter().map(figure).collect());
+        Rate { changes: of(|rate| rate.changes), cpu: of(|rate| rate.cpu) }
+    }
+}
+
+/// Processor time of this process so far.
+fn cpu() -> Duration {
+    tidegate::bench::process::cpu_time(std::process::id()).expect("the system tells")
+}
+
 /// One of the two, with what is needed to drive it.
 struct Driven {
     flow: Box<dyn Flow>,
@@ -122,8 +148,9 @@ impl Driven {
         measured
     }
 
-    /// Changes a second in batches of this size, with a bounded number under way.
-    fn throughput(&mut self, batch: usize, lasting: Duration) -> f64 {
+    /// Changes in batches of this size, with a bounded number under way.
+    fn throughput(&mut self, batch: usize, lasting: Duration) -> Rate {
+        let used = cpu();
         let (from, first, deltas) = (Instant::now(), self.commit, self.out.deltas.load(Acquire));
         while from.elapsed() < lasting {
             let changes = (0..batch).map(|_| self.next()).collect();
@@ -135,7 +162,7 @@ impl Driven {
         self.wait(self.commit);
         let fed = self.commit - first;
         assert_eq!(self.out.deltas.load(Acquire) - deltas, fed * self.copies, "every change came out");
-        fed as f64 / from.elapsed().as_secs_f64()
+        Rate::of(fed, from.elapsed(), cpu() - used)
     }
 
     fn wait(&self, through: CommitNumber) {
@@ -192,8 +219,9 @@ fn engine(changes: &Arc<[Arc<Change>]>, layout: Layout) -> Driven {
     })
 }
 
-/// Changes a second through the index alone, with the same queries.
-fn index_alone(index: &mut QueryIndex, changes: &[Arc<Change>], lasting: Duration) -> f64 {
+/// Changes through the index alone, with the same queries.
+fn index_alone(index: &mut QueryIndex, changes: &[Arc<Change>], lasting: Duration) -> Rate {
+    let used = cpu();
     let (from, mut matched, mut deltas) = (Instant::now(), 0_u64, Vec::new());
     while from.elapsed() < lasting {
         for change in changes {
@@ -203,7 +231,7 @@ fn index_alone(index: &mut QueryIndex, changes: &[Arc<Change>], lasting: Duratio
             matched += 1;
         }
     }
-    matched as f64 / from.elapsed().as_secs_f64()
+    Rate::of(matched, from.elapsed(), cpu() - used)
 }
 
 fn bare(changes: &Arc<[Arc<Change>]>, layout: Layout) -> Driven {
@@ -232,7 +260,8 @@ fn main() {
     for group in 0..QUERIES {
         index.insert(&"app".into(), &"lots".into(), QueryId(group), filter(group).predicate).expect("inserted");
     }
-    let mut table = Table::new(["", "engine", "bare timely", "ratio", "index alone", "the engine adds"]);
+    let mut table =
+        Table::new(["", "engine", "bare timely", "ratio", "CPU a change: engine", "bare timely", "index alone", "the engine adds"]);
     for (name, layout) in layouts {
         let (mut ours, mut theirs) = (engine(&changes, layout), bare(&changes, layout));
         let (mut ours_each, mut theirs_each) = (Vec::new(), Vec::new());
@@ -250,15 +279,24 @@ fn main() {
             ]);
         }
         for batch in [1, 16, 256] {
-            let [our, their, index] = in_turns(
-                turns,
-                [&mut || ours.throughput(batch, lasting), &mut || theirs.throughput(batch, lasting), &mut || {
-                    index_alone(&mut index, &changes, lasting / 4)
-                }],
-            );
-            let adds = 1e9 / our - 1e9 / their - 1e9 / index;
-            let name = format!("{name}: changes/s, batches of {batch}");
-            table.row([name, count(our), count(their), format!("{:.2}", our / their), count(index), format!("{adds:.0} ns a change")]);
+            let (mut our, mut their, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..turns {
+                our.push(ours.throughput(batch, lasting));
+                their.push(theirs.throughput(batch, lasting));
+                plain.push(index_alone(&mut index, &changes, lasting / 2));
+            }
+            let [our, their, plain] = [our, their, plain].map(|rates| Rate::median(&rates));
+            let nanoseconds = |cpu: f64| format!("{cpu:.0} ns");
+            table.row([
+                format!("{name}: changes/s, batches of {batch}"),
+                count(our.changes),
+                count(their.changes),
+                format!("{:.2}", our.changes / their.changes),
+                nanoseconds(our.cpu),
+                nanoseconds(their.cpu),
+                nanoseconds(plain.cpu),
+                nanoseconds(our.cpu - their.cpu - plain.cpu),
+            ]);
         }
     }
     println!("{table}");

@@ -57,6 +57,7 @@ pub fn count(value: f64) -> String {
 /// A time given in microseconds, in the unit that suits it.
 pub fn micros(value: f64) -> String {
     match value {
+        none if none < 0.01 => "0".to_owned(),
         small if small < 1.0 => format!("{:.0} ns", value * 1e3),
         small if small < 99.95 => format!("{value:.1} us"),
         small if small < 999.5 => format!("{value:.0} us"),
@@ -74,8 +75,8 @@ mod tests {
     fn figures_keep_three_digits() {
         let shown: Vec<String> = [0.0, 7.0, 7.25, 412.0, 9_990.0, 35_100.0, 999_400.0, 2_104_000.0].map(count).to_vec();
         assert_eq!(shown, ["0", "7", "7.2", "412", "9990", "35.1 k", "999 k", "2.10 M"]);
-        let shown: Vec<String> = [0.25, 14.2, 340.0, 2_500.0, 120_000.0, 3_210_000.0].map(micros).to_vec();
-        assert_eq!(shown, ["250 ns", "14.2 us", "340 us", "2.50 ms", "120 ms", "3.21 s"]);
+        let shown: Vec<String> = [0.001, 0.25, 14.2, 340.0, 2_500.0, 120_000.0, 3_210_000.0].map(micros).to_vec();
+        assert_eq!(shown, ["0", "250 ns", "14.2 us", "340 us", "2.50 ms", "120 ms", "3.21 s"]);
     }
 
     #[test]
