@@ -66,7 +66,7 @@ pub enum BenchError {
 }
 
 impl BenchError {
-    /// A stable code, see docs/errors.md
+    /// A stable code.
     pub fn code(&self) -> &'static str {
         match self {
             BenchError::Url { .. } => "bench-url",
