@@ -5,12 +5,15 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 const ROLE: &str = "TIDEGATE_BENCH_ROLE";
 
 /// A server in a process of its own.
 pub struct Server {
     process: Child,
+    /// Whether it ends when its standard input does
+    ours: bool,
     /// What it said on its first line
     pub said: String,
 }
@@ -25,7 +28,9 @@ impl Server {
     pub fn of_role(role: &str, variables: &[(&str, &str)]) -> Server {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.env(ROLE, role).envs(variables.iter().copied());
-        Server::start(&mut command)
+        let mut server = Server::start(&mut command);
+        server.ours = true;
+        server
     }
 
     /// Starts a program and waits for its first line.
@@ -37,7 +42,7 @@ impl Server {
         assert!(!said.trim().is_empty(), "the server ended before it said where it listens");
         // What else it says is read and dropped, so that it never waits for us.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        Server { process, said: said.trim().to_owned() }
+        Server { process, ours: false, said: said.trim().to_owned() }
     }
 
     /// Its process.
@@ -59,7 +64,14 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.process.stdin.take());
-        // Those of ours end by themselves; others are told.
+        // Those of ours end by themselves, and take their data with them; others are told.
+        let limit = Instant::now() + Duration::from_secs(10);
+        while self.ours && Instant::now() < limit {
+            match self.process.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+                _ => return,
+            }
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
