@@ -8,8 +8,8 @@ use super::recent::{Gather, Recent, Recorded};
 use super::record::{self, Payload};
 use super::trim::{self, Keep, Mark};
 use super::{Batch, ChangeLog, LogError, LogId, Position};
-use crate::store::embedded::schemas::SchemaHistory;
 use dataflows::change::CommitNumber;
+use dataflows::document::DateFields;
 use fjall::Keyspace;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, watch};
+
+/// Which fields of a bucket held times at a version of the app's schema: (app, version, bucket). May read the disk.
+/// The store knows its schemas; the log only asks, so that it needs nothing of the store.
+pub(crate) type DatesAt = Arc<dyn Fn(&Arc<str>, u64, &str) -> Result<Arc<DateFields>, String> + Send + Sync>;
 
 /// Commit numbers that were or may have been handed out and then lost: all between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +37,7 @@ pub struct EmbeddedLog(Arc<Inner>);
 struct Inner {
     id: LogId,
     records: Keyspace,
-    history: Arc<SchemaHistory>,
+    dates: DatesAt,
     gaps: Box<[Gap]>,
     recent: Mutex<Recent>,
     /// None once the store is closed
@@ -58,7 +62,7 @@ pub(crate) struct Cuts {
 pub(crate) struct Opened {
     pub(crate) id: LogId,
     pub(crate) records: Keyspace,
-    pub(crate) history: Arc<SchemaHistory>,
+    pub(crate) dates: DatesAt,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) cuts: Cuts,
     pub(crate) keep: Keep,
@@ -76,7 +80,7 @@ impl EmbeddedLog {
         EmbeddedLog(Arc::new(Inner {
             id: opened.id,
             records: opened.records,
-            history: opened.history,
+            dates: opened.dates,
             gaps: opened.gaps.into(),
             recent: Mutex::new(Recent::new(head, opened.recent_bytes)),
             head: watch::Sender::new(Some(head)),
@@ -213,7 +217,7 @@ impl Inner {
         if !matches!(record.payload, Payload::Object(_)) {
             return Ok(Recorded::Control(Arc::new(record)));
         }
-        let dates = self.history.dates(&record.app, record.schema_version, &record.bucket)?;
+        let dates = (self.dates)(&record.app, record.schema_version, &record.bucket)?;
         match record.change(&dates) {
             Ok(Some(change)) => Ok(Recorded::Change(Arc::new(change))),
             Ok(None) => Ok(Recorded::Control(Arc::new(record))),

@@ -226,10 +226,11 @@ impl Embedded {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let readers = Arc::new(Semaphore::new(cores + 1));
         let keep = Keep { age: i64::try_from(log.age_seconds).unwrap_or(i64::MAX).saturating_mul(1000), size: log.size_bytes };
+        let history = SchemaHistory::new(keyspaces.schemas.clone());
         let change_log = Arc::new(EmbeddedLog::new(Opened {
             id,
             records: keyspaces.log.clone(),
-            history: Arc::new(SchemaHistory::new(keyspaces.schemas.clone())),
+            dates: Arc::new(move |app, version, bucket| history.dates(app, version, bucket)),
             gaps,
             cuts,
             keep,
