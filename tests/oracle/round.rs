@@ -201,7 +201,7 @@ async fn subscribe(arena: &Arena, plan: &Plan, mut writes: watch::Receiver<usize
                 tapes[number].ended = true;
             }
             Step::Cut => {
-                sockets[SOCKETS - 1].cut();
+                sockets[SOCKETS - 1].cut().await;
                 sockets[SOCKETS - 1] = Socket::connect(arena.http.base()).await;
                 for (tape, ask) in
                     tapes.iter_mut().zip(&plan.asks).filter(|(tape, ask)| ask.socket == SOCKETS - 1 && !tape.parts.is_empty())

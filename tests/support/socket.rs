@@ -247,9 +247,14 @@ impl Socket {
         let _ = tokio::time::timeout(super::PATIENCE, closed.wait_for(|closed| *closed)).await.expect("the connection stays open");
     }
 
-    /// Drops the connection as a network does: without a good-bye.
-    pub fn cut(&self) {
+    /// Drops the connection as a network does: without a good-bye. When this returns, nothing more is read:
+    /// the reader may still be in the middle of what had arrived, and what it puts down after the last position
+    /// was asked for would look as if it had been told twice.
+    pub async fn cut(&self) {
         self.inner.reader.abort();
+        let mut closed = self.inner.closed.clone();
+        // Its sender goes with the reader.
+        let _ = closed.wait_for(|closed| *closed).await;
         let _ = self.inner.out.send(Message::Close(None));
     }
 }
