@@ -4,6 +4,8 @@
 //! * [`schema`]: declared classes
 //! * [`store`]: the system of record
 //! * [`changelog`]: the ordered log of changes
+//! * [`ingest`]: topics of other producers
+//! * [`kafka`]: what the log and ingest share of Kafka
 //! * [`clock`]: time that never runs backwards
 //! * [`auth`]: tokens, passwords, sessions
 //! * [`bench`]: the load generator
@@ -17,7 +19,7 @@
 //! * [`demo`]: an auction house to look at
 //! * [`watch`]: a subscription on a terminal
 //!
-//! Arrows run one way: `http`, `live` -> `store`, `changelog` -> `dataflows`.
+//! Arrows run one way: `http`, `live`, `ingest` -> `store`, `changelog` -> `dataflows`.
 
 pub mod auth;
 pub mod bench;
@@ -28,6 +30,8 @@ pub mod config;
 pub mod console;
 pub mod demo;
 pub mod http;
+pub mod ingest;
+pub mod kafka;
 pub mod live;
 pub mod metrics;
 pub mod object;

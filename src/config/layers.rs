@@ -126,8 +126,10 @@ impl Layers {
     #[allow(clippy::expect_used)] // the text is part of the binary, and a test reads it
     pub fn defaults() -> Layers {
         let table: toml::Table = toml::from_str(super::DEFAULTS).expect("default.toml is TOML");
-        let settings: Vec<Setting> =
+        let mut settings: Vec<Setting> =
             flatten(table).into_iter().map(|(key, value)| Setting { key, value, source: Source::Default }).collect();
+        // In TOML what is in no section stands before the first one.
+        settings.sort_by_key(|setting| setting.key.contains('.'));
         let defaults = settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect();
         Layers { settings, defaults }
     }
@@ -184,7 +186,7 @@ impl Layers {
             toml::Value::Integer(_) => text.parse().map(toml::Value::Integer).ok(),
             toml::Value::Float(_) => text.parse().map(toml::Value::Float).ok(),
             toml::Value::Boolean(_) => text.parse().map(toml::Value::Boolean).ok(),
-            toml::Value::Array(_) if text.starts_with('[') => {
+            toml::Value::Array(_) | toml::Value::Table(_) if text.starts_with(['[', '{']) => {
                 toml::from_str::<toml::Table>(&format!("list = {text}")).ok().and_then(|mut table| table.remove("list"))
             }
             toml::Value::Array(_) if text.trim().is_empty() => Some(toml::Value::Array(Vec::new())),
@@ -255,7 +257,7 @@ impl Effective {
         for setting in &self.settings {
             let (of, key) = setting.key.split_once('.').unwrap_or(("", &setting.key));
             if of != section {
-                if !section.is_empty() {
+                if !text.is_empty() {
                     text.push('\n');
                 }
                 text.push_str(&format!("[{of}]\n"));
@@ -270,7 +272,10 @@ impl Effective {
 fn typed<'s>(settings: impl Iterator<Item = (&'s str, &'s toml::Value)>) -> Result<Config, String> {
     let mut root = toml::Table::new();
     for (key, value) in settings {
-        let (section, key) = key.split_once('.').unwrap_or(("", key));
+        let Some((section, key)) = key.split_once('.') else {
+            root.insert(key.to_owned(), value.clone());
+            continue;
+        };
         let table = root.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         if let Some(table) = table.as_table_mut() {
             table.insert(key.to_owned(), value.clone());

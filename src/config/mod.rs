@@ -1,7 +1,9 @@
 //! One typed configuration: file, environment, flags, in that order; `default.toml` is the one source of defaults.
 
+mod kafka;
 mod layers;
 
+pub use kafka::{IngestFormat, IngestOptions, IngestRead, KafkaOptions};
 pub use layers::{ConfigError, Effective, Layers, OTHER_VARIABLES, Setting, Source};
 
 use serde::{Deserialize, Serialize};
@@ -17,8 +19,12 @@ pub struct Config {
     pub server: ServerOptions,
     /// The store and its data directory
     pub store: StoreOptions,
+    /// Brokers and how to talk to them
+    pub kafka: KafkaOptions,
     /// The change log
     pub changelog: ChangelogOptions,
+    /// Topics of other producers
+    pub ingest: Vec<IngestOptions>,
     /// The dataflow
     pub engine: EngineOptions,
     /// The gateway
@@ -83,6 +89,14 @@ pub enum Durability {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChangelogOptions {
+    /// `embedded` or `kafka://HOST:PORT[,…]/TOPIC`
+    pub log: String,
+    /// Kafka: partitions for changes, beside the one for schemas and rights
+    pub partitions: u32,
+    /// Kafka: replicas of a topic that is made here; 0 for the broker's default
+    pub replicas: u32,
+    /// Kafka: bytes of changes that may wait for the brokers
+    pub outbox_bytes: u64,
     /// Kept so long, seconds
     pub age_seconds: u64,
     /// Never more than this, bytes

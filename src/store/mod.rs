@@ -5,6 +5,9 @@
 //! what is really there, and an implementation may run it again after a conflict.
 
 pub mod embedded;
+mod intake;
+
+pub use intake::{Intake, IntakeError, Intakes, Note};
 
 use crate::changelog::Position;
 use crate::schema::Schema;

@@ -1,0 +1,61 @@
+//! What comes in from other producers: many writes and how far they are, in one transaction.
+
+use super::{StoreError, Write};
+use crate::changelog::Position;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+/// Something that ingest remembers beside the objects: how far it is, in which snapshot. In no image and no change record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Its name; ingest decides how names are made
+    pub key: Bytes,
+    /// None: there is none
+    pub value: Option<Bytes>,
+}
+
+/// Writes that happen together with the notes about them: all or nothing, in this order, without another write between.
+#[derive(Clone)]
+pub struct Intake {
+    /// What must still stand there, or somebody else went on from the same place
+    pub expect: Note,
+    /// What happens to objects; several may be of one object
+    pub writes: Vec<Write>,
+    /// What is remembered from then on
+    pub notes: Vec<Note>,
+}
+
+/// Why an intake did not happen; nothing changed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum IntakeError {
+    /// The store
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was expected does not stand there: another process, or a restored backup, is elsewhere
+    #[error("another process has taken in these records; this one stops")]
+    Overtaken,
+    /// Some writes were refused, each by its place in `writes`; take in the others without them
+    #[error("{} of the writes were refused", .0.len())]
+    Refused(Vec<(usize, StoreError)>),
+}
+
+impl IntakeError {
+    /// Stable name for logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            IntakeError::Store(error) => error.code(),
+            IntakeError::Overtaken => "intake-overtaken",
+            IntakeError::Refused(_) => "intake-refused",
+        }
+    }
+}
+
+/// A store that takes in from other producers.
+pub trait Intakes: Send + Sync + 'static {
+    /// Commits an intake; resolves when it is durable at the configured level. The position contains all of it.
+    fn commit_intake(&self, intake: Intake) -> BoxFuture<'static, Result<Position, IntakeError>>;
+
+    /// The notes whose names begin so, in the order of their names. Blocks; for the start and for rare moments.
+    fn notes(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+}
