@@ -57,8 +57,14 @@ pub(crate) fn read(topic: &Topic, patience: Duration) -> Result<Vec<Option<Tail>
 
 fn last(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline: Instant) -> Result<Option<Tail>, KafkaLogError> {
     let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let watermarks = consumer.fetch_watermarks(&topic.address.topic, partition, left());
-    let (low, high) = watermarks.map_err(|error| topic.unreadable(error))?;
+    let (low, high) = loop {
+        match consumer.fetch_watermarks(&topic.address.topic, partition, left().min(Duration::from_secs(2))) {
+            Ok(watermarks) => break watermarks,
+            Err(error) if Instant::now() >= deadline => return Err(topic.unreadable(error)),
+            // A topic that was just made, or a broker that just came back, has no leader for a moment; there is no event for it.
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    };
     let mut window = WINDOW;
     loop {
         let from = low.max(high.saturating_sub(window));
