@@ -2,6 +2,7 @@
 
 mod backups;
 mod log;
+mod outbox;
 mod snapshots;
 mod writes;
 
