@@ -68,6 +68,7 @@ pub(super) fn measure(metrics: &Metrics, store: &Arc<Embedded>, gateway: &Arc<Ga
             gauge("live_queue_bytes", "Bytes of events that wait in all outboxes", live.queued_bytes),
             gauge("live_queue_longest", "Events in the longest outbox", live.longest_queue),
             gauge("live_open_answers", "Writes whose answers are not out yet", live.open_answers),
+            counter("live_resynchronised", "Times that the log had lost what the live side had not seen", live.resynchronised),
             gauge("live_lag", "Commits in the log that the outboxes have not seen", live.lag),
             counter("live_changes", "Changes fed to the dataflow", live.changes_fed),
             counter("live_events", "Events handed to transports", live.events),
