@@ -12,12 +12,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Where the log's records are.
 #[derive(Clone)]
-pub(crate) struct Topic {
+pub(crate) struct Partitions {
     /// Brokers and what the operator says of them
     pub(crate) client: ClientConfig,
     pub(crate) name: String,
     /// All of them, that of control included
-    pub(crate) partitions: usize,
+    pub(crate) count: usize,
     pub(crate) log: LogId,
     /// Bytes of the largest record
     pub(crate) record_bytes: usize,
@@ -25,10 +25,10 @@ pub(crate) struct Topic {
     pub(crate) isolation: &'static str,
 }
 
-impl Topic {
+impl Partitions {
     /// The numbers of the partitions.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = i32> + use<> {
-        (CONTROL..).take(self.partitions)
+        (CONTROL..).take(self.count)
     }
 
     /// Properties that any consumer here has. What correctness rests on is not the operator's to choose.

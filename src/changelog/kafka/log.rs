@@ -3,7 +3,7 @@
 //! The nearest is this process' memory, then the outbox in the store, then the topic. Positions are the store's commit numbers
 //! (see the module's head), so the head is what the store has committed, whether or not the brokers have it already.
 
-use super::consume::Topic;
+use super::consume::Partitions;
 use super::reader::{Counters, KafkaFollower, Means, Source};
 use crate::changelog::embedded::EmbeddedLog;
 use crate::changelog::{Batch, ChangeLog, Follower, LogError, Position};
@@ -69,7 +69,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl KafkaLog {
     /// The log whose records go from the outbox to the topic. Asks no broker.
-    pub(crate) fn new(topic: Topic, outbox: Arc<EmbeddedLog>) -> KafkaLog {
+    pub(crate) fn new(topic: Partitions, outbox: Arc<EmbeddedLog>) -> KafkaLog {
         let counters = Counters::default();
         counters.followed.store(outbox.head().commit(), Relaxed);
         let source = Source { topic, outbox, outage: Arc::default(), index: Mutex::default(), counters };

@@ -4,7 +4,7 @@
 //! the merge, bounded by bytes; a partition whose lane is full is not read on, the others are. What librdkafka
 //! rides out by itself (brokers that restart, leaders that move) is not seen here but as silence.
 
-use super::consume::{self, Consumer, Context, Outage, Topic};
+use super::consume::{self, Consumer, Context, Outage, Partitions};
 use super::format::{CONTROL, Place};
 use super::merge::{Fault, Merge, Stall};
 use super::seek::{Index, Prober, SeekError};
@@ -58,7 +58,7 @@ pub(crate) struct Counters {
 
 /// What every follower of a log has in common.
 pub(crate) struct Source {
-    pub(crate) topic: Topic,
+    pub(crate) topic: Partitions,
     /// Knows what is still in memory, and how a record's text is read
     pub(crate) outbox: Arc<EmbeddedLog>,
     pub(crate) outage: Arc<Outage>,

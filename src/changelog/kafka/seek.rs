@@ -5,7 +5,7 @@
 //! for records that come again after a crash of the relay: then all behind some commit come again, so whoever reads
 //! on behind any record at or before the commit gets all that comes after it.
 
-use super::consume::{self, Consumer, Outage, Topic};
+use super::consume::{self, Consumer, Outage, Partitions};
 use super::format::Place;
 use dataflows::change::CommitNumber;
 use rdkafka::consumer::Consumer as _;
@@ -128,14 +128,14 @@ impl Index {
 
 /// A consumer that looks at single records.
 pub(crate) struct Prober<'a> {
-    topic: &'a Topic,
+    topic: &'a Partitions,
     consumer: Consumer,
     deadline: Instant,
 }
 
 impl<'a> Prober<'a> {
     /// Gives up at the deadline.
-    pub(crate) fn new(topic: &'a Topic, outage: &Arc<Outage>, deadline: Instant) -> Result<Prober<'a>, SeekError> {
+    pub(crate) fn new(topic: &'a Partitions, outage: &Arc<Outage>, deadline: Instant) -> Result<Prober<'a>, SeekError> {
         let mut config = topic.consumer();
         config.set("enable.partition.eof", "true");
         config.set("fetch.wait.max.ms", "10");
