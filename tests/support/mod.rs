@@ -3,6 +3,7 @@
 //! * [`server`]: in this process, or the real binary as a child, always on a port and in a directory of its own
 //! * [`http`]: the API
 //! * [`socket`]: the websocket protocol; keeps all that it was told
+//! * [`kafka`]: a real broker, or one for this test alone to stop, kill and pause
 //! * [`live`]: a live result kept by the rules of the SDK, which is also a judge of the stream
 //! * [`history`]: what was committed, put together from the answers to writers
 //! * [`npm`]: packages that tests need
@@ -11,6 +12,7 @@
 
 pub mod history;
 pub mod http;
+pub mod kafka;
 pub mod live;
 pub mod npm;
 pub mod people;
