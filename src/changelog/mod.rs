@@ -1,13 +1,15 @@
 //! The ordered log of changes: one trait; the embedded implementation is the default.
 
 pub mod embedded;
-#[allow(dead_code)] // until the log is read and written there
-mod kafka;
+mod home;
+pub mod kafka;
+pub(crate) mod outbox;
 mod position;
 pub(crate) mod recent;
 pub mod record;
 pub mod trim;
 
+pub use home::Home;
 pub use position::{LogId, Position, PositionError};
 pub use record::Record;
 

@@ -35,7 +35,7 @@ impl Partitions {
     pub(crate) fn consumer(&self) -> ClientConfig {
         let mut config = self.client.clone();
         // Librdkafka assigns nothing without a name of a group. Nothing is ever committed to it.
-        config.set("group.id", format!("tidegate-{:016x}", self.log.0));
+        config.set("group.id", "tidegate");
         config.set("enable.auto.commit", "false");
         config.set("enable.auto.offset.store", "false");
         config.set("allow.auto.create.topics", "false");

@@ -4,8 +4,11 @@
 //! (see the module's head), so the head is what the store has committed, whether or not the brokers have it already.
 
 use super::consume::Partitions;
+use super::error::KafkaLogError;
+use super::topic::Topic;
 use super::reader::{Counters, KafkaFollower, Means, Source};
-use crate::changelog::embedded::EmbeddedLog;
+use crate::changelog::outbox::Outbox;
+use crate::kafka;
 use crate::changelog::{Batch, ChangeLog, Follower, LogError, Position};
 use futures_util::future::BoxFuture;
 use std::sync::atomic::AtomicU64;
@@ -28,7 +31,7 @@ const LANE_LIVE: usize = 4 << 20;
 const LANE_CATCHING_UP: usize = 512 << 10;
 
 /// The change log in a topic of Kafka.
-pub(crate) struct KafkaLog(Arc<Inner>);
+pub struct KafkaLog(Arc<Inner>);
 
 struct Inner {
     source: Arc<Source>,
@@ -46,21 +49,21 @@ struct Idle {
 
 /// What the log counts about the topic. Counters only grow.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct KafkaStatistics {
+pub struct KafkaStatistics {
     /// Commits that the live side has not got from the topic yet
-    pub(crate) behind: u64,
+    pub behind: u64,
     /// Counter: records whose parsed change was still in memory
-    pub(crate) reused: u64,
+    pub reused: u64,
     /// Counter: records that were parsed again
-    pub(crate) decoded: u64,
+    pub decoded: u64,
     /// Counter: records that came again and were dropped
-    pub(crate) repeats: u64,
+    pub repeats: u64,
     /// Counter: messages in the topic that are no change records
-    pub(crate) strangers: u64,
+    pub strangers: u64,
     /// Counter: readers that found what they were to read deleted
-    pub(crate) trimmed: u64,
+    pub trimmed: u64,
     /// 1 while the brokers do not answer
-    pub(crate) outage: u64,
+    pub outage: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -69,20 +72,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl KafkaLog {
     /// The log whose records go from the outbox to the topic. Asks no broker.
-    pub(crate) fn new(topic: Partitions, outbox: Arc<EmbeddedLog>) -> KafkaLog {
+    pub(crate) fn new(topic: &Topic, outbox: &Outbox) -> Result<KafkaLog, KafkaLogError> {
+        let topic = Partitions {
+            client: kafka::client(&topic.options, &topic.address.brokers)?,
+            name: topic.address.topic.clone(),
+            count: usize::try_from(topic.partitions).unwrap_or(usize::MAX).saturating_add(1),
+            log: outbox.log(),
+            record_bytes: topic.largest,
+            isolation: "read_committed",
+        };
+        let outbox = Arc::clone(&outbox.log);
         let counters = Counters::default();
         counters.followed.store(outbox.head().commit(), Relaxed);
         let source = Source { topic, outbox, outage: Arc::default(), index: Mutex::default(), counters };
-        KafkaLog(Arc::new(Inner {
+        Ok(KafkaLog(Arc::new(Inner {
             source: Arc::new(source),
             idle: Mutex::default(),
             catching_up: Semaphore::new(CATCHING_UP),
             oldest: AtomicU64::new(u64::MAX),
-        }))
+        })))
     }
 
     /// What was counted.
-    pub(crate) fn statistics(&self) -> KafkaStatistics {
+    pub fn statistics(&self) -> KafkaStatistics {
         let (source, head) = (&self.0.source, self.head().commit());
         let Counters { reused, decoded, repeats, strangers, trimmed, followed } = &source.counters;
         KafkaStatistics {
