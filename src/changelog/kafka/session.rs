@@ -21,7 +21,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one call may take, so that whoever wants the relay to stop is heard.
 pub(crate) const STEP: Duration = Duration::from_secs(2);
@@ -181,6 +181,14 @@ impl Session {
 
     /// Commits; asked again it goes on where it was.
     pub(crate) fn commit(&self) -> Result<(), Fault> {
+        // The client's own flush looks every tenth of a second only.
+        let deadline = Instant::now() + STEP;
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::from_millis(1));
+            if Instant::now() >= deadline {
+                return Err(self.detailed(Fault::Again("the brokers do not acknowledge".into())));
+            }
+        }
         self.heard(self.producer.commit_transaction(STEP))
     }
 
