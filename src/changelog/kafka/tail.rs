@@ -57,8 +57,17 @@ pub(crate) fn read(topic: &Topic, patience: Duration) -> Result<Vec<Option<Tail>
 
 fn last(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline: Instant) -> Result<Option<Tail>, KafkaLogError> {
     let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let watermarks = consumer.fetch_watermarks(&topic.address.topic, partition, left());
-    let (low, high) = watermarks.map_err(|error| topic.unreadable(error))?;
+    let (low, high) = loop {
+        match consumer.fetch_watermarks(&topic.address.topic, partition, left()) {
+            Ok(watermarks) => break watermarks,
+            // A topic that was just made, or a leader that moves: brokers agree in a moment, and Kafka has no event for it.
+            Err(error) if Instant::now() < deadline => {
+                tracing::debug!(%error, "while asking for the end of the topic");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(error) => return Err(topic.unreadable(error)),
+        }
+    };
     let mut window = WINDOW;
     loop {
         let from = low.max(high.saturating_sub(window));
