@@ -8,7 +8,7 @@ use super::outbox::{Closed, Gate};
 use super::recent::{Gather, Recent, Recorded};
 use super::record::{self, Payload};
 use super::trim::{self, Keep, Mark};
-use super::{Batch, ChangeLog, LogError, LogId, Position};
+use super::{Batch, ChangeLog, Follower, LogError, LogId, Position, Reading};
 use dataflows::change::CommitNumber;
 use dataflows::document::DateFields;
 use fjall::Keyspace;
@@ -191,6 +191,21 @@ impl EmbeddedLog {
         self.0.head.send_replace(None);
     }
 
+    /// The records of these commits that are still in memory: parsed already, and with what only this process knows of them.
+    pub(crate) fn recall(&self, commits: impl Iterator<Item = CommitNumber>) -> Vec<Option<Recorded>> {
+        let recent = lock(&self.0.recent);
+        commits.map(|commit| recent.find(commit).cloned()).collect()
+    }
+
+    /// The record of this commit, read from its text. May read the disk for the fields that held times at its schema version.
+    pub(crate) fn decode(&self, commit: CommitNumber, text: &[u8]) -> Result<Recorded, String> {
+        let record = record::decode(text).map_err(|error| error.to_string())?;
+        if record.commit != commit {
+            return Err(format!("it says of itself that it is the record {}", record.commit));
+        }
+        self.0.recorded(record)
+    }
+
     /// (bytes, records) on the disk, and bytes in memory.
     pub(crate) fn sizes(&self) -> (u64, u64, usize) {
         let cuts = lock(&self.0.cuts);
@@ -302,6 +317,10 @@ impl ChangeLog for EmbeddedLog {
             }
             Ok(batch)
         })
+    }
+
+    fn follow(&self, from: Position) -> Box<dyn Follower> {
+        Box::new(Reading::new(Arc::new(EmbeddedLog(Arc::clone(&self.0))), from))
     }
 
     fn beyond(&self, position: Position) -> BoxFuture<'static, ()> {

@@ -1,6 +1,7 @@
 //! The embedded store: a data directory, one writer, and the change log in the same transactions.
 //!
 //! * `writer`: the one thread that decides and commits, in groups
+//! * `intake`: many writes and the notes of ingest as one
 //! * `snapshot`: what readers see
 //! * `schemas`: every app's classes, and which fields hold times
 //! * `trimmer`: keeps the log within its bounds
@@ -13,6 +14,7 @@
 
 pub mod backup;
 mod directory;
+mod intake;
 mod keys;
 mod meta;
 pub(crate) mod schemas;
@@ -157,6 +159,8 @@ struct Keyspaces {
     meta: Keyspace,
     /// Name to value; in no image, record or export
     secrets: Keyspace,
+    /// What ingest remembers, see [`crate::store::Note`]
+    notes: Keyspace,
 }
 
 impl Keyspaces {
@@ -177,6 +181,7 @@ impl Keyspaces {
             schemas: database.keyspace("schemas", small)?,
             meta: database.keyspace("meta", small)?,
             secrets: database.keyspace("secrets", small)?,
+            notes: database.keyspace("notes", small)?,
         })
     }
 }
