@@ -74,13 +74,15 @@ fn last(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline:
         let mut found = None;
         loop {
             match consumer.poll(left()) {
+                Some(Ok(message)) if message.partition() != partition => {}
                 Some(Ok(message)) => {
                     let place = message.headers().and_then(Place::read);
                     let foreign = || KafkaLogError::Foreign { topic: topic.address.topic.clone(), partition };
                     let (place, text) = place.zip(message.payload()).ok_or_else(foreign)?;
                     found = Some(Tail { place, text: text.to_vec() });
                 }
-                Some(Err(RdError::PartitionEOF(_))) => break,
+                Some(Err(RdError::PartitionEOF(ended))) if ended == partition => break,
+                Some(Err(RdError::PartitionEOF(_))) => {}
                 // The client tries again by itself.
                 Some(Err(error)) if Instant::now() < deadline => tracing::debug!(%error, "while reading the end of the topic"),
                 Some(Err(error)) => return Err(topic.unreadable(error)),
