@@ -59,6 +59,9 @@ pub struct ConfigArgs {
     /// Data directory [default: tidegate-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Where the change log is kept: embedded, or kafka://HOST:PORT[,HOST:PORT…]/TOPIC [default: embedded]
+    #[arg(long, value_name = "LOG")]
+    pub changelog: Option<String>,
 }
 
 impl ConfigArgs {
@@ -77,6 +80,9 @@ impl ConfigArgs {
         }
         if let Some(data) = &self.data {
             layers.flag("store.data", &data.to_string_lossy(), "--data")?;
+        }
+        if let Some(changelog) = &self.changelog {
+            layers.flag("changelog.log", changelog, "--changelog")?;
         }
         layers.finish()
     }

@@ -58,6 +58,8 @@ kinds! {
     CRASHED = 500, "internal", "InternalError", "The server failed. Its log says more under the same time.";
     STORE_FAILED = 500, "store-failed", "StoreFailed", "The store could not do it; nothing was acknowledged. The server's log says more.";
     OVERLOADED = 503, "overloaded", "Overloaded", "More writes wait for the disk than store.queue allows. Try again in a moment.";
+    OUTBOX_FULL = 503, "outbox-full", "Unavailable", "The brokers of the change log have taken nothing for so long that no more changes may wait (changelog.outbox_bytes). Reads go on; writes go on as soon as the brokers do.";
+    LOG_LOST = 503, "log-lost", "Unavailable", "Nothing of this server gets into its change log any more, mostly because another process has taken over its store. The message says why; it needs a person.";
     BUSY = 503, "busy", "Unavailable", "The server does that for somebody else just now. Try again later.";
     CLOSING = 503, "closing", "Unavailable", "The server is shutting down. Try again in a moment.";
 }
@@ -151,6 +153,8 @@ impl From<StoreError> for ApiError {
             StoreError::TooMany { .. } => ApiError::new(RESULT_TOO_LARGE, error.to_string()),
             StoreError::Panicked(_) => ApiError::new(CRASHED, error.to_string()),
             StoreError::Closed => ApiError::new(CLOSING, error.to_string()),
+            StoreError::OutboxFull { .. } => ApiError::new(OUTBOX_FULL, error.to_string()),
+            StoreError::LogLost(_) => ApiError::new(LOG_LOST, error.to_string()),
             StoreError::Broken(_) => ApiError::new(STORE_FAILED, error.to_string()),
         }
     }

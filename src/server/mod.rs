@@ -7,6 +7,9 @@ mod measure;
 
 use crate::auth::Authority;
 use crate::auth::password::{Brake, PasswordError, Passwords};
+use crate::changelog::kafka::{KafkaLog, KafkaLogError, Relay, Topic};
+use crate::changelog::{ChangeLog, Home};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::admin::Admin;
 use crate::http::listener::Listener;
@@ -27,6 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How long open websockets and event streams have to end.
 const LAST_EVENTS: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How long changes that wait for the brokers of the log have to get there.
+const LAST_CHANGES: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The app of a server that was not told of others.
 pub use crate::live::DEFAULT_APP as APP;
@@ -90,6 +96,9 @@ pub enum StartError {
         /// What would do
         reason: &'static str,
     },
+    /// The change log
+    #[error(transparent)]
+    ChangeLog(#[from] KafkaLogError),
     /// The dataflow
     #[error("{0}")]
     Engine(String),
@@ -104,6 +113,7 @@ impl StartError {
             StartError::Store(error) => error.code(),
             StartError::Password(_) => "password",
             StartError::Option { .. } => "config-unfit-value",
+            StartError::ChangeLog(error) => error.code(),
             StartError::Engine(_) => "engine",
         }
     }
@@ -120,6 +130,8 @@ pub struct Server {
     metrics: Arc<Metrics>,
     gateway: Arc<Gateway>,
     engine: Arc<Engine>,
+    relay: Option<Arc<Relay>>,
+    changelog: Arc<dyn ChangeLog>,
     ended: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -134,20 +146,38 @@ impl Server {
         let admin_socket = bind(&config.server.admin_listen, "server.admin_listen", "--set server.admin_listen=HOST:PORT").await?;
         let (api, admin) = (address_of(&api_socket)?, address_of(&admin_socket)?);
 
+        // Then where the log is, as another place makes it another log.
+        let topic = Topic::prepare(&config).await?;
+        let (home, holds) = topic.as_ref().map_or((Home::Embedded, None), |topic| (topic.home(), topic.holds()));
         let options = (config.store.clone(), config.changelog.clone());
-        let opening = tokio::task::spawn_blocking(move || Embedded::open(&options.0, &options.1));
+        let opening =
+            tokio::task::spawn_blocking(move || Embedded::open_for(&options.0, &options.1, home, holds, Arc::new(Clock::system())));
         let store = Arc::new(opening.await.map_err(|error| StartError::Engine(error.to_string()))??);
+        let (relay, topic_log) = match topic.zip(store.outbox()) {
+            Some((topic, outbox)) => {
+                let log = Arc::new(KafkaLog::new(&topic, &outbox)?);
+                (Some(Arc::new(Relay::start(outbox, topic, store.clock().clone()).await?)), Some(log))
+            }
+            None => (None, None),
+        };
+        let changelog = topic_log.clone().map_or_else(|| store.changelog(), |log| log as Arc<dyn ChangeLog>);
         let authority = Arc::new(Authority::new(store.clock().clone(), config.server.token_seconds));
         authority.open(APP, &*store).await?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let passwords = Passwords::new(cores.div_ceil(2))?;
         let root_password = first_start::prepare(APP, &*store, &*store, &authority, &passwords, root_password).await?;
         let metrics = Arc::new(Metrics::new());
-        let gateway = Gateway::new(store.clone(), store.changelog(), authority.clone(), config.live.clone());
+        let gateway = Gateway::new(store.clone(), changelog.clone(), authority.clone(), config.live.clone());
         let sink = Arc::new(measure::MeasuredSink::new(gateway.clone(), metrics.clone(), store.clock().clone()));
         let engine = Arc::new(Engine::start(engine_options(&config), sink).map_err(|error| StartError::Engine(error.to_string()))?);
         gateway.attach(engine.clone(), config.engine.changes_under_way as u64);
         measure::measure(&metrics, &store, &gateway, &engine);
+        if let Some(relay) = &relay {
+            measure::measure_relay(&metrics, relay);
+        }
+        if let Some(log) = &topic_log {
+            measure::measure_topic(&metrics, log);
+        }
         let front = Arc::new(Front {
             app: APP.into(),
             query_limits: QueryLimits { bytes: config.live.query_bytes, ..QueryLimits::default() },
@@ -184,6 +214,8 @@ impl Server {
             metrics,
             gateway,
             engine,
+            relay,
+            changelog,
             ended,
             listeners,
         })
@@ -229,6 +261,16 @@ impl Server {
         &self.engine
     }
 
+    /// What brings the change log to Kafka; none where it is kept in the store.
+    pub fn relay(&self) -> Option<&Arc<Relay>> {
+        self.relay.as_ref()
+    }
+
+    /// The change log that the live side follows.
+    pub fn changelog(&self) -> &Arc<dyn ChangeLog> {
+        &self.changelog
+    }
+
     /// What is measured.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
@@ -246,8 +288,12 @@ impl Server {
                 tracing::error!(%error, "a listener failed");
             }
         }
-        let (store, engine) = (self.store.clone(), self.engine.clone());
+        let (store, engine, relay) = (self.store.clone(), self.engine.clone(), self.relay.take());
         drop(self);
+        // No more writes come, so what waits becomes less.
+        if let Some(relay) = relay {
+            relay.stop(LAST_CHANGES).await;
+        }
         // The last one that lets the dataflow go joins its threads.
         if let Err(error) = tokio::task::spawn_blocking(move || drop(engine)).await {
             tracing::error!(%error, "the dataflow did not end well");

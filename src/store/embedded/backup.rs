@@ -10,7 +10,7 @@
 
 use super::directory::Directory;
 use super::{Embedded, OpenError, create_engine, meta};
-use crate::changelog::{LogId, Position};
+use crate::changelog::{Home, LogId, Position};
 use crate::config::Durability;
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Readable};
 use serde::{Deserialize, Serialize};
@@ -284,7 +284,7 @@ pub fn restore(from: impl Read, data: &Path, progress: &mut dyn FnMut(Progress))
     let state = meta::State { bytes: 0, records: 0, ..header.state };
     let note = |value: Result<Vec<u8>, String>| value.map_err(BackupError::Damaged);
     let mut notes = database.batch();
-    notes.insert(&keyspaces.meta, meta::IDENTITY, note(meta::text(&meta::Identity::new(log)))?);
+    notes.insert(&keyspaces.meta, meta::IDENTITY, note(meta::text(&meta::Identity::new(log, Home::default())))?);
     notes.insert(&keyspaces.meta, meta::STATE, note(meta::text(&state))?);
     notes.insert(&keyspaces.meta, meta::TRIMMED, note(meta::text(&state.tail()))?);
     notes.insert(&keyspaces.meta, meta::RUN, note(meta::text(&meta::Run { clean: true, durability: Durability::Disk }))?);

@@ -214,9 +214,7 @@ impl Writer {
     /// Everything about a write that may fail; changes nothing. None where the decision changes nothing. `written` is what
     /// is not in the store yet, the newest first.
     fn prepare(&self, write: &Write, place: Place, written: &[&Images]) -> Result<Option<Prepared>, StoreError> {
-        if let Some(failed) = &self.failed {
-            return Err(failed.clone());
-        }
+        self.open()?;
         let key = keys::object(&write.key);
         if key.len() > keys::LONGEST {
             return Err(StoreError::Unfit(format!("its id has {} bytes, which is too long", write.key.id.len())));
@@ -255,7 +253,26 @@ impl Writer {
             writer: write.writer,
         };
         let record = record::encode(&Record::of(&change, place.last)).map_err(|error| StoreError::Unfit(error.to_string()))?;
+        self.fits_log(&record)?;
         Ok(Some(Prepared { key, change: Arc::new(change), record }))
+    }
+
+    /// Whether anything can be written that leaves a record.
+    fn open(&self) -> Result<(), StoreError> {
+        match &self.failed {
+            Some(failed) => Err(failed.clone()),
+            None => Ok(self.log.admits(self.state.bytes)?),
+        }
+    }
+
+    /// What cannot get into the log must not get into the store.
+    fn fits_log(&self, record: &[u8]) -> Result<(), StoreError> {
+        let (found, largest) = (record.len(), self.log.largest());
+        if found > largest {
+            let reason = format!("with the images before and after its change record has {found} bytes, the change log takes {largest}");
+            return Err(StoreError::Unfit(reason));
+        }
+        Ok(())
     }
 
     /// The time of the next commit: not before the last one, and behind the last one of this object. With the
@@ -349,9 +366,7 @@ impl Writer {
     }
 
     fn schema(&mut self, app: &Arc<str>, change: &SchemaChange) -> Result<Arc<Schema>, StoreError> {
-        if let Some(failed) = &self.failed {
-            return Err(failed.clone());
-        }
+        self.open()?;
         let old = Arc::clone(&schemas::of(&self.schemas, app).schema);
         let mut schema = catch_unwind(AssertUnwindSafe(|| change(&old)))
             .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))?
@@ -373,6 +388,7 @@ impl Writer {
         };
         let unfit = |error: String| StoreError::Unfit(error);
         let text = record::encode(&record).map_err(|error| unfit(error.to_string()))?;
+        self.fits_log(&text)?;
         let stored = meta::text(&*schema).map_err(unfit)?;
         let mut batch = self.database.batch();
         batch.insert(&self.keyspaces.schemas, keys::schema(app, schema.version), stored);
