@@ -159,7 +159,7 @@ fn who_comes_back_after_a_restart_reads_from_the_topic() {
         for partitions in [1, 5] {
             let directory = tempfile::tempdir().unwrap();
             let (mut config, _) = config(directory.path(), kafka::shared(), partitions);
-            config.changelog.outbox_bytes = 64 << 10;
+            config.changelog.outbox_bytes = 512 << 10;
             let (position, before, mut commits) = absence(&config, 400).await;
             let server = server::start(config).await;
             let http = Http::new(&server.url());
@@ -191,7 +191,7 @@ fn who_comes_back_to_deleted_records_gets_a_fresh_result() {
     run(async {
         let directory = tempfile::tempdir().unwrap();
         let (mut config, topic) = config(directory.path(), kafka::shared(), 2);
-        config.changelog.outbox_bytes = 64 << 10;
+        config.changelog.outbox_bytes = 512 << 10;
         let (position, before, commits) = absence(&config, 200).await;
         // One partition loses its first half, then everything.
         for all in [false, true] {

@@ -73,7 +73,8 @@ fn records_a_session() {
             for connector in ["schema", "bare"] {
                 let mut records = Vec::new();
                 let marked = |record: &OwnedMessage| {
-                    record.topic().ends_with(".message") && record.key().is_some_and(|key| String::from_utf8_lossy(key).contains("\"mark\""))
+                    record.topic().ends_with(".message")
+                        && record.key().is_some_and(|key| String::from_utf8_lossy(key).contains("\"mark\""))
                 };
                 let deadline = std::time::Instant::now() + PATIENCE;
                 while !records.iter().any(marked) {

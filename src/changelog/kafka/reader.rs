@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// How often a thread that has nothing to do serves its consumer's events and looks whether the merge stands still.
 const TICK: Duration = Duration::from_secs(1);
@@ -64,6 +64,24 @@ pub(crate) struct Source {
     pub(crate) outage: Arc<Outage>,
     pub(crate) index: Mutex<Index>,
     pub(crate) counters: Counters,
+    /// Threads of all followers: each holds the store's files
+    pub(crate) threads: Arc<watch::Sender<usize>>,
+}
+
+/// Counts a thread of a follower as long as it may read the store's files: goes after all that holds them.
+struct Running(Arc<watch::Sender<usize>>);
+
+impl Running {
+    fn new(source: &Arc<Source>) -> Running {
+        source.threads.send_modify(|threads| *threads += 1);
+        Running(Arc::clone(&source.threads))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|threads| *threads -= 1);
+    }
 }
 
 /// How much a follower may hold, and on how many threads it reads.
@@ -114,8 +132,8 @@ impl KafkaFollower {
         let given = AtomicU64::new(start.commit());
         let (state, told, closed) = (Mutex::new(state), Notify::new(), AtomicBool::new(false));
         let shared = Arc::new(Shared { source, means, start, state, told, given, closed });
-        let first = Arc::clone(&shared);
-        let begun = std::thread::Builder::new().name("changelog-0".to_owned()).spawn(move || begin(&first));
+        let (first, running) = (Arc::clone(&shared), Running::new(&shared.source));
+        let begun = std::thread::Builder::new().name("changelog-0".to_owned()).spawn(move || begin(running, first));
         if let Err(error) = begun {
             shared.fail(LogError::Broken(error.to_string()));
         }
@@ -218,25 +236,29 @@ impl Shared {
 }
 
 /// Finds the offsets, starts the other threads and becomes the first of them.
-fn begin(shared: &Arc<Shared>) {
+fn begin(running: Running, shared: Arc<Shared>) {
     lock(&shared.state).threads.push(std::thread::current());
-    let Some(offsets) = offsets(shared) else { return };
+    let Some(offsets) = offsets(&shared) else { return };
     let merge = Merge::new(shared.start.log, shared.start.commit(), &offsets);
     lock(&shared.state).merge = Some(merge);
     let threads = shared.means.threads.clamp(1, offsets.len());
     for number in 1..threads {
-        let (shared, offsets) = (Arc::clone(shared), offsets.clone());
-        let name = format!("changelog-{number}");
-        let begun = std::thread::Builder::new().name(name).spawn({
-            let shared = Arc::clone(&shared);
-            move || read(&shared, &offsets, number, threads)
+        let mine = share(&offsets, number, threads);
+        let begun = std::thread::Builder::new().name(format!("changelog-{number}")).spawn({
+            let (shared, running) = (Arc::clone(&shared), Running::new(&shared.source));
+            move || read(running, shared, &mine, false)
         });
         match begun {
             Ok(thread) => lock(&shared.state).threads.push(thread.thread().clone()),
             Err(error) => return shared.fail(LogError::Broken(error.to_string())),
         }
     }
-    read(shared, &offsets, 0, threads);
+    read(running, shared, &share(&offsets, 0, threads), true);
+}
+
+/// The partitions of one thread, and where to read them from.
+fn share(offsets: &[i64], number: usize, of: usize) -> Vec<(usize, i64)> {
+    offsets.iter().copied().enumerate().skip(number).step_by(of).collect()
 }
 
 /// Where each partition is read from. Goes on trying while brokers are away; none: it is known that it cannot be had, or nobody
@@ -246,7 +268,7 @@ fn offsets(shared: &Shared) -> Option<Vec<i64>> {
     while !shared.is_closed() {
         let hints = lock(&source.index).floor(start).map(<[i64]>::to_vec);
         let search = || -> Result<Vec<i64>, SeekError> {
-            let prober = Prober::new(&source.topic, &source.outage, Instant::now() + SEARCH)?;
+            let prober = Prober::new(&source.topic, &source.outage, Instant::now() + SEARCH)?.until(&shared.closed);
             let hint = |partition: i32| hints.as_ref()?.get(usize::try_from(partition).ok()?).copied();
             source.topic.numbers().map(|partition| prober.find(partition, start, hint(partition))).collect()
         };
@@ -266,22 +288,25 @@ fn offsets(shared: &Shared) -> Option<Vec<i64>> {
     None
 }
 
-/// One thread: reads every `of`th partition, from `number` on.
-fn read(shared: &Shared, offsets: &[i64], number: usize, of: usize) {
-    let mine: Vec<(usize, i64)> = offsets.iter().copied().enumerate().skip(number).step_by(of).collect();
-    let queues = match assign(&shared.source, &mine) {
+/// One thread. The first one also looks whether the merge stands still.
+fn read(running: Running, shared: Arc<Shared>, partitions: &[(usize, i64)], first: bool) {
+    let assigned = match assign(&shared.source, partitions) {
         Ok(assigned) => assigned,
         Err(error) => return shared.fail(LogError::Broken(error.to_string())),
     };
     let mut stood = None;
     while !shared.is_closed() {
-        if !pass(shared, &queues) {
+        if !pass(&shared, &assigned) {
             std::thread::park_timeout(TICK);
-            if number == 0 {
-                watch(shared, &mut stood);
+            if first {
+                watch(&shared, &mut stood);
             }
         }
     }
+    // The consumer may take its time to end; who closes the store does not wait for that.
+    drop(shared);
+    drop(running);
+    drop(assigned);
 }
 
 /// A consumer, and a queue for each of its partitions.
