@@ -4,7 +4,7 @@
 //! store's transaction, on the image that is there.
 
 use serde_json::value::RawValue;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What one record means.
@@ -26,7 +26,7 @@ pub enum Meaning {
     },
     /// All objects of the bucket are gone
     Truncate,
-    /// Nothing: tombstones, heartbeats, transaction marks, messages, schema changes. Counted by this name.
+    /// Nothing: heartbeats, transaction marks, messages, schema changes. Counted by this name.
     Skip(&'static str),
 }
 
@@ -37,11 +37,32 @@ pub struct Fields {
     pub values: Vec<(Arc<str>, Box<RawValue>)>,
     /// Names of fields whose values the source did not send: what is stored stays
     pub unavailable: Vec<Arc<str>>,
-    /// Names of fields that hold moments in time (in ISO 8601): to be declared as such
-    pub moments: BTreeSet<Arc<str>>,
+    /// Fields that hold moments in time: to be declared as such. Follows from types alone, not from the values of this
+    /// record, so consecutive records share one map (compare with [`Arc::ptr_eq`] first).
+    pub moments: Arc<Moments>,
+}
+
+/// Fields that hold moments in time, by name.
+pub type Moments = BTreeMap<Arc<str>, Moment>;
+
+/// What a moment is, as text in the forms of `object::time`. Null is possible everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// An instant, `2020-01-02T03:04:05.678Z`
+    DateTime,
+    /// A day, `2020-01-02`
+    Date,
+    /// A time of day in UTC, `03:04:05.678Z`. Where the source says more than a day has (`24:00:00`, or MySQL's
+    /// `-12:00:00` and `838:59:59`), it is that text without `Z`.
+    Time,
 }
 
 /// Where a snapshot of the source stands at this record.
+///
+/// What Debezium marks: of one record it cannot be told whether it is first and last at once. A table with one row is
+/// `last` (or `last_in_data_collection`) alone, but the first of several tables with one row is `first` alone, and is over
+/// without another mark when the next record is none of a snapshot. Older versions mark no first record. So any of the
+/// three begins a snapshot where none is under way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Snapshot {
     /// It is none
@@ -51,10 +72,8 @@ pub enum Snapshot {
     First,
     /// One in the middle
     Within,
-    /// The last of one: what it did not contain is gone
+    /// The last of one, perhaps the only one: what the snapshot did not contain is gone
     Last,
-    /// First and last at once
-    Only,
 }
 
 /// Why a record is a dead letter.
@@ -95,6 +114,16 @@ pub enum BadRecord {
         /// Why not
         reason: String,
     },
+    /// More than the store takes
+    #[error("it makes an object of {found} {what}, at most {limit} are allowed")]
+    Large {
+        /// `bytes` or `fields`
+        what: &'static str,
+        /// How many
+        found: usize,
+        /// How many may be
+        limit: usize,
+    },
 }
 
 impl BadRecord {
@@ -105,6 +134,7 @@ impl BadRecord {
             BadRecord::Shape { .. } => "record-shape",
             BadRecord::Type { .. } => "record-type",
             BadRecord::Value { .. } => "record-value",
+            BadRecord::Large { .. } => "record-too-large",
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::http::admin::Admin;
 use crate::http::listener::Listener;
 use crate::http::{self, Front};
+use crate::ingest::{self, Ingest, IngestError};
 use crate::live::Gateway;
 use crate::metrics::Metrics;
 use crate::store::embedded::{Embedded, OpenError};
@@ -96,6 +97,9 @@ pub enum StartError {
         /// What would do
         reason: &'static str,
     },
+    /// Ingest
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
     /// The change log
     #[error(transparent)]
     ChangeLog(#[from] KafkaLogError),
@@ -113,6 +117,7 @@ impl StartError {
             StartError::Store(error) => error.code(),
             StartError::Password(_) => "password",
             StartError::Option { .. } => "config-unfit-value",
+            StartError::Ingest(error) => error.code(),
             StartError::ChangeLog(error) => error.code(),
             StartError::Engine(_) => "engine",
         }
@@ -130,6 +135,7 @@ pub struct Server {
     metrics: Arc<Metrics>,
     gateway: Arc<Gateway>,
     engine: Arc<Engine>,
+    ingest: Option<Arc<Ingest>>,
     relay: Option<Arc<Relay>>,
     changelog: Arc<dyn ChangeLog>,
     topic_log: Option<Arc<KafkaLog>>,
@@ -190,6 +196,7 @@ impl Server {
             brake: Brake::default(),
             clock: store.clock().clone(),
             answers: gateway.answers().clone(),
+            ingested: config.ingest.iter().map(|mapping| (mapping.bucket.as_str().into(), mapping.topic.clone())).collect(),
             metrics: metrics.clone(),
         });
         let ended = CancellationToken::new();
@@ -204,6 +211,8 @@ impl Server {
         let admin_router = http::admin::router(Admin::new(front, store.clone(), engine.clone(), config.server.admin_listen.clone()));
         let admin_listener =
             Listener { socket: admin_socket, router: admin_router, connections: 64, trusted_proxies: [].into(), open: Arc::default() };
+        // What others write comes in when everything that it goes through is there.
+        let ingest = start_ingest(&config, &store).await?;
         let listeners = vec![tokio::spawn(api_listener.run(ended.clone())), tokio::spawn(admin_listener.run(ended.clone()))];
         Ok(Server {
             api,
@@ -215,6 +224,7 @@ impl Server {
             metrics,
             gateway,
             engine,
+            ingest,
             relay,
             changelog,
             topic_log,
@@ -263,6 +273,11 @@ impl Server {
         &self.engine
     }
 
+    /// Ingest, if any topic is mapped.
+    pub fn ingest(&self) -> Option<&Arc<Ingest>> {
+        self.ingest.as_ref()
+    }
+
     /// What brings the change log to Kafka; none where it is kept in the store.
     pub fn relay(&self) -> Option<&Arc<Relay>> {
         self.relay.as_ref()
@@ -280,6 +295,13 @@ impl Server {
 
     /// Takes no new requests, finishes the answers under way, ends subscriptions, closes the store.
     pub async fn shutdown(mut self) -> Result<(), StoreError> {
+        // Ingest first: it would go on writing. What it has not committed comes again at the next start.
+        if let Some(ingest) = self.ingest.take() {
+            let ended = tokio::task::spawn_blocking(move || ingest.shutdown());
+            if let Err(error) = ended.await {
+                tracing::error!(%error, "ingest did not end well");
+            }
+        }
         self.ended.cancel();
         // Subscriptions hold connections open: they end first, or the listeners would wait for them.
         if tokio::time::timeout(LAST_EVENTS, self.gateway.drain()).await.is_err() {
@@ -319,6 +341,23 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("api", &self.api).field("admin", &self.admin).finish_non_exhaustive()
     }
+}
+
+async fn start_ingest(config: &Config, store: &Arc<Embedded>) -> Result<Option<Arc<Ingest>>, IngestError> {
+    if config.ingest.is_empty() {
+        return Ok(None);
+    }
+    let setup = ingest::Setup {
+        app: APP.into(),
+        kafka: &config.kafka,
+        mappings: &config.ingest,
+        data: &config.store.data,
+        object_bytes: config.store.object_bytes,
+        store: store.clone(),
+        intakes: store.clone(),
+        clock: store.clock().clone(),
+    };
+    Ingest::start(setup).await.map(|ingest| Some(Arc::new(ingest)))
 }
 
 fn engine_options(config: &Config) -> EngineOptions {

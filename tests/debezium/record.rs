@@ -7,9 +7,9 @@ use crate::support::kafka::{Broker, shared};
 use crate::support::postgres::Postgres;
 use crate::support::{PATIENCE, run};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Message, OwnedMessage};
+use rdkafka::message::{Headers, Message, OwnedMessage};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -29,6 +29,10 @@ impl Listener<'_> {
         topics.sort();
         let mut new = Vec::new();
         for topic in topics {
+            let (_, end) = consumer.fetch_watermarks(&topic, 0, PATIENCE).unwrap();
+            if self.read.get(&topic).is_some_and(|read| *read as i64 == end) {
+                continue;
+            }
             let all = self.broker.read(&topic).await;
             let read = self.read.entry(topic).or_default();
             new.extend(all[*read..].iter().cloned());
@@ -40,7 +44,7 @@ impl Listener<'_> {
 
 /// The script's cases: name and statements.
 fn cases(script: &str) -> Vec<(&str, &str)> {
-    script.split("-- case: ").skip(1).map(|case| case.split_once('\n').unwrap()).collect()
+    script.split("\n-- case: ").skip(1).map(|case| case.split_once('\n').unwrap()).collect()
 }
 
 #[test]
@@ -83,8 +87,12 @@ fn records_a_session() {
                 }
                 for record in records.iter().filter(|record| !marked(record)) {
                     let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
+                    let headers =
+                        record.headers().map(|headers| headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect());
+                    let headers: BTreeMap<String, Option<String>> = headers.unwrap_or_default();
                     let line = json!({
-                        "connector": connector, "case": case, "topic": record.topic(), "key": text(record.key()), "value": text(record.payload()),
+                        "connector": connector, "case": case, "topic": record.topic(), "headers": headers,
+                        "key": text(record.key()), "value": text(record.payload()),
                     });
                     writeln!(lines, "{line}").unwrap();
                 }

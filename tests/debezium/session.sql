@@ -2,10 +2,10 @@
 -- case: before the snapshot
 INSERT INTO kinds (id, a_text, a_decimal, a_date) VALUES (1, 'was there', 12.50, '2024-02-29'), (2, NULL, NULL, NULL);
 INSERT INTO lines VALUES ('north', 'apples', 1, 10), ('south', 'pears', 1, 20);
-INSERT INTO papers VALUES ('00000000-0000-0000-0000-000000000001', 'first', repeat('long ', 500), decode(repeat('00ff', 1200), 'hex'),
-  jsonb_build_object('note', repeat('deep ', 500)), array_fill('word'::text, ARRAY[600]), array_fill(7, ARRAY[900]));
+INSERT INTO papers VALUES ('00000000-0000-0000-0000-000000000001', 'first', repeat('long ', 120), decode(repeat('00ff', 300), 'hex'),
+  jsonb_build_object('note', repeat('deep ', 120)), array_fill('word'::text, ARRAY[80]), array_fill(7, ARRAY[160]));
 INSERT INTO named VALUES ('a', 'everybody', 7, '2001-02-03 04:05:06+00', '2002-03-04 05:06:07.891+00', 'under');
-INSERT INTO full_images VALUES (1, 'whole', repeat('row ', 700));
+INSERT INTO full_images VALUES (1, 'whole', repeat('row ', 600));
 INSERT INTO keyless VALUES ('nobody', 1);
 -- case: insert of every type
 INSERT INTO kinds VALUES (10, -32768, 9223372036854775807, 1.5, 0.1, 1234567890.12, 123456789012345678901234567890.123456789, 99.95,
@@ -31,7 +31,7 @@ UPDATE kinds SET a_flag = true WHERE id IN (1, 2);
 -- case: update of a row with large values that stay
 UPDATE papers SET title = 'second' WHERE title = 'first';
 -- case: update of one large value
-UPDATE papers SET body = repeat('other ', 450) WHERE title = 'second';
+UPDATE papers SET body = repeat('other ', 100) WHERE title = 'second';
 -- case: update of a row with large values, whole images
 UPDATE full_images SET name = 'half' WHERE id = 1;
 -- case: delete

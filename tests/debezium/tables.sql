@@ -64,7 +64,7 @@ CREATE TABLE papers (
   details jsonb,
   words   text[],
   counts  int[]
-);
+) WITH (toast_tuple_target = 128);
 ALTER TABLE papers ALTER body SET STORAGE EXTERNAL, ALTER data SET STORAGE EXTERNAL, ALTER details SET STORAGE EXTERNAL,
   ALTER words SET STORAGE EXTERNAL, ALTER counts SET STORAGE EXTERNAL;
 

@@ -1,0 +1,156 @@
+//! A mapping, compiled: how one topic's records are read.
+
+use super::columns::{Column, Columns, Entry, Gathering};
+use super::connect::{Blocks, Payload};
+use super::encoding::{Encoding, NAMES};
+use super::meaning::{BadRecord, Fields, Meaning, Moments};
+use super::{debezium, json};
+use crate::config::{IngestFormat, IngestOptions};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Encodings that the mapping gives, by the source's name of the field.
+pub(super) type Types = HashMap<Box<str>, Encoding>;
+
+/// How one topic's records are read. Shared by all who read partitions of the topic.
+#[derive(Debug)]
+pub struct Mapping {
+    format: IngestFormat,
+    types: Types,
+    /// Largest object that the store takes, bytes
+    object_bytes: usize,
+    blocks: Blocks,
+    /// Fields of records without a schema block, as far as they were seen
+    seen: RwLock<Arc<Columns>>,
+}
+
+/// Why a mapping cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MappingError {
+    /// A type that is not known
+    #[error("the type {found:?} of the field {field:?} of the topic {topic} is not known{nearest}; docs/kafka.md lists the types")]
+    Type {
+        /// Of which mapping
+        topic: String,
+        /// The field
+        field: String,
+        /// What is configured
+        found: String,
+        /// `; do you mean …?` or nothing
+        nearest: String,
+    },
+}
+
+impl MappingError {
+    /// Stable name.
+    pub fn code(&self) -> &'static str {
+        match self {
+            MappingError::Type { .. } => "ingest-type",
+        }
+    }
+}
+
+/// Most names of fields that are remembered; a source that makes names of its data has its others looked at each time.
+const MOST_NAMES: usize = 4_096;
+
+impl Mapping {
+    /// Compiles a mapping for a store whose objects have at most `object_bytes` bytes.
+    pub fn new(options: &IngestOptions, object_bytes: usize) -> Result<Mapping, MappingError> {
+        let mut types = Types::new();
+        let mut seen = Columns::default();
+        for (field, name) in &options.types {
+            let encoding = Encoding::named(name).ok_or_else(|| MappingError::Type {
+                topic: options.topic.clone(),
+                field: field.clone(),
+                found: name.clone(),
+                nearest: nearest(name).map(|name| format!("; do you mean {name:?}?")).unwrap_or_default(),
+            })?;
+            seen.add(field, encoding.clone());
+            types.insert(field.as_str().into(), encoding);
+        }
+        let seen = RwLock::new(Arc::new(seen));
+        Ok(Mapping { format: options.format, types, object_bytes, blocks: Blocks::default(), seen })
+    }
+
+    /// The moments that the mapping itself names.
+    pub fn moments(&self) -> Arc<Moments> {
+        Arc::clone(&self.seen.read().unwrap_or_else(PoisonError::into_inner).moments)
+    }
+
+    /// What a record means. Depends on nothing but its bytes and the mapping.
+    pub fn read(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Meaning, BadRecord> {
+        let read = match self.format {
+            IngestFormat::Json => json::read,
+            IngestFormat::Debezium => debezium::read,
+        };
+        // The short way takes the layout of known schema blocks for granted; what it cannot read is looked at in full, so
+        // what is known never makes a difference.
+        read(&Reader { mapping: self, short: true }, key, value).or_else(|_| read(&Reader { mapping: self, short: false }, key, value))
+    }
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    let closest = NAMES.into_iter().max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)))?;
+    (strsim::jaro_winkler(name, closest) > 0.8).then_some(closest)
+}
+
+/// A mapping at work on one record.
+pub(super) struct Reader<'m> {
+    mapping: &'m Mapping,
+    short: bool,
+}
+
+impl Reader<'_> {
+    /// Takes a key or a value out of its schema block, if it has one.
+    pub(super) fn payload<'t>(&self, text: &'t str) -> Result<Payload<'t>, BadRecord> {
+        let known = if self.short { self.mapping.blocks.known(text) } else { None };
+        match known {
+            Some(payload) => Ok(payload),
+            None => self.mapping.blocks.of_shape(text, &self.mapping.types),
+        }
+    }
+
+    /// How the mapping says that a field is written.
+    pub(super) fn encoding(&self, field: &str) -> &Encoding {
+        self.mapping.types.get(field).unwrap_or(&Encoding::Plain)
+    }
+
+    /// The fields of an object, read by the columns of its schema block, or by the mapping.
+    pub(super) fn fields(&self, entries: &[Entry<'_>], columns: Option<&Columns>) -> Result<Fields, BadRecord> {
+        let seen;
+        let (columns, learns) = match columns {
+            Some(columns) => (columns, false),
+            None => {
+                seen = self.mapping.seen.read().unwrap_or_else(PoisonError::into_inner).clone();
+                (&*seen, true)
+            }
+        };
+        let mut gathering = Gathering::new(entries.len(), self.mapping.object_bytes, columns.moments.clone())?;
+        let mut unknown = Vec::new();
+        for (place, (name, value)) in entries.iter().enumerate() {
+            match columns.find(name, place) {
+                Some(column) => gathering.add(column, value)?,
+                None => {
+                    gathering.add(&Column::new(name, self.encoding(name).clone()), value)?;
+                    unknown.push(&**name);
+                }
+            }
+        }
+        if learns && !unknown.is_empty() {
+            self.learn(&unknown);
+        }
+        Ok(gathering.done())
+    }
+
+    fn learn(&self, names: &[&str]) {
+        let mut seen = self.mapping.seen.write().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() + names.len() <= MOST_NAMES {
+            let mut more = Columns::clone(&seen);
+            for name in names {
+                more.add(name, self.encoding(name).clone());
+            }
+            *seen = Arc::new(more);
+        }
+    }
+}
