@@ -236,6 +236,8 @@ mod tests {
         assert_eq!(iso_time("23:15-0130").unwrap(), "00:45:00Z");
         assert_eq!(iso_day("2023-11-21Z").unwrap(), "2023-11-21");
         assert_eq!(iso_day("2023-11-21+01:00").unwrap(), "2023-11-21");
+        assert_eq!(iso_day("2023-11-21T23:00:00").unwrap(), "2023-11-21");
+        assert_eq!(iso_instant("2020-01-02T03:04:05[Europe/Berlin]"), None);
         for text in ["", "tomorrow", "é", "Z", "+", "+12345", "-99999-", "2020-13-01", "aaaaaaaaaaéé:éé"] {
             assert_eq!((iso_instant(text), iso_day(text), iso_time(text)), (None, None, None), "{text}");
         }
