@@ -3,102 +3,19 @@
 //! in between, is computed from the file alone, and held against what subscribers were told.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "flights/questions.rs"]
+mod questions;
 mod support;
 
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use questions::{BUCKET, Outcome, Question, compute, flights, heard, questions};
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use support::live::{LiveResult, by_id};
-use support::npm;
 use support::server::{Process, serve};
-use support::socket::{Socket, Terms, Told};
+use support::socket::{Socket, Terms};
 use support::{PATIENCE, run};
-
-const BUCKET: &str = "Airport";
-
-/// A question, and its answer in plain words of Rust: whether a flight is in the result.
-struct Question {
-    query: Value,
-    answer: fn(&Flight) -> bool,
-}
-
-#[derive(Debug, Clone, serde::Deserialize)]
-struct Flight {
-    date: String,
-    delay: i64,
-    distance: i64,
-    origin: String,
-    destination: String,
-}
-
-fn questions() -> Vec<Question> {
-    let question = |query: Value, answer: fn(&Flight) -> bool| Question { query, answer };
-    vec![
-        question(json!({}), |_| true),
-        question(json!({"delay": {"$gt": 60}}), |flight| flight.delay > 60),
-        question(json!({"delay": {"$lte": -5}}), |flight| flight.delay <= -5),
-        question(json!({"destination": "LAX"}), |flight| flight.destination == "LAX"),
-        question(json!({"destination": {"$in": ["JFK", "SFO", "ORD"]}, "delay": {"$gte": 15}}), |flight| {
-            ["JFK", "SFO", "ORD"].contains(&&*flight.destination) && flight.delay >= 15
-        }),
-        question(json!({"distance": {"$gte": 300, "$lt": 500}}), |flight| (300..500).contains(&flight.distance)),
-        question(json!({"$or": [{"origin": {"$regex": "^S"}}, {"distance": {"$gt": 2000}}]}), |flight| {
-            flight.origin.starts_with('S') || flight.distance > 2000
-        }),
-        question(json!({"date": {"$regex": "^2001/02"}, "delay": {"$not": {"$gt": 0}}}), |flight| {
-            flight.date.starts_with("2001/02") && flight.delay <= 0
-        }),
-        question(json!({"route.via": {"$exists": true}}), |_| false),
-        question(json!({"route": {"$size": 2}, "route.1": {"$ne": "LAS"}}), |flight| flight.destination != "LAS"),
-        question(json!({"distance": {"$mod": [100, 0]}}), |flight| flight.distance % 100 == 0),
-        question(json!({"$nor": [{"delay": {"$gt": 0}}, {"route": "PHX"}]}), |flight| {
-            flight.delay <= 0 && flight.origin != "PHX" && flight.destination != "PHX"
-        }),
-    ]
-}
-
-/// How often each thing is told, and what is there at the end: computed from the file.
-#[derive(Debug, Default, PartialEq)]
-struct Outcome {
-    adds: usize,
-    changes: usize,
-    removes: usize,
-    airports: BTreeSet<String>,
-}
-
-fn compute(question: &Question, flights: &[Flight]) -> Outcome {
-    let (mut outcome, mut boards) = (Outcome::default(), BTreeMap::new());
-    for flight in flights {
-        let now = (question.answer)(flight);
-        match (boards.insert(flight.origin.as_str(), now).unwrap_or(false), now) {
-            (false, true) => outcome.adds += 1,
-            (true, true) => outcome.changes += 1,
-            (true, false) => outcome.removes += 1,
-            (false, false) => {}
-        }
-    }
-    outcome.airports = boards.into_iter().filter(|(_, now)| *now).map(|(origin, _)| origin.to_owned()).collect();
-    outcome
-}
-
-fn heard(told: &[Told]) -> Outcome {
-    let mut outcome = Outcome::default();
-    for told in told {
-        if let Told::Event { match_type, .. } = told {
-            *match &**match_type {
-                "add" => &mut outcome.adds,
-                "change" => &mut outcome.changes,
-                "remove" => &mut outcome.removes,
-                other => panic!("{other}"),
-            } += 1;
-        }
-    }
-    let live = LiveResult::after(told).unwrap();
-    outcome.airports = live.objects.values().map(|airport| airport["origin"].as_str().unwrap().to_owned()).collect();
-    outcome
-}
 
 /// A running `tidegate watch --json`, which ends by itself after so many events.
 struct Watch {
@@ -167,9 +84,7 @@ impl Watch {
 
 #[test]
 fn five_thousand_flights_are_told_as_the_file_has_them() {
-    let file = npm::install("flights").join("node_modules/vega-datasets/data/flights-5k.json");
-    let flights: Vec<Flight> = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    assert_eq!(flights.len(), 5000);
+    let flights = flights();
     let directory = tempfile::tempdir().unwrap();
     let mut command = serve(&directory.path().join("data"));
     command.args(["--set", "store.durability=system"]);
@@ -192,12 +107,7 @@ fn five_thousand_flights_are_told_as_the_file_has_them() {
             .collect();
         let mut last = 0;
         for flight in &flights {
-            let Flight { date, delay, distance, origin, destination } = flight;
-            let board = json!({
-                "date": date, "delay": delay, "distance": distance, "origin": origin, "destination": destination,
-                "route": [origin, destination],
-            });
-            let answer = http.put(BUCKET, origin, board.to_string(), None).await;
+            let answer = http.put(BUCKET, &flight.origin, flight.board().to_string(), None).await;
             assert_eq!(answer.status, 200, "{answer:?}");
             last = answer.position().unwrap();
         }

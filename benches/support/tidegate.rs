@@ -8,12 +8,15 @@ use ::tidegate::config::Durability;
 /// The role of the child.
 pub const ROLE: &str = "tidegate";
 const DURABILITY: &str = "TIDEGATE_BENCH_DURABILITY";
+/// One `section.key=value` a line
+const OPTIONS: &str = "TIDEGATE_BENCH_OPTIONS";
 
 /// In the child: serves until the bench ends.
 pub fn serve() {
     super::open_files(20_000);
     let system = std::env::var(DURABILITY).is_ok_and(|value| value == "system");
-    let server = InProcess::start(if system { Durability::System } else { Durability::Disk }).expect("a server");
+    let options: Vec<String> = std::env::var(OPTIONS).unwrap_or_default().lines().map(str::to_owned).collect();
+    let server = InProcess::start_with(if system { Durability::System } else { Durability::Disk }, &options).expect("a server");
     child::ready(&format!("{} {}", server.url(), server.password()));
     child::until_the_end();
 }
@@ -29,7 +32,13 @@ pub struct Tidegate {
 
 impl Tidegate {
     pub fn start(durability: Durability) -> Tidegate {
-        let server = Server::of_role(ROLE, &[(DURABILITY, if durability == Durability::System { "system" } else { "disk" })]);
+        Tidegate::start_with(durability, &[])
+    }
+
+    /// The same with other options, each as `section.key=value`.
+    pub fn start_with(durability: Durability, options: &[String]) -> Tidegate {
+        let durability = if durability == Durability::System { "system" } else { "disk" };
+        let server = Server::of_role(ROLE, &[(DURABILITY, durability), (OPTIONS, &options.join("\n"))]);
         let (url, password) = server.said.split_once(' ').expect("URL and password");
         let (base, password) = (Base::parse(url).expect("an URL"), password.to_owned());
         Tidegate { server, base, password }

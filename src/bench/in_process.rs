@@ -2,7 +2,7 @@
 
 use super::BenchError;
 use super::http::Base;
-use crate::config::{Config, Durability};
+use crate::config::{Durability, Layers};
 use crate::server::{Server, Setup};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -20,9 +20,18 @@ pub struct InProcess {
 impl InProcess {
     /// Starts it. Blocks: not to be called on a runtime's thread.
     pub fn start(durability: Durability) -> Result<InProcess, BenchError> {
+        InProcess::start_with(durability, &[])
+    }
+
+    /// The same with other options, each as `section.key=value`.
+    pub fn start_with(durability: Durability, options: &[String]) -> Result<InProcess, BenchError> {
         let failed = |error: &dyn std::fmt::Display| BenchError::Start(error.to_string());
         let data = tempfile::Builder::new().prefix("tidegate-bench-").tempdir().map_err(|error| failed(&error))?;
-        let mut config = Config::default();
+        let mut layers = Layers::defaults();
+        for option in options {
+            layers.set(option).map_err(|error| failed(&error))?;
+        }
+        let mut config = layers.finish().map_err(|error| failed(&error))?.config;
         config.server.listen = "127.0.0.1:0".to_owned();
         config.server.admin_listen = "127.0.0.1:0".to_owned();
         config.store.data = data.path().join("data");

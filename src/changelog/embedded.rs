@@ -4,10 +4,11 @@
 //! numbers. After a stop that may have lost commits whose positions were handed out, the commit numbers
 //! go on behind a gap, and a position inside it is [`LogError::Gone`].
 
+use super::outbox::{Closed, Gate};
 use super::recent::{Gather, Recent, Recorded};
 use super::record::{self, Payload};
 use super::trim::{self, Keep, Mark};
-use super::{Batch, ChangeLog, LogError, LogId, Position};
+use super::{Batch, ChangeLog, Follower, LogError, LogId, Position, Reading};
 use dataflows::change::CommitNumber;
 use dataflows::document::DateFields;
 use fjall::Keyspace;
@@ -46,6 +47,8 @@ struct Inner {
     trimmed: AtomicU64,
     cuts: Mutex<Cuts>,
     keep: Keep,
+    /// Where the records are on their way to a log elsewhere
+    gate: Option<Arc<Gate>>,
     /// Reads of the disk at a time
     readers: Arc<Semaphore>,
 }
@@ -66,6 +69,7 @@ pub(crate) struct Opened {
     pub(crate) gaps: Vec<Gap>,
     pub(crate) cuts: Cuts,
     pub(crate) keep: Keep,
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) recent_bytes: usize,
     pub(crate) readers: Arc<Semaphore>,
 }
@@ -88,6 +92,7 @@ impl EmbeddedLog {
             trimmed: AtomicU64::new(opened.cuts.trimmed.commit),
             cuts: Mutex::new(opened.cuts),
             keep: opened.keep,
+            gate: opened.gate,
             readers: opened.readers,
         }))
     }
@@ -113,14 +118,51 @@ impl EmbeddedLog {
         self.0.head.send_replace(Some(tail.commit));
     }
 
-    /// Whether the log holds more than it may.
+    /// The last durable commit.
+    pub(crate) fn last(&self) -> CommitNumber {
+        self.0.last.load(Ordering::Acquire)
+    }
+
+    /// The end of the log.
+    pub(crate) fn tail(&self) -> Mark {
+        lock(&self.0.cuts).tail
+    }
+
+    /// Tells of every new end of the log; none once the store is closed.
+    pub(crate) fn watch(&self) -> watch::Receiver<Option<CommitNumber>> {
+        self.0.head.subscribe()
+    }
+
+    /// Whether the store may go on writing behind so many bytes of records.
+    pub(crate) fn admits(&self, bytes: u64) -> Result<(), Closed> {
+        self.0.gate.as_ref().map_or(Ok(()), |gate| gate.admits(bytes))
+    }
+
+    /// Bytes of the largest record that the log takes.
+    pub(crate) fn largest(&self) -> usize {
+        self.0.gate.as_ref().map_or(usize::MAX, |gate| gate.largest())
+    }
+
+    /// Whether enough was relayed that it is worth cutting.
+    pub(crate) fn has_cut_due(&self) -> bool {
+        let trimmed = lock(&self.0.cuts).trimmed;
+        self.0.gate.as_ref().is_some_and(|gate| trim::relayed(&trimmed, gate.mark(), gate.grain()).is_some())
+    }
+
+    /// Whether the log holds more than it may. What is on its way elsewhere is not cut for its size.
     pub(crate) fn is_over(&self) -> bool {
+        if self.0.gate.is_some() {
+            return false;
+        }
         let cuts = lock(&self.0.cuts);
         cuts.tail.bytes.saturating_sub(cuts.trimmed.bytes) > self.0.keep.size
     }
 
     /// Whether the writer should leave a mark at `tail`.
     pub(crate) fn wants_mark(&self, tail: &Mark) -> bool {
+        if self.0.gate.is_some() {
+            return false;
+        }
         let cuts = lock(&self.0.cuts);
         self.0.keep.wants_mark(cuts.marks.back().unwrap_or(&cuts.trimmed), tail)
     }
@@ -128,6 +170,9 @@ impl EmbeddedLog {
     /// Where to cut now, and when to look again.
     pub(crate) fn cut(&self, now: i64) -> (Option<Mark>, Option<i64>) {
         let cuts = lock(&self.0.cuts);
+        if let Some(gate) = &self.0.gate {
+            return (trim::relayed(&cuts.trimmed, gate.mark(), gate.grain()), None);
+        }
         let keep = &self.0.keep;
         (trim::cut(keep, &cuts.trimmed, &cuts.marks, &cuts.tail, now), trim::next_expiry(keep, &cuts.trimmed, &cuts.marks, &cuts.tail))
     }
@@ -144,6 +189,21 @@ impl EmbeddedLog {
     /// Readers who wait are told; those who are behind can still read to the end.
     pub(crate) fn close(&self) {
         self.0.head.send_replace(None);
+    }
+
+    /// The records of these commits that are still in memory: parsed already, and with what only this process knows of them.
+    pub(crate) fn recall(&self, commits: impl Iterator<Item = CommitNumber>) -> Vec<Option<Recorded>> {
+        let recent = lock(&self.0.recent);
+        commits.map(|commit| recent.find(commit).cloned()).collect()
+    }
+
+    /// The record of this commit, read from its text. May read the disk for the fields that held times at its schema version.
+    pub(crate) fn decode(&self, commit: CommitNumber, text: &[u8]) -> Result<Recorded, String> {
+        let record = record::decode(text).map_err(|error| error.to_string())?;
+        if record.commit != commit {
+            return Err(format!("it says of itself that it is the record {}", record.commit));
+        }
+        self.0.recorded(record)
     }
 
     /// (bytes, records) on the disk, and bytes in memory.
@@ -257,6 +317,10 @@ impl ChangeLog for EmbeddedLog {
             }
             Ok(batch)
         })
+    }
+
+    fn follow(&self, from: Position) -> Box<dyn Follower> {
+        Box::new(Reading::new(Arc::new(EmbeddedLog(Arc::clone(&self.0))), from))
     }
 
     fn beyond(&self, position: Position) -> BoxFuture<'static, ()> {

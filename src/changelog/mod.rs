@@ -1,13 +1,15 @@
 //! The ordered log of changes: one trait; the embedded implementation is the default.
 
 pub mod embedded;
-#[allow(dead_code)] // until the log is read and written there
-mod kafka;
+mod home;
+pub mod kafka;
+pub(crate) mod outbox;
 mod position;
 pub(crate) mod recent;
 pub mod record;
 pub mod trim;
 
+pub use home::Home;
 pub use position::{LogId, Position, PositionError};
 pub use record::Record;
 
@@ -78,7 +80,41 @@ pub trait ChangeLog: Send + Sync + 'static {
     /// A batch whose `through` is `from` means that `from` is the head.
     fn read(&self, from: Position, bytes: usize) -> BoxFuture<'static, Result<Batch, LogError>>;
 
+    /// Follows the log from a position on.
+    fn follow(&self, from: Position) -> Box<dyn Follower>;
+
     /// Resolves when there is something after the position (at once if there is already), or reading it would
     /// be an error.
     fn beyond(&self, position: Position) -> BoxFuture<'static, ()>;
+}
+
+/// Somebody who reads on and on. Merely dropped it stops.
+pub trait Follower: Send {
+    /// What comes next: waits until there is something, and gives at most about so many bytes of images. A batch without records
+    /// says that only the position moved on. After [`LogError::Broken`] it can be asked again; after other errors it cannot.
+    fn next(&mut self, bytes: usize) -> BoxFuture<'_, Result<Batch, LogError>>;
+}
+
+/// Follows a log by reading it whenever there is something.
+pub struct Reading {
+    log: Arc<dyn ChangeLog>,
+    at: Position,
+}
+
+impl Reading {
+    /// From a position on.
+    pub fn new(log: Arc<dyn ChangeLog>, at: Position) -> Reading {
+        Reading { log, at }
+    }
+}
+
+impl Follower for Reading {
+    fn next(&mut self, bytes: usize) -> BoxFuture<'_, Result<Batch, LogError>> {
+        Box::pin(async move {
+            self.log.beyond(self.at.clone()).await;
+            let batch = self.log.read(self.at.clone(), bytes).await?;
+            self.at = batch.through.clone();
+            Ok(batch)
+        })
+    }
 }

@@ -49,13 +49,23 @@ impl Gather {
         if size > self.budget && !(self.batch.changes.is_empty() && self.batch.control.is_empty()) {
             return false;
         }
-        self.budget = self.budget.saturating_sub(size);
+        self.put(log, recorded.clone());
+        true
+    }
+
+    /// Whether some bytes are left, or nothing was taken yet.
+    pub(crate) fn has_room(&self) -> bool {
+        self.budget > 0 || (self.batch.changes.is_empty() && self.batch.control.is_empty())
+    }
+
+    /// Takes the record, whatever its size.
+    pub(crate) fn put(&mut self, log: LogId, recorded: Recorded) {
+        self.budget = self.budget.saturating_sub(recorded.size());
         self.batch.through = Position::single(log, recorded.commit());
         match recorded {
-            Recorded::Change(change) => self.batch.changes.push(Arc::clone(change)),
-            Recorded::Control(record) => self.batch.control.push(Arc::clone(record)),
+            Recorded::Change(change) => self.batch.changes.push(change),
+            Recorded::Control(record) => self.batch.control.push(record),
         }
-        true
     }
 
     pub(crate) fn finish(self) -> Batch {
@@ -103,6 +113,12 @@ impl Recent {
             }
         }
         Some(gather.finish())
+    }
+
+    /// The record of this commit, if it is still here.
+    pub(crate) fn find(&self, commit: CommitNumber) -> Option<&Recorded> {
+        let place = self.records.binary_search_by_key(&commit, Recorded::commit).ok()?;
+        self.records.get(place)
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -226,6 +226,31 @@ pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
     })
 }
 
+/// What a record is about: enough to send it on as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) app: Box<str>,
+    /// Of an object's record; control records have none
+    pub(crate) id: Option<Box<str>>,
+    pub(crate) commit: CommitNumber,
+    pub(crate) at: i64,
+}
+
+/// Reads what a record that this version wrote is about; its images are passed over.
+pub(crate) fn about(bytes: &[u8]) -> Result<About, RecordError> {
+    #[derive(Deserialize)]
+    struct Object<'a> {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+    }
+    let envelope: Envelope<'_, &RawValue> = serde_json::from_slice(bytes)?;
+    let id = match &*envelope.kind {
+        "object" => Some((*serde_json::from_str::<Object<'_>>(envelope.payload.get())?.id).into()),
+        _ => None,
+    };
+    Ok(About { app: (*envelope.app).into(), id, commit: envelope.commit, at: envelope.at })
+}
+
 fn short(text: &str) -> String {
     text.chars().take(40).collect()
 }
@@ -310,7 +335,12 @@ mod tests {
                 app: app.into(), bucket: bucket.into(), schema_version, commit, previous, control, at, payload,
             };
             let bytes = encode(&record).unwrap();
-            prop_assert_eq!(decode(&bytes).unwrap(), record);
+            prop_assert_eq!(decode(&bytes).unwrap(), record.clone());
+            let id = match &record.payload {
+                Payload::Object(object) => Some((*object.id).into()),
+                _ => None,
+            };
+            prop_assert_eq!(about(&bytes).unwrap(), About { app: (*record.app).into(), id, commit, at });
             // Every text that was cut short is an error, never something else.
             prop_assert!(decode(&bytes[..bytes.len() - 1]).is_err());
         }

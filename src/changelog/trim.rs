@@ -59,6 +59,11 @@ pub fn next_expiry(keep: &Keep, trimmed: &Mark, marks: &VecDeque<Mark>, tail: &M
     places.next().map(|mark| mark.at.saturating_add(keep.age).saturating_add(1))
 }
 
+/// Where to cut a log that is relayed elsewhere: behind all that was, as soon as that is `grain` bytes.
+pub fn relayed(trimmed: &Mark, relayed: Mark, grain: u64) -> Option<Mark> {
+    (relayed.bytes.saturating_sub(trimmed.bytes) >= grain && relayed.commit > trimmed.commit).then_some(relayed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +83,13 @@ mod tests {
         assert_eq!(cut(&KEEP, &start, &marks, &tail, 1_000).map(|mark| mark.commit), Some(14));
         assert_eq!(next_expiry(&KEEP, &start, &marks, &tail), Some(111));
         assert_eq!(next_expiry(&KEEP, &tail, &marks, &tail), None);
+    }
+
+    #[test]
+    fn what_was_relayed_goes_in_grains_whatever_its_age() {
+        assert_eq!(relayed(&mark(5, 10, 500), mark(6, 20, 549), 50), None);
+        assert_eq!(relayed(&mark(5, 10, 500), mark(7, 30, 550), 50), Some(mark(7, 30, 550)));
+        assert_eq!(relayed(&mark(5, 10, 500), mark(5, 10, 500), 0), None);
     }
 
     #[test]

@@ -59,11 +59,19 @@ pub struct ConfigArgs {
     /// Data directory [default: tidegate-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Where the change log is kept: embedded, or kafka://HOST:PORT[,HOST:PORT…]/TOPIC [default: embedded]
+    #[arg(long, value_name = "LOG")]
+    pub changelog: Option<String>,
 }
 
 impl ConfigArgs {
     /// Defaults, then the file, then the environment, then the flags.
     pub fn load(&self) -> Result<Effective, ConfigError> {
+        self.load_with(|_| Ok(()))
+    }
+
+    /// With flags of the command on top.
+    pub fn load_with(&self, flags: impl FnOnce(&mut Layers) -> Result<(), ConfigError>) -> Result<Effective, ConfigError> {
         let mut layers = Layers::defaults();
         if let Some(file) = &self.config {
             layers.file(file)?;
@@ -78,7 +86,33 @@ impl ConfigArgs {
         if let Some(data) = &self.data {
             layers.flag("store.data", &data.to_string_lossy(), "--data")?;
         }
+        if let Some(changelog) = &self.changelog {
+            layers.flag("changelog.log", changelog, "--changelog")?;
+        }
+        flags(&mut layers)?;
         layers.finish()
+    }
+}
+
+/// Topics that come in.
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// A topic of JSON records that comes into a bucket, readable by administrators; may be given several times.
+    /// [[ingest]] in a configuration file says more (docs/kafka.md)
+    #[arg(long, value_name = "TOPIC=BUCKET")]
+    pub ingest: Vec<String>,
+    /// Kafka's brokers, for ingested topics [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub kafka: Option<String>,
+}
+
+impl IngestArgs {
+    /// Lays these flags over what there is.
+    pub fn lay(&self, layers: &mut Layers) -> Result<(), ConfigError> {
+        if let Some(brokers) = &self.kafka {
+            layers.flag("kafka.brokers", brokers, "--kafka")?;
+        }
+        self.ingest.iter().try_for_each(|mapping| layers.ingest(mapping))
     }
 }
 

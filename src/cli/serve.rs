@@ -1,6 +1,6 @@
 //! `tidegate serve`: the server, until it is told to end.
 
-use super::{ConfigArgs, Failure, end_of_process, runtime};
+use super::{ConfigArgs, Failure, IngestArgs, end_of_process, runtime};
 use crate::console;
 use crate::server::{Server, Setup};
 use crate::telemetry;
@@ -10,11 +10,14 @@ use crate::telemetry;
 #[command(after_help = "Examples:\n  \
     tidegate serve\n  \
     tidegate serve --listen 127.0.0.1:9000 --data /var/lib/tidegate\n  \
-    tidegate serve --config tidegate.toml --set changelog.age_seconds=3600\n\n\
+    tidegate serve --config tidegate.toml --set changelog.age_seconds=3600\n  \
+    tidegate serve --kafka 127.0.0.1:9092 --ingest orders=Order --ingest shop.customers=Customer\n\n\
     The first start generates the password of the administrator `root` and prints it once, unless one is given.")]
 pub struct Serve {
     #[command(flatten)]
     options: ConfigArgs,
+    #[command(flatten)]
+    ingest: IngestArgs,
     /// Password of the administrator `root`; better given in the environment, where `ps` does not show it
     #[arg(long, value_name = "PW", env = "TIDEGATE_ADMIN_PASSWORD", hide_env_values = true)]
     admin_password: Option<String>,
@@ -23,7 +26,7 @@ pub struct Serve {
 impl Serve {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        let config = self.options.load()?.config;
+        let config = self.options.load_with(|layers| self.ingest.lay(layers))?.config;
         telemetry::start(&config.log)?;
         let data = config.store.data.clone();
         runtime()?.block_on(async {
@@ -34,6 +37,9 @@ impl Serve {
             println!("tidegate {} listens on {}", env!("CARGO_PKG_VERSION"), server.url());
             println!("metrics and administration on http://{}", server.admin_address());
             println!("data in {}", data.display());
+            for topic in server.ingest().iter().flat_map(|ingest| ingest.status()) {
+                println!("topic {} comes into {}", topic.topic, topic.bucket);
+            }
             if let Some(password) = server.root_password() {
                 println!("password of the administrator root (shown this once): {password}");
             }

@@ -3,7 +3,7 @@
 //! `default.toml` is the table of what there is: a key that is not in it is an error that names the
 //! nearest one, wherever it comes from, and a value must have the type of the default.
 
-use super::Config;
+use super::{Config, kafka};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -180,6 +180,26 @@ impl Layers {
         self.flag(key.trim(), text.trim(), "--set")
     }
 
+    /// Adds one more mapping, `TOPIC=BUCKET`, to those that there are.
+    pub fn ingest(&mut self, assignment: &str) -> Result<(), ConfigError> {
+        let source = Source::Flag("--ingest".to_owned());
+        let Some((topic, bucket)) = assignment.split_once('=').filter(|(topic, bucket)| !topic.is_empty() && !bucket.is_empty()) else {
+            return Err(ConfigError::Unfit {
+                key: kafka::INGEST.to_owned(),
+                source_of: source.to_string(),
+                expected: "written as TOPIC=BUCKET".into(),
+                found: format!("{assignment:?}"),
+            });
+        };
+        let mut mapping = toml::Table::new();
+        mapping.insert("topic".into(), topic.into());
+        mapping.insert("bucket".into(), bucket.into());
+        let known = self.settings.iter().find(|setting| setting.key == kafka::INGEST).and_then(|setting| setting.value.as_array());
+        let mut mappings = known.cloned().unwrap_or_default();
+        mappings.push(toml::Value::Table(mapping));
+        self.put(kafka::INGEST, toml::Value::Array(mappings), source)
+    }
+
     fn text(&mut self, key: &str, text: &str, source: Source) -> Result<(), ConfigError> {
         let default = self.default_of(key, &source)?;
         let value = match default {
@@ -212,6 +232,12 @@ impl Layers {
         if default.type_str() != value.type_str() || value.as_integer().is_some_and(|number| number < 0) {
             return Err(unfit(key, &source, default, &value));
         }
+        if key == kafka::INGEST
+            && let Some(unknown) = kafka::unknown_field(&value)
+        {
+            let nearest = nearest(&unknown, kafka::FIELDS.iter().map(|field| format!("{}.{field}", kafka::INGEST)));
+            return Err(ConfigError::Unknown { key: unknown, source_of: source.to_string(), nearest });
+        }
         if let Some(setting) = self.settings.iter_mut().find(|setting| setting.key == key) {
             (setting.value, setting.source) = (value, source);
         }
@@ -221,7 +247,15 @@ impl Layers {
     /// The configuration in force.
     pub fn finish(self) -> Result<Effective, ConfigError> {
         match typed(self.settings.iter().map(|setting| (&*setting.key, &setting.value))) {
-            Ok(config) => Ok(Effective { config, settings: self.settings }),
+            Ok(config) => {
+                if let Err((expected, found)) = kafka::check(&config.ingest) {
+                    let source =
+                        self.settings.iter().find(|setting| setting.key == kafka::INGEST).map(|setting| setting.source.to_string());
+                    let source_of = source.unwrap_or_default();
+                    return Err(ConfigError::Unfit { key: kafka::INGEST.to_owned(), source_of, expected, found });
+                }
+                Ok(Effective { config, settings: self.settings })
+            }
             Err(error) => Err(self.culprit(&error)),
         }
     }
@@ -237,7 +271,7 @@ impl Layers {
                 key: setting.key.clone(),
                 source_of: setting.source.to_string(),
                 expected: "one of the values that `default.toml` names".into(),
-                found: format!("{} ({})", setting.value, reason.trim()),
+                found: format!("{} ({})", kafka::shown(&setting.key, &setting.value), reason.trim()),
             },
             None => ConfigError::Unfit {
                 key: "(several)".into(),
@@ -250,7 +284,8 @@ impl Layers {
 }
 
 impl Effective {
-    /// As TOML that could be a configuration file, with the source of each value as a comment.
+    /// As TOML that could be a configuration file, with the source of each value as a comment. What may be a secret is not
+    /// in it.
     pub fn render(&self) -> String {
         let mut text = String::new();
         let mut section = "";
@@ -263,7 +298,7 @@ impl Effective {
                 text.push_str(&format!("[{of}]\n"));
                 section = of;
             }
-            text.push_str(&format!("{key} = {}  # {}\n", setting.value, setting.source));
+            text.push_str(&format!("{key} = {}  # {}\n", kafka::shown(&setting.key, &setting.value), setting.source));
         }
         text
     }
@@ -315,9 +350,10 @@ fn unfit(key: &str, source: &Source, default: &toml::Value, found: &toml::Value)
         toml::Value::Array(_) => "a list of texts".to_owned(),
         toml::Value::Boolean(_) => "true or false".to_owned(),
         toml::Value::String(_) => "a text".to_owned(),
+        toml::Value::Table(_) => "a table, { \"name\" = \"value\" }".to_owned(),
         other => format!("a {}", other.type_str()),
     };
-    ConfigError::Unfit { key: key.to_owned(), source_of: source.to_string(), expected, found: found.to_string() }
+    ConfigError::Unfit { key: key.to_owned(), source_of: source.to_string(), expected, found: kafka::shown(key, found).to_string() }
 }
 
 #[cfg(test)]
@@ -381,6 +417,60 @@ mod tests {
         assert_eq!(nearest(Layers::defaults().set("listen=1")), "server.listen");
         let unknown = Layers::defaults().environment(variables(&[("TIDEGATE_STORE_DATTA", "x")]));
         assert_eq!(nearest(unknown), "TIDEGATE_STORE_DATA");
+    }
+
+    fn with_file(text: &str) -> Result<Effective, ConfigError> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(file, "{text}").unwrap();
+        let mut layers = Layers::defaults();
+        layers.file(file.path())?;
+        layers.finish()
+    }
+
+    #[test]
+    fn mappings_come_from_the_file_and_from_flags() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(file, "[[ingest]]\ntopic = \"a\"\nbucket = \"A\"\nformat = \"debezium\"\n[ingest.types]\nat = \"timestamp-micros\"")
+            .unwrap();
+        let mut layers = Layers::defaults();
+        layers.file(file.path()).unwrap();
+        layers.ingest("b.c=B").unwrap();
+        let effective = layers.finish().unwrap();
+        let buckets: Vec<_> = effective.config.ingest.iter().map(|mapping| (&*mapping.topic, &*mapping.bucket)).collect();
+        assert_eq!(buckets, [("a", "A"), ("b.c", "B")]);
+        assert_eq!(with_file(&effective.render()).unwrap().config, effective.config);
+        assert!(Layers::defaults().ingest("orders").is_err());
+    }
+
+    #[test]
+    fn mappings_that_cannot_be_say_why() {
+        let mapping = |rest: &str| with_file(&format!("[[ingest]]\ntopic = \"t\"\n{rest}"));
+        match mapping("bucket = \"A\"\nformatt = \"json\"") {
+            Err(ConfigError::Unknown { key, nearest, .. }) => assert_eq!((&*key, &*nearest), ("ingest.formatt", "ingest.format")),
+            other => panic!("{other:?}"),
+        }
+        for (rest, say) in [
+            ("bucket = \"A\"\n[[ingest]]\ntopic = \"u\"\nbucket = \"A\"", "bucket \"A\" twice"),
+            ("bucket = \"A\"\nread = \"public\"\nowner = \"who\"", "owner"),
+            ("bucket = \"A\"\ndead_letter_topic = \"t\"", "dead_letter_topic"),
+            ("bucket = \"A\"\nread = \"anybody\"", "anybody"),
+        ] {
+            let error = mapping(rest).unwrap_err().to_string();
+            assert!(error.contains(say), "{error}");
+        }
+        let error = with_file("[[ingest]]\ntopic = \"a/b\"\nbucket = \"A\"").unwrap_err().to_string();
+        assert!(error.contains("a/b"), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_not_shown_and_what_says_where_they_are_is() {
+        let text = "[kafka]\nproperties = { \"security.protocol\" = \"SASL_SSL\", \"sasl.password\" = \"hush\", \"ssl.key.password\" = \"file:/run/key\" }";
+        let shown = with_file(text).unwrap().render();
+        assert!(!shown.contains("hush") && shown.contains("SASL_SSL") && shown.contains("file:/run/key"), "{shown}");
+        for wrong in [r#"{ "sasl.password" = "hush", "x" = 5 }"#, r#"[ "hush" ]"#, r#""hush""#] {
+            let error = with_file(&format!("[kafka]\nproperties = {wrong}")).unwrap_err();
+            assert!(!error.to_string().contains("hush"), "{error}");
+        }
     }
 
     #[test]

@@ -53,11 +53,14 @@ kinds! {
     NO_SUCH_BUCKET = 461, "no-such-bucket", "BucketNotFound", "The schema has no class of this name.";
     UNFIT_VALUE = 463, "unfit-value", "InvalidType", "A value does not have the type that its field is declared with. The message names the field.";
     DENIED = 466, "permission-denied", "PermissionDenied", "The rights of the class or the access list of the object do not let the caller do this.";
+    BUCKET_INGESTED = 466, "bucket-ingested", "PermissionDenied", "The bucket is filled from a topic, and by that alone: write to the topic. Nobody writes it here, not even an administrator.";
     SCHEMA_INCOMPATIBLE = 469, "schema-incompatible", "SchemaIncompatible", "A field or class is there already and is declared otherwise. POST adds, it changes nothing.";
     RESULT_TOO_LARGE = 400, "result-too-large", "BadQuery", "The query matches more objects than one answer may have (server.result_objects). Ask for fewer.";
     CRASHED = 500, "internal", "InternalError", "The server failed. Its log says more under the same time.";
     STORE_FAILED = 500, "store-failed", "StoreFailed", "The store could not do it; nothing was acknowledged. The server's log says more.";
     OVERLOADED = 503, "overloaded", "Overloaded", "More writes wait for the disk than store.queue allows. Try again in a moment.";
+    OUTBOX_FULL = 503, "outbox-full", "Unavailable", "The brokers of the change log have taken nothing for so long that no more changes may wait (changelog.outbox_bytes). Reads go on; writes go on as soon as the brokers do.";
+    LOG_LOST = 503, "log-lost", "Unavailable", "Nothing of this server gets into its change log any more, mostly because another process has taken over its store. The message says why; it needs a person.";
     BUSY = 503, "busy", "Unavailable", "The server does that for somebody else just now. Try again later.";
     CLOSING = 503, "closing", "Unavailable", "The server is shutting down. Try again in a moment.";
 }
@@ -151,6 +154,8 @@ impl From<StoreError> for ApiError {
             StoreError::TooMany { .. } => ApiError::new(RESULT_TOO_LARGE, error.to_string()),
             StoreError::Panicked(_) => ApiError::new(CRASHED, error.to_string()),
             StoreError::Closed => ApiError::new(CLOSING, error.to_string()),
+            StoreError::OutboxFull { .. } => ApiError::new(OUTBOX_FULL, error.to_string()),
+            StoreError::LogLost(_) => ApiError::new(LOG_LOST, error.to_string()),
             StoreError::Broken(_) => ApiError::new(STORE_FAILED, error.to_string()),
         }
     }

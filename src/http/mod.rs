@@ -40,6 +40,7 @@ use axum::middleware::{self, Next};
 use axum::routing::{get, post};
 use dataflows::query::QueryLimits;
 use error::ApiError;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -74,6 +75,8 @@ pub struct Front {
     pub clock: Arc<Clock>,
     /// Writes whose answers are not out yet
     pub answers: Arc<Answers>,
+    /// Buckets that are filled from topics, with their topics: nobody else writes them
+    pub ingested: HashMap<Arc<str>, String>,
     /// What is counted
     pub metrics: Arc<Metrics>,
 }
@@ -154,6 +157,17 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<axum::body::Body> {
 }
 
 impl Front {
+    /// Refuses writes to a bucket that a topic fills: the next record would undo them, or they would hide one.
+    fn require_own(&self, bucket: &str) -> Result<(), ApiError> {
+        match self.ingested.get(bucket) {
+            None => Ok(()),
+            Some(topic) => {
+                let message = format!("the bucket {bucket} is filled from the topic {topic} and is written there only");
+                Err(ApiError::new(error::BUCKET_INGESTED, message))
+            }
+        }
+    }
+
     /// Commits a write, and measures how long that takes.
     async fn commit(&self, write: Write) -> Result<Committed, ApiError> {
         let began = Instant::now();

@@ -33,6 +33,7 @@ pub(super) async fn insert(
     identity: Identity,
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
+    front.require_own(&bucket)?;
     let schema = front.store.schema(&front.app);
     permit(&schema.rights_of(&bucket).insert, "insert", &bucket, &identity)?;
     if MADE_ELSEWHERE.contains(&&*bucket) {
@@ -88,6 +89,7 @@ pub(super) async fn replace(
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
+    front.require_own(&bucket)?;
     let schema = front.store.schema(&front.app);
     let rights = schema.rights_of(&bucket);
     let expected = conditions::expected(&headers);
@@ -120,6 +122,7 @@ pub(super) async fn delete(
     identity: Identity,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
+    front.require_own(&bucket)?;
     permit(&front.store.schema(&front.app).rights_of(&bucket).delete, "delete", &bucket, &identity)?;
     let expected = conditions::expected(&headers);
     let caller = identity.session.caller.clone();

@@ -3,7 +3,7 @@
 use super::columns::{Column, Columns, Entry, Gathering};
 use super::connect::{Blocks, Payload};
 use super::encoding::{Encoding, NAMES};
-use super::meaning::{BadRecord, Fields, Meaning};
+use super::meaning::{BadRecord, Fields, Meaning, Moments};
 use super::{debezium, json};
 use crate::config::{IngestFormat, IngestOptions};
 use std::collections::HashMap;
@@ -70,6 +70,11 @@ impl Mapping {
         // Which fields are moments is known before one was seen.
         let seen = RwLock::new(Arc::new(Columns::with_moments(&types)));
         Ok(Mapping { format: options.format, types, object_bytes, blocks: Blocks::default(), seen })
+    }
+
+    /// The moments that the mapping itself names.
+    pub fn moments(&self) -> Arc<Moments> {
+        Arc::clone(&self.seen.read().unwrap_or_else(PoisonError::into_inner).moments)
     }
 
     /// What a record means. Depends on nothing but its bytes and the mapping.

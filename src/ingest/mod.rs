@@ -8,16 +8,36 @@
 //! * `encoding`: how values are written: times, decimals, points
 //! * `id`: keys to ids
 //! * [`names`]: what fields are called
+//! * [`service`]: ingest as it runs
+//! * `source`: topics, partitions, the threads that consume them
+//! * `lane`: one partition on its way into the store
+//! * `apply`: what a record means as a write: a pure decision on the image that is there
+//! * `progress`: how far ingest is, as notes in the same transaction
+//! * `classes`: the classes of ingested buckets, closed by default
+//! * `dead_letter`: what cannot be read, kept with reason and origin
+//! * [`status`]: what is told about all this
+//! * `wait`: waiting on threads that are no async threads
 
+mod apply;
+mod classes;
 mod columns;
 mod connect;
+mod dead_letter;
 mod debezium;
 mod encoding;
 mod id;
 mod json;
+mod lane;
 pub mod mapping;
 pub mod meaning;
 pub mod names;
+mod progress;
+pub mod service;
+mod source;
+pub mod status;
+mod wait;
+
+pub use service::{Ingest, IngestError, Setup};
 
 use mapping::Reader;
 use meaning::BadRecord;

@@ -23,11 +23,11 @@ pub(crate) async fn feed(gateway: Arc<Gateway>, engine: Arc<Engine>, head: Posit
 }
 
 async fn follow(gateway: &Gateway, engine: &Engine, mut at: Position, under_way: u64) {
+    let mut log = gateway.changelog.follow(at.clone());
     loop {
         // Commit numbers are dense, so their distance to the frontier is the number of changes under way.
         gateway.frontier.reached(at.commit().saturating_sub(under_way)).await;
-        gateway.changelog.beyond(at.clone()).await;
-        match gateway.changelog.read(at.clone(), BATCH).await {
+        match log.next(BATCH).await {
             Ok(batch) => {
                 gateway.counters.changes_fed.fetch_add(batch.changes.len() as u64, Relaxed);
                 at = batch.through;
@@ -35,7 +35,9 @@ async fn follow(gateway: &Gateway, engine: &Engine, mut at: Position, under_way:
             }
             Err(LogError::Gone { asked, oldest }) => {
                 tracing::warn!(%asked, %oldest, "the change log was trimmed before the live side read it: all results are sent afresh");
+                gateway.counters.resynchronised.fetch_add(1, Relaxed);
                 at = gateway.changelog.head();
+                log = gateway.changelog.follow(at.clone());
                 // First where to go on from, then the results: each is read at or after that.
                 gateway.outdate_all();
                 engine.feed(Vec::new(), at.commit());

@@ -36,6 +36,8 @@ pub struct LiveStatistics {
     pub connections_refused: u64,
     /// Counter: changes fed to the engine
     pub changes_fed: u64,
+    /// Counter: times that the log had lost what the engine had not seen, so that every result was sent afresh
+    pub resynchronised: u64,
     /// Commits in the log that the outboxes have not seen
     pub lag: u64,
 }
@@ -50,6 +52,7 @@ pub(crate) struct Counters {
     pub(crate) resumed: AtomicU64,
     pub(crate) connections_refused: AtomicU64,
     pub(crate) changes_fed: AtomicU64,
+    pub(crate) resynchronised: AtomicU64,
 }
 
 impl Counters {
@@ -76,6 +79,7 @@ impl Gateway {
             resumed: self.counters.resumed.load(Relaxed),
             connections_refused: self.counters.connections_refused.load(Relaxed),
             changes_fed: self.counters.changes_fed.load(Relaxed),
+            resynchronised: self.counters.resynchronised.load(Relaxed),
             lag: self.changelog.head().commit().saturating_sub(self.frontier.get()),
             ..LiveStatistics::default()
         };

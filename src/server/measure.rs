@@ -1,5 +1,6 @@
 //! What the rooms count, told to the metrics.
 
+use crate::changelog::kafka::{KafkaLog, Relay, RelayState};
 use crate::clock::Clock;
 use crate::live::Gateway;
 use crate::metrics::{Metrics, Number, Reading};
@@ -35,6 +36,47 @@ impl Sink for MeasuredSink {
     }
 }
 
+/// Tells what the relay of a change log in Kafka counts about itself.
+pub(super) fn measure_relay(metrics: &Metrics, relay: &Arc<Relay>) {
+    metrics.histogram("relay", "From a commit until the brokers of the change log have it", relay.delay());
+    let relay = Arc::downgrade(relay);
+    metrics.collect(move || {
+        let Some(status) = relay.upgrade().map(|relay| relay.status()) else { return Vec::new() };
+        let counter = |name, help, value| Reading { name, help, value: Number::Counter(value) };
+        let gauge = |name, help, value| Reading { name, help, value: Number::Gauge(value) };
+        vec![
+            gauge("relay_commit", "Last commit number that the brokers of the change log have", status.relayed),
+            gauge("relay_outbox_bytes", "Bytes of changes that wait for the brokers", status.waiting_bytes),
+            gauge("relay_outbox_records", "Changes that wait for the brokers", status.waiting_records),
+            gauge("relay_up", "1 while the brokers take what there is", u64::from(status.state == RelayState::Running)),
+            gauge("relay_ended", "1 once nothing is relayed any more and writes are refused", u64::from(status.state == RelayState::Ended)),
+            counter("relay_transactions", "Transactions that the brokers took", status.transactions),
+            counter("relay_records", "Changes in them", status.records),
+            counter("relay_bytes", "Bytes of these changes", status.bytes),
+            counter("relay_retries", "Times that something failed at the brokers and was tried again", status.retries),
+        ]
+    });
+}
+
+/// Tells what those who read the topic of a change log count about themselves.
+pub(super) fn measure_topic(metrics: &Metrics, log: &Arc<KafkaLog>) {
+    let log = Arc::downgrade(log);
+    metrics.collect(move || {
+        let Some(topic) = log.upgrade().map(|log| log.statistics()) else { return Vec::new() };
+        let counter = |name, help, value| Reading { name, help, value: Number::Counter(value) };
+        let gauge = |name, help, value| Reading { name, help, value: Number::Gauge(value) };
+        vec![
+            gauge("topic_lag", "Commits that the live side has not read from the topic of the change log", topic.behind),
+            gauge("topic_outage", "1 while the brokers do not answer to those who read the change log", topic.outage),
+            counter("topic_reused", "Records read from the topic whose change was still in memory", topic.reused),
+            counter("topic_decoded", "Records read from the topic and parsed again", topic.decoded),
+            counter("topic_repeats", "Records that came again from the topic and were dropped", topic.repeats),
+            counter("topic_strangers", "Messages in the topic that are no change records", topic.strangers),
+            counter("topic_trimmed", "Times that what was to be read from the topic was deleted", topic.trimmed),
+        ]
+    });
+}
+
 /// Tells what store, gateway and dataflow count about themselves. They are not kept alive by it.
 pub(super) fn measure(metrics: &Metrics, store: &Arc<Embedded>, gateway: &Arc<Gateway>, engine: &Arc<Engine>) {
     metrics.histogram("delivery", "From the dataflow until an event is with the transport", gateway.delivery());
@@ -68,6 +110,7 @@ pub(super) fn measure(metrics: &Metrics, store: &Arc<Embedded>, gateway: &Arc<Ga
             gauge("live_queue_bytes", "Bytes of events that wait in all outboxes", live.queued_bytes),
             gauge("live_queue_longest", "Events in the longest outbox", live.longest_queue),
             gauge("live_open_answers", "Writes whose answers are not out yet", live.open_answers),
+            counter("live_resynchronised", "Times that the log had lost what the live side had not seen", live.resynchronised),
             gauge("live_lag", "Commits in the log that the outboxes have not seen", live.lag),
             counter("live_changes", "Changes fed to the dataflow", live.changes_fed),
             counter("live_events", "Events handed to transports", live.events),

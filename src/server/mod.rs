@@ -7,10 +7,14 @@ mod measure;
 
 use crate::auth::Authority;
 use crate::auth::password::{Brake, PasswordError, Passwords};
+use crate::changelog::kafka::{KafkaLog, KafkaLogError, Relay, Topic};
+use crate::changelog::{ChangeLog, Home};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::admin::Admin;
 use crate::http::listener::Listener;
 use crate::http::{self, Front};
+use crate::ingest::{self, Ingest, IngestError};
 use crate::live::Gateway;
 use crate::metrics::Metrics;
 use crate::store::embedded::{Embedded, OpenError};
@@ -27,6 +31,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How long open websockets and event streams have to end.
 const LAST_EVENTS: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How long changes that wait for the brokers of the log have to get there.
+const LAST_CHANGES: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The app of a server that was not told of others.
 pub use crate::live::DEFAULT_APP as APP;
@@ -90,6 +97,12 @@ pub enum StartError {
         /// What would do
         reason: &'static str,
     },
+    /// Ingest
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// The change log
+    #[error(transparent)]
+    ChangeLog(#[from] KafkaLogError),
     /// The dataflow
     #[error("{0}")]
     Engine(String),
@@ -104,6 +117,8 @@ impl StartError {
             StartError::Store(error) => error.code(),
             StartError::Password(_) => "password",
             StartError::Option { .. } => "config-unfit-value",
+            StartError::Ingest(error) => error.code(),
+            StartError::ChangeLog(error) => error.code(),
             StartError::Engine(_) => "engine",
         }
     }
@@ -120,6 +135,9 @@ pub struct Server {
     metrics: Arc<Metrics>,
     gateway: Arc<Gateway>,
     engine: Arc<Engine>,
+    ingest: Option<Arc<Ingest>>,
+    relay: Option<Arc<Relay>>,
+    changelog: Arc<dyn ChangeLog>,
     ended: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -134,20 +152,38 @@ impl Server {
         let admin_socket = bind(&config.server.admin_listen, "server.admin_listen", "--set server.admin_listen=HOST:PORT").await?;
         let (api, admin) = (address_of(&api_socket)?, address_of(&admin_socket)?);
 
+        // Then where the log is, as another place makes it another log.
+        let topic = Topic::prepare(&config).await?;
+        let (home, holds) = topic.as_ref().map_or((Home::Embedded, None), |topic| (topic.home(), topic.holds()));
         let options = (config.store.clone(), config.changelog.clone());
-        let opening = tokio::task::spawn_blocking(move || Embedded::open(&options.0, &options.1));
+        let opening =
+            tokio::task::spawn_blocking(move || Embedded::open_for(&options.0, &options.1, home, holds, Arc::new(Clock::system())));
         let store = Arc::new(opening.await.map_err(|error| StartError::Engine(error.to_string()))??);
+        let (relay, topic_log) = match topic.zip(store.outbox()) {
+            Some((topic, outbox)) => {
+                let log = Arc::new(KafkaLog::new(&topic, &outbox)?);
+                (Some(Arc::new(Relay::start(outbox, topic, store.clock().clone()).await?)), Some(log))
+            }
+            None => (None, None),
+        };
+        let changelog = topic_log.clone().map_or_else(|| store.changelog(), |log| log as Arc<dyn ChangeLog>);
         let authority = Arc::new(Authority::new(store.clock().clone(), config.server.token_seconds));
         authority.open(APP, &*store).await?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let passwords = Passwords::new(cores.div_ceil(2))?;
         let root_password = first_start::prepare(APP, &*store, &*store, &authority, &passwords, root_password).await?;
         let metrics = Arc::new(Metrics::new());
-        let gateway = Gateway::new(store.clone(), store.changelog(), authority.clone(), config.live.clone());
+        let gateway = Gateway::new(store.clone(), changelog.clone(), authority.clone(), config.live.clone());
         let sink = Arc::new(measure::MeasuredSink::new(gateway.clone(), metrics.clone(), store.clock().clone()));
         let engine = Arc::new(Engine::start(engine_options(&config), sink).map_err(|error| StartError::Engine(error.to_string()))?);
         gateway.attach(engine.clone(), config.engine.changes_under_way as u64);
         measure::measure(&metrics, &store, &gateway, &engine);
+        if let Some(relay) = &relay {
+            measure::measure_relay(&metrics, relay);
+        }
+        if let Some(log) = &topic_log {
+            measure::measure_topic(&metrics, log);
+        }
         let front = Arc::new(Front {
             app: APP.into(),
             query_limits: QueryLimits { bytes: config.live.query_bytes, ..QueryLimits::default() },
@@ -159,6 +195,7 @@ impl Server {
             brake: Brake::default(),
             clock: store.clock().clone(),
             answers: gateway.answers().clone(),
+            ingested: config.ingest.iter().map(|mapping| (mapping.bucket.as_str().into(), mapping.topic.clone())).collect(),
             metrics: metrics.clone(),
         });
         let ended = CancellationToken::new();
@@ -173,6 +210,8 @@ impl Server {
         let admin_router = http::admin::router(Admin::new(front, store.clone(), engine.clone(), config.server.admin_listen.clone()));
         let admin_listener =
             Listener { socket: admin_socket, router: admin_router, connections: 64, trusted_proxies: [].into(), open: Arc::default() };
+        // What others write comes in when everything that it goes through is there.
+        let ingest = start_ingest(&config, &store).await?;
         let listeners = vec![tokio::spawn(api_listener.run(ended.clone())), tokio::spawn(admin_listener.run(ended.clone()))];
         Ok(Server {
             api,
@@ -184,6 +223,9 @@ impl Server {
             metrics,
             gateway,
             engine,
+            ingest,
+            relay,
+            changelog,
             ended,
             listeners,
         })
@@ -229,6 +271,21 @@ impl Server {
         &self.engine
     }
 
+    /// Ingest, if any topic is mapped.
+    pub fn ingest(&self) -> Option<&Arc<Ingest>> {
+        self.ingest.as_ref()
+    }
+
+    /// What brings the change log to Kafka; none where it is kept in the store.
+    pub fn relay(&self) -> Option<&Arc<Relay>> {
+        self.relay.as_ref()
+    }
+
+    /// The change log that the live side follows.
+    pub fn changelog(&self) -> &Arc<dyn ChangeLog> {
+        &self.changelog
+    }
+
     /// What is measured.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
@@ -236,6 +293,13 @@ impl Server {
 
     /// Takes no new requests, finishes the answers under way, ends subscriptions, closes the store.
     pub async fn shutdown(mut self) -> Result<(), StoreError> {
+        // Ingest first: it would go on writing. What it has not committed comes again at the next start.
+        if let Some(ingest) = self.ingest.take() {
+            let ended = tokio::task::spawn_blocking(move || ingest.shutdown());
+            if let Err(error) = ended.await {
+                tracing::error!(%error, "ingest did not end well");
+            }
+        }
         self.ended.cancel();
         // Subscriptions hold connections open: they end first, or the listeners would wait for them.
         if tokio::time::timeout(LAST_EVENTS, self.gateway.drain()).await.is_err() {
@@ -246,8 +310,12 @@ impl Server {
                 tracing::error!(%error, "a listener failed");
             }
         }
-        let (store, engine) = (self.store.clone(), self.engine.clone());
+        let (store, engine, relay) = (self.store.clone(), self.engine.clone(), self.relay.take());
         drop(self);
+        // No more writes come, so what waits becomes less.
+        if let Some(relay) = relay {
+            relay.stop(LAST_CHANGES).await;
+        }
         // The last one that lets the dataflow go joins its threads.
         if let Err(error) = tokio::task::spawn_blocking(move || drop(engine)).await {
             tracing::error!(%error, "the dataflow did not end well");
@@ -268,6 +336,23 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("api", &self.api).field("admin", &self.admin).finish_non_exhaustive()
     }
+}
+
+async fn start_ingest(config: &Config, store: &Arc<Embedded>) -> Result<Option<Arc<Ingest>>, IngestError> {
+    if config.ingest.is_empty() {
+        return Ok(None);
+    }
+    let setup = ingest::Setup {
+        app: APP.into(),
+        kafka: &config.kafka,
+        mappings: &config.ingest,
+        data: &config.store.data,
+        object_bytes: config.store.object_bytes,
+        store: store.clone(),
+        intakes: store.clone(),
+        clock: store.clock().clone(),
+    };
+    Ingest::start(setup).await.map(|ingest| Some(Arc::new(ingest)))
 }
 
 fn engine_options(config: &Config) -> EngineOptions {

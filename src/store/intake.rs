@@ -4,6 +4,7 @@ use super::{StoreError, Write};
 use crate::changelog::Position;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use std::sync::Arc;
 
 /// Something that ingest remembers beside the objects: how far it is, in which snapshot. In no image and no change record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,11 @@ pub trait Intakes: Send + Sync + 'static {
     /// Commits an intake; resolves when it is durable at the configured level. The position contains all of it.
     fn commit_intake(&self, intake: Intake) -> BoxFuture<'static, Result<Position, IntakeError>>;
 
-    /// The notes whose names begin so, in the order of their names. Blocks; for the start and for rare moments.
-    fn notes(&self, prefix: &[u8]) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+    /// At most so many notes whose names begin so and come behind `after`, in the order of their names. Blocks; for the start
+    /// and for rare moments.
+    fn notes(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+
+    /// The ids of at most so many objects of a bucket that come behind `after`, in their order, whoever may read them.
+    /// Blocks; for what concerns a whole bucket, piece by piece.
+    fn ids(&self, app: &str, bucket: &str, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError>;
 }

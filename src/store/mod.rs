@@ -10,6 +10,7 @@ mod intake;
 pub use intake::{Intake, IntakeError, Intakes, Note};
 
 use crate::changelog::Position;
+use crate::changelog::outbox::Closed;
 use crate::schema::Schema;
 use bytes::Bytes;
 use dataflows::access::Caller;
@@ -124,6 +125,15 @@ pub enum StoreError {
         /// At most so many
         limit: usize,
     },
+    /// The log is elsewhere and has not taken what was written before; nothing changed
+    #[error("the change log's brokers have not taken changes since {since}, and no more may wait; check them")]
+    OutboxFull {
+        /// When they took something last
+        since: jiff::Timestamp,
+    },
+    /// The log is elsewhere, and nothing of this process gets there any more; nothing changed
+    #[error("no changes get into the change log any more: {0}")]
+    LogLost(Arc<str>),
     /// The disk or the engine failed; the write is not acknowledged
     #[error("the store failed: {0}; see the server's log, free disk space or restart")]
     Broken(String),
@@ -154,8 +164,22 @@ impl StoreError {
             StoreError::Overloaded => "store-overloaded",
             StoreError::Panicked(_) => "write-panicked",
             StoreError::TooMany { .. } => "too-many-objects",
+            StoreError::OutboxFull { .. } => "outbox-full",
+            StoreError::LogLost(_) => "log-lost",
             StoreError::Broken(_) => "store-broken",
             StoreError::Closed => "store-closed",
+        }
+    }
+}
+
+impl From<Closed> for StoreError {
+    fn from(closed: Closed) -> Self {
+        match closed {
+            Closed::Full { since } => {
+                let since = jiff::Timestamp::from_millisecond(since).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+                StoreError::OutboxFull { since: since.round(jiff::Unit::Second).unwrap_or(since) }
+            }
+            Closed::Ended(reason) => StoreError::LogLost(reason),
         }
     }
 }

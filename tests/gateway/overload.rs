@@ -4,7 +4,7 @@ use super::harness::{Kept, PATIENCE, Server, serve};
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use std::sync::Arc;
-use tidegate::changelog::{Batch, ChangeLog, LogError, Position};
+use tidegate::changelog::{Batch, ChangeLog, Follower, LogError, Position, Reading};
 use tidegate::config::{Config, Durability};
 use tidegate::store::embedded::Embedded;
 use tokio::sync::Semaphore;
@@ -142,6 +142,9 @@ struct Slow {
 }
 
 impl ChangeLog for Slow {
+    fn follow(&self, from: Position) -> Box<dyn Follower> {
+        Box::new(Reading::new(Arc::new(Slow { log: self.log.clone(), permits: self.permits.clone() }), from))
+    }
     fn head(&self) -> Position {
         self.log.head()
     }

@@ -3,17 +3,23 @@
 //! * [`server`]: in this process, or the real binary as a child, always on a port and in a directory of its own
 //! * [`http`]: the API
 //! * [`socket`]: the websocket protocol; keeps all that it was told
+//! * [`connect`]: Kafka Connect with Debezium
+//! * [`kafka`]: a real broker, or one for this test alone to stop, kill and pause
 //! * [`live`]: a live result kept by the rules of the SDK, which is also a judge of the stream
 //! * [`history`]: what was committed, put together from the answers to writers
 //! * [`npm`]: packages that tests need
+//! * [`postgres`]: a real database
 //! * [`people`]: users with tokens, made with the server's own key
 #![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod connect;
 pub mod history;
 pub mod http;
+pub mod kafka;
 pub mod live;
 pub mod npm;
 pub mod people;
+pub mod postgres;
 pub mod server;
 pub mod socket;
 

@@ -1,5 +1,32 @@
 //! The change log in a topic of Kafka.
 //!
+//! * [`Address`]: where it is
+//! * [`Topic`]: made with the right settings, or refused
+//! * [`Relay`]: brings what the store commits into the topic
+//! * `session`: a transactional producer, and who may have it
+//! * `tail`: how far the topic is
 //! * `format`: how a record stands in the topic
+//! * `consume`: how consumers of it are set up
+//! * `seek`: from a commit number to offsets
+//! * `reader`: follows the topic, on several threads
+//! * `merge`: puts the records of all partitions in order
+//! * [`KafkaLog`]: the change log of these
 
+mod address;
+mod consume;
+mod error;
 mod format;
+mod log;
+mod merge;
+mod reader;
+mod relay;
+mod seek;
+mod session;
+mod tail;
+mod topic;
+
+pub use address::{Address, AddressError};
+pub use error::KafkaLogError;
+pub use log::{KafkaLog, KafkaStatistics};
+pub use relay::{Relay, RelayState, RelayStatus};
+pub use topic::Topic;

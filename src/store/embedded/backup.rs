@@ -3,22 +3,22 @@
 //! A backup is one stream: `tidegate backup` and a line end, then frames of kind (1 byte), length (4 bytes), CRC-32 of the
 //! payload (4 bytes; numbers are little-endian) and payload. The first frame is the header, the last the trailer with the
 //! counts and a CRC-32 of all that came before it, so that a copy that was cut short or put together
-//! wrongly is found out. It holds all objects, schemas **and secrets** of one published state, not the log: keep
+//! wrongly is found out. It holds all objects, schemas, notes of ingest **and secrets** of one published state, not the log: keep
 //! it as safe as the data directory.
 //!
 //! A restored store is another store: its log gets a new id, so that every position from before is refused.
 
 use super::directory::Directory;
 use super::{Embedded, OpenError, create_engine, meta};
-use crate::changelog::{LogId, Position};
+use crate::changelog::{Home, LogId, Position};
 use crate::config::Durability;
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Readable};
 use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
-/// The format that is written and read.
-const FORMAT: u32 = 1;
+/// The format that is written; older ones are read. 2: with the notes of ingest.
+const FORMAT: u32 = 2;
 const MAGIC: &[u8] = b"tidegate backup\n";
 /// No frame is larger: the largest object, its key, and room.
 const LARGEST: u32 = (1 << 30) + (1 << 20);
@@ -39,7 +39,7 @@ pub enum BackupError {
     #[error("this is no backup of Tidegate")]
     Foreign,
     /// Written by a newer version
-    #[error("the backup has format {0}, this version reads format {FORMAT}; install a newer version")]
+    #[error("the backup has format {0}, this version reads up to format {FORMAT}; install a newer version")]
     Newer(u32),
     /// Not as it was written
     #[error("the backup is damaged: {0}; use another copy")]
@@ -101,9 +101,10 @@ enum Kind {
     Schema = 3,
     Secret = 4,
     Trailer = 5,
+    Note = 6,
 }
 
-const KINDS: [Kind; 5] = [Kind::Header, Kind::Object, Kind::Schema, Kind::Secret, Kind::Trailer];
+const KINDS: [Kind; 6] = [Kind::Header, Kind::Object, Kind::Schema, Kind::Secret, Kind::Trailer, Kind::Note];
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>, BackupError> {
     serde_json::to_vec(value).map_err(|error| BackupError::Damaged(error.to_string()))
@@ -214,7 +215,12 @@ impl Embedded {
         frames.frame(Kind::Header, &json(&header)?)?;
         let mut entries = 0;
         let keyspaces = &self.keyspaces;
-        let parts = [(Kind::Secret, &keyspaces.secrets), (Kind::Schema, &keyspaces.schemas), (Kind::Object, &keyspaces.objects)];
+        let parts = [
+            (Kind::Secret, &keyspaces.secrets),
+            (Kind::Schema, &keyspaces.schemas),
+            (Kind::Object, &keyspaces.objects),
+            (Kind::Note, &keyspaces.notes),
+        ];
         let mut payload = Vec::new();
         for (kind, keyspace) in parts {
             for entry in snapshot.state.iter(keyspace) {
@@ -257,6 +263,7 @@ pub fn restore(from: impl Read, data: &Path, progress: &mut dyn FnMut(Progress))
             Kind::Object => &keyspaces.objects,
             Kind::Schema => &keyspaces.schemas,
             Kind::Secret => &keyspaces.secrets,
+            Kind::Note => &keyspaces.notes,
             Kind::Header => return Err(BackupError::Damaged("it has two headers".into())),
             Kind::Trailer => {
                 let trailer: Trailer = serde_json::from_slice(&payload).map_err(|error| BackupError::Damaged(error.to_string()))?;
@@ -277,7 +284,7 @@ pub fn restore(from: impl Read, data: &Path, progress: &mut dyn FnMut(Progress))
     let state = meta::State { bytes: 0, records: 0, ..header.state };
     let note = |value: Result<Vec<u8>, String>| value.map_err(BackupError::Damaged);
     let mut notes = database.batch();
-    notes.insert(&keyspaces.meta, meta::IDENTITY, note(meta::text(&meta::Identity::new(log)))?);
+    notes.insert(&keyspaces.meta, meta::IDENTITY, note(meta::text(&meta::Identity::new(log, Home::default())))?);
     notes.insert(&keyspaces.meta, meta::STATE, note(meta::text(&state))?);
     notes.insert(&keyspaces.meta, meta::TRIMMED, note(meta::text(&state.tail()))?);
     notes.insert(&keyspaces.meta, meta::RUN, note(meta::text(&meta::Run { clean: true, durability: Durability::Disk }))?);
@@ -299,7 +306,7 @@ fn read_header<R: Read>(frames: &mut FrameReader<R>) -> Result<Header, BackupErr
         return Err(BackupError::Damaged("it has no header".into()));
     }
     let Format { format } = serde_json::from_slice(&payload).map_err(damaged)?;
-    if format != FORMAT {
+    if format > FORMAT {
         return Err(BackupError::Newer(format));
     }
     serde_json::from_slice(&payload).map_err(damaged)
@@ -344,10 +351,10 @@ mod tests {
     fn a_newer_backup_is_refused_before_anything_is_made() {
         let mut frames = FrameWriter { to: Vec::new(), checksum: crc32fast::Hasher::new() };
         frames.write(MAGIC).unwrap();
-        frames.frame(Kind::Header, br#"{"format":2,"novel":true}"#).unwrap();
+        frames.frame(Kind::Header, br#"{"format":3,"novel":true}"#).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        assert!(matches!(restore(&frames.to[..], &data, &mut |_| {}), Err(BackupError::Newer(2))));
+        assert!(matches!(restore(&frames.to[..], &data, &mut |_| {}), Err(BackupError::Newer(3))));
         assert!(matches!(restore(&b"something else altogether"[..], &data, &mut |_| {}), Err(BackupError::Foreign)));
         assert!(!data.exists());
     }

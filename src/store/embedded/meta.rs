@@ -1,9 +1,9 @@
 //! What the store notes about itself, as JSON values in a keyspace of their own.
 
 use super::OpenError;
-use crate::changelog::LogId;
 use crate::changelog::embedded::Gap;
 use crate::changelog::trim::Mark;
+use crate::changelog::{Home, LogId};
 use crate::config::Durability;
 use dataflows::change::CommitNumber;
 use fjall::Keyspace;
@@ -21,22 +21,28 @@ pub(super) const GAPS: &str = "gaps";
 /// How the store runs or was left, [`Run`].
 pub(super) const RUN: &str = "run";
 
+/// How far the relay of the log is, a [`crate::changelog::outbox::Progress`].
+pub(super) const RELAYED: &str = "relayed";
+
 /// How far commit numbers jump where some may have been lost. No machine commits so many between two
 /// moments at which the operating system writes its buffers out.
 pub(super) const GAP: CommitNumber = 1 << 32;
 
-/// Which log it is.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+/// Which log it is, and where it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Identity {
     log: u64,
+    /// Absent where it was noted before there were others
+    #[serde(default)]
+    pub(super) home: Home,
 }
 
 impl Identity {
-    pub(super) fn new(log: LogId) -> Identity {
-        Identity { log: log.0 }
+    pub(super) fn new(log: LogId, home: Home) -> Identity {
+        Identity { log: log.0, home }
     }
 
-    pub(super) fn log(self) -> LogId {
+    pub(super) fn log(&self) -> LogId {
         LogId(self.log)
     }
 }
@@ -97,8 +103,15 @@ pub(super) fn resume(state: State, gaps: &[Gap], left: Option<Run>) -> (State, V
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identity_from_before_there_were_other_logs_is_that_of_an_embedded_one() {
+        let identity: Identity = serde_json::from_str(r#"{"log":7}"#).unwrap();
+        assert_eq!((identity.log(), identity.home), (LogId(7), Home::Embedded));
+    }
 
     #[test]
     fn commit_numbers_jump_only_where_some_may_be_lost() {

@@ -1,6 +1,7 @@
 //! The embedded store: a data directory, one writer, and the change log in the same transactions.
 //!
 //! * `writer`: the one thread that decides and commits, in groups
+//! * `intake`: many writes and the notes of ingest as one
 //! * `snapshot`: what readers see
 //! * `schemas`: every app's classes, and which fields hold times
 //! * `trimmer`: keeps the log within its bounds
@@ -13,6 +14,7 @@
 
 pub mod backup;
 mod directory;
+mod intake;
 mod keys;
 mod meta;
 pub(crate) mod schemas;
@@ -26,10 +28,11 @@ pub use statistics::Statistics;
 
 use super::{Committed, SchemaChange, Secrets, Snapshot, Store, StoreError, Write};
 use crate::changelog::embedded::{Cuts, EmbeddedLog, Gap, Opened};
+use crate::changelog::outbox::{Gate, Limits, Outbox, Progress};
 use crate::changelog::trim::{Keep, Mark};
-use crate::changelog::{ChangeLog, LogId};
+use crate::changelog::{ChangeLog, Home, LogId};
 use crate::clock::Clock;
-use crate::config::{ChangelogOptions, StoreOptions};
+use crate::config::{ChangelogOptions, Durability, StoreOptions};
 use crate::schema::Schema;
 use dataflows::document::DocumentLimits;
 use directory::Directory;
@@ -106,6 +109,12 @@ pub enum OpenError {
     /// What stands in it makes no sense
     #[error("the store is damaged: {0}; restore a backup")]
     Damaged(String),
+    /// The change log that was named is that of another store
+    #[error("the {home} holds the change log of another store; name one that does not exist yet, or an empty one")]
+    ForeignLog {
+        /// Which
+        home: Home,
+    },
     /// The engine cannot open it
     #[error("the store cannot be opened: {0}")]
     Engine(String),
@@ -123,6 +132,7 @@ impl OpenError {
             OpenError::Migration { .. } => "data-migration",
             OpenError::Io { .. } => "data-io",
             OpenError::Damaged(_) => "data-damaged",
+            OpenError::ForeignLog { .. } => "log-foreign",
             OpenError::Engine(_) => "data-engine",
         }
     }
@@ -149,6 +159,8 @@ struct Keyspaces {
     meta: Keyspace,
     /// Name to value; in no image, record or export
     secrets: Keyspace,
+    /// What ingest remembers, see [`crate::store::Note`]
+    notes: Keyspace,
 }
 
 impl Keyspaces {
@@ -169,6 +181,7 @@ impl Keyspaces {
             schemas: database.keyspace("schemas", small)?,
             meta: database.keyspace("meta", small)?,
             secrets: database.keyspace("secrets", small)?,
+            notes: database.keyspace("notes", small)?,
         })
     }
 }
@@ -196,6 +209,7 @@ pub struct Embedded {
     queue: Option<mpsc::Sender<Command>>,
     published: Arc<RwLock<Arc<EmbeddedSnapshot>>>,
     log: Arc<EmbeddedLog>,
+    outbox: Option<Outbox>,
     clock: Arc<Clock>,
     keyspaces: Keyspaces,
     database: Database,
@@ -215,9 +229,21 @@ impl Embedded {
 
     /// Opens the store with a clock.
     pub fn open_at(options: &StoreOptions, log: &ChangelogOptions, clock: Arc<Clock>) -> Result<Embedded, OpenError> {
+        Embedded::open_for(options, log, Home::Embedded, None, clock)
+    }
+
+    /// Opens the store whose log is kept there. Another place than before is another log, with another id and nothing in
+    /// it yet; what still was on its way to the former one stays behind. `holds`: whose records are there already.
+    pub fn open_for(
+        options: &StoreOptions,
+        log: &ChangelogOptions,
+        home: Home,
+        holds: Option<LogId>,
+        clock: Arc<Clock>,
+    ) -> Result<Embedded, OpenError> {
         let directory = Directory::open(&options.data)?;
         let (database, keyspaces) = create_engine(&directory, options.cache_bytes)?;
-        let Started { id, mut state, gaps, cuts } = start(&database, &keyspaces, options)?;
+        let Started { id, mut state, gaps, cuts, progress } = start(&database, &keyspaces, options, &home, holds)?;
         // No object may be written again at the time of its last commit, and which those were is forgotten.
         state.at = state.at.saturating_add(1);
         clock.raise(state.at);
@@ -226,6 +252,7 @@ impl Embedded {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let readers = Arc::new(Semaphore::new(cores + 1));
         let keep = Keep { age: i64::try_from(log.age_seconds).unwrap_or(i64::MAX).saturating_mul(1000), size: log.size_bytes };
+        let gate = (home != Home::Embedded).then(|| Arc::new(Gate::new(progress, Limits::of(options, log), clock.now_ms())));
         let history = SchemaHistory::new(keyspaces.schemas.clone());
         let change_log = Arc::new(EmbeddedLog::new(Opened {
             id,
@@ -234,6 +261,7 @@ impl Embedded {
             gaps,
             cuts,
             keep,
+            gate: gate.clone(),
             recent_bytes: log.recent_bytes,
             readers: Arc::new(Semaphore::new(cores + 1)),
         }));
@@ -247,6 +275,18 @@ impl Embedded {
         let (sender, queue) = mpsc::channel(options.queue.max(1));
         let counters = Arc::new(Counters::default());
         let signal = Arc::new(trimmer::Signal::default());
+        let outbox = gate.map(|gate| Outbox {
+            log: Arc::clone(&change_log),
+            gate,
+            records: keyspaces.log.clone(),
+            notes: keyspaces.meta.clone(),
+            name: meta::RELAYED,
+            unsynced: (options.durability != Durability::Disk).then(|| database.clone()),
+            wake_trimmer: {
+                let signal = Arc::clone(&signal);
+                Arc::new(move || signal.wake())
+            },
+        });
         let trimmer = trimmer::Trimmer {
             log: Arc::clone(&change_log),
             records: keyspaces.log.clone(),
@@ -277,6 +317,7 @@ impl Embedded {
             queue: Some(sender),
             published,
             log: change_log,
+            outbox,
             clock,
             keyspaces,
             database,
@@ -291,6 +332,11 @@ impl Embedded {
     /// The change log that the store writes.
     pub fn changelog(&self) -> Arc<dyn ChangeLog> {
         Arc::clone(&self.log) as Arc<dyn ChangeLog>
+    }
+
+    /// What a relay takes on; none where the log is kept in the store itself.
+    pub(crate) fn outbox(&self) -> Option<Outbox> {
+        self.outbox.clone()
     }
 
     /// The clock whose time the commits bear.
@@ -416,14 +462,21 @@ struct Started {
     state: meta::State,
     gaps: Vec<Gap>,
     cuts: Cuts,
+    progress: Progress,
 }
 
 /// Reads how the store was left, and notes durably that it runs.
-fn start(database: &Database, keyspaces: &Keyspaces, options: &StoreOptions) -> Result<Started, OpenError> {
+fn start(
+    database: &Database,
+    keyspaces: &Keyspaces,
+    options: &StoreOptions,
+    home: &Home,
+    holds: Option<LogId>,
+) -> Result<Started, OpenError> {
     let store = &keyspaces.meta;
     let identity = meta::read::<meta::Identity>(store, meta::IDENTITY)?;
     let state = meta::read::<meta::State>(store, meta::STATE)?.unwrap_or_default();
-    let trimmed = meta::read::<Mark>(store, meta::TRIMMED)?.unwrap_or_default();
+    let mut trimmed = meta::read::<Mark>(store, meta::TRIMMED)?.unwrap_or_default();
     let gaps = meta::read::<Vec<Gap>>(store, meta::GAPS)?.unwrap_or_default();
     let left = meta::read::<meta::Run>(store, meta::RUN)?;
     if let Some(last) = keyspaces.log.last_key_value() {
@@ -437,6 +490,29 @@ fn start(database: &Database, keyspaces: &Keyspaces, options: &StoreOptions) -> 
     if left.is_some_and(|run| !run.clean) {
         tracing::warn!(commit = state.commit, "the store was not closed; what was acknowledged as durable is there");
     }
+    let mut progress = meta::read::<Progress>(store, meta::RELAYED)?.unwrap_or_default();
+    let known = identity.as_ref().filter(|identity| identity.home == *home).map(meta::Identity::log);
+    // Before anything is noted: whoever named a wrong place by mistake can go back to the right one.
+    if holds.is_some() && holds != known {
+        return Err(OpenError::ForeignLog { home: home.clone() });
+    }
+    let id = match identity {
+        Some(identity) if identity.home == *home => identity.log(),
+        None => LogId::generate(),
+        Some(identity) => {
+            let id = LogId::generate();
+            tracing::warn!(
+                "the change log was: {}; it is now: {home}. That is another log: positions in the former one are refused from now on",
+                identity.home
+            );
+            trimmed = state.tail();
+            progress = Progress { mark: trimmed, partitions: Vec::new() };
+            id
+        }
+    };
+    if progress.mark.commit < trimmed.commit {
+        progress.mark = trimmed;
+    }
     gaps.retain(|gap| gap.until > trimmed.commit);
     let mut marks = VecDeque::new();
     for entry in keyspaces.marks.iter() {
@@ -445,18 +521,17 @@ fn start(database: &Database, keyspaces: &Keyspaces, options: &StoreOptions) -> 
             marks.push_back(mark);
         }
     }
-    let id = identity.map_or_else(LogId::generate, meta::Identity::log);
     let run = meta::Run { clean: false, durability: options.durability };
     let text = |value: Result<Vec<u8>, String>| value.map_err(OpenError::Engine);
     let mut batch = database.batch();
-    batch.insert(store, meta::IDENTITY, text(meta::text(&meta::Identity::new(id)))?);
+    batch.insert(store, meta::IDENTITY, text(meta::text(&meta::Identity::new(id, home.clone())))?);
     batch.insert(store, meta::STATE, text(meta::text(&state))?);
     batch.insert(store, meta::GAPS, text(meta::text(&gaps))?);
     batch.insert(store, meta::RUN, text(meta::text(&run))?);
     batch.commit()?;
     // After a crash of the process the last commits may be with the operating system only; they are about to be seen.
     database.persist(PersistMode::SyncAll)?;
-    Ok(Started { id, state, gaps, cuts: Cuts { trimmed, marks, tail: state.tail() } })
+    Ok(Started { id, state, gaps, cuts: Cuts { trimmed, marks, tail: state.tail() }, progress })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! fill. Only when the group is durable is it published (snapshot, then log), and only then are its writers
 //! answered: nobody sees a state that a crash could take back.
 
+use super::intake::IntakeAnswer;
 use super::schemas::{self, AppSchema, Schemas};
 use super::snapshot::{EmbeddedSnapshot, Reading, broken, parse};
 use super::statistics::Counters;
@@ -17,8 +18,9 @@ use crate::changelog::{LogId, Position};
 use crate::clock::Clock;
 use crate::config::Durability;
 use crate::schema::Schema;
-use crate::store::{Committed, Decision, Refusal, SchemaChange, Stamp, StoreError, Write};
-use dataflows::change::{Change, Image, Operation};
+use crate::store::{Committed, Decision, Intake, IntakeError, Refusal, SchemaChange, Stamp, StoreError, Write};
+use bytes::Bytes;
+use dataflows::change::{Change, CommitNumber, Image, Operation};
 use dataflows::document::DocumentLimits;
 use fjall::{Database, OwnedWriteBatch as WriteBatch, PersistMode};
 use std::collections::{HashMap, HashSet};
@@ -38,6 +40,7 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 /// What the writer is asked to do.
 pub(super) enum Command {
     Write { write: Write, answer: Answer<Committed> },
+    Intake { intake: Box<Intake>, answer: IntakeAnswer },
     Schema { app: Arc<str>, change: SchemaChange, answer: Answer<Arc<Schema>> },
     Secret { name: String, value: Vec<u8>, answer: Answer<()> },
     Trim { mark: Mark, done: std::sync::mpsc::Sender<bool> },
@@ -65,21 +68,38 @@ pub(super) struct Writer {
     pub(super) failed: Option<StoreError>,
 }
 
+/// Objects by their keys, as what is under way leaves them; none: gone.
+pub(super) type Images = HashMap<Vec<u8>, Option<Arc<Image>>>;
+
 /// A group while it gathers.
-struct Group {
-    batch: WriteBatch,
+pub(super) struct Group {
+    pub(super) batch: WriteBatch,
     /// Objects as this group leaves them
-    images: HashMap<Vec<u8>, Option<Arc<Image>>>,
+    pub(super) images: Images,
+    /// Notes as this group leaves them
+    pub(super) notes: HashMap<Bytes, Option<Bytes>>,
     records: Vec<Recorded>,
     answers: Vec<(Answer<Committed>, Result<Committed, StoreError>)>,
+    intakes: Vec<(IntakeAnswer, Result<Position, IntakeError>)>,
+    /// How many writes it has judged
+    pub(super) writes: usize,
     bytes: u64,
 }
 
 /// A write that was decided.
-struct Prepared {
-    key: Vec<u8>,
-    change: Arc<Change>,
+pub(super) struct Prepared {
+    pub(super) key: Vec<u8>,
+    pub(super) change: Arc<Change>,
     record: Vec<u8>,
+}
+
+/// Where a write would stand.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// The commit before it
+    pub(super) last: CommitNumber,
+    /// Its time, where it is not that of its object
+    pub(super) at: Option<i64>,
 }
 
 impl Writer {
@@ -88,7 +108,7 @@ impl Writer {
         let mut next = None;
         while let Some(command) = next.take().or_else(|| self.queue.blocking_recv()) {
             match command {
-                Command::Write { write, answer } => next = self.group(write, answer),
+                command @ (Command::Write { .. } | Command::Intake { .. }) => next = self.group(command),
                 Command::Schema { app, change, answer } => {
                     let _ = answer.send(self.schema(&app, &change));
                 }
@@ -108,40 +128,78 @@ impl Writer {
         }
     }
 
-    /// Commits a write and all that wait behind it. Hands back the command that is no write and ended the group.
-    fn group(&mut self, first: Write, answer: Answer<Committed>) -> Option<Command> {
-        let mut group = Group { batch: self.database.batch(), images: HashMap::new(), records: Vec::new(), answers: Vec::new(), bytes: 0 };
+    /// Commits what is written first and all that waits behind it. Hands back the command that is no write and ended the group.
+    fn group(&mut self, first: Command) -> Option<Command> {
+        let mut group = Group {
+            batch: self.database.batch(),
+            images: HashMap::new(),
+            notes: HashMap::new(),
+            records: Vec::new(),
+            answers: Vec::new(),
+            intakes: Vec::new(),
+            writes: 0,
+            bytes: 0,
+        };
         let before = self.state;
-        let mut next = Some((first, answer));
-        let mut end = None;
-        while let Some((write, answer)) = next.take() {
-            let outcome = self.decide(&write, &mut group);
-            group.answers.push((answer, outcome));
-            if group.answers.len() < GROUP_WRITES && group.bytes < GROUP_BYTES {
-                match self.queue.try_recv() {
-                    Ok(Command::Write { write, answer }) => next = Some((write, answer)),
-                    Ok(other) => end = Some(other),
-                    Err(_) => {}
+        let mut next = Some(first);
+        let end = loop {
+            match next.take() {
+                Some(Command::Write { write, answer }) => {
+                    let outcome = self.decide(&write, &mut group);
+                    group.writes += 1;
+                    group.answers.push((answer, outcome));
                 }
+                Some(Command::Intake { intake, answer }) => {
+                    let outcome = self.take_in(&intake, &mut group);
+                    group.intakes.push((answer, outcome));
+                }
+                other => break other,
             }
-        }
-        let Group { batch, records, answers, .. } = group;
-        let done = if records.is_empty() { Ok(()) } else { self.publish(batch, records, before) };
+            if group.writes < GROUP_WRITES && group.bytes < GROUP_BYTES {
+                next = self.queue.try_recv().ok();
+            }
+        };
+        let Group { batch, records, answers, intakes, notes, .. } = group;
+        let done = match (records.is_empty(), notes.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => self.publish_notes(batch),
+            (false, _) => self.publish(batch, records, before),
+        };
         for (answer, outcome) in answers {
             // Also a refusal was decided on a state that is published only now, or not at all.
             let _ = answer.send(done.clone().and(outcome));
+        }
+        for (answer, outcome) in intakes {
+            let _ = answer.send(done.clone().map_err(IntakeError::Store).and(outcome));
         }
         end
     }
 
     /// Decides one write and adds it to the group.
     fn decide(&mut self, write: &Write, group: &mut Group) -> Result<Committed, StoreError> {
-        // The decision is somebody else's code, and the object somebody else's data: a panic over them ends this write alone.
-        let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(write, &group.images)))
-            .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))??;
-        let Some(Prepared { key, change, record }) = prepared else {
-            return Ok(Committed { change: None, position: Position::single(self.log_id, self.state.commit) });
+        let place = Place { last: self.state.commit, at: None };
+        let Some(prepared) = self.prepare_alone(write, place, &[&group.images])? else {
+            return Ok(Committed { change: None, position: self.position() });
         };
+        let change = Arc::clone(&prepared.change);
+        self.add(prepared, group);
+        Ok(Committed { position: Position::single(self.log_id, change.commit), change: Some(change) })
+    }
+
+    /// Where the log ends, what is under way included.
+    pub(super) fn position(&self) -> Position {
+        Position::single(self.log_id, self.state.commit)
+    }
+
+    /// As `prepare`; the decision is somebody else's code, and a panic in it ends this write alone.
+    pub(super) fn prepare_alone(&self, write: &Write, place: Place, written: &[&Images]) -> Result<Option<Prepared>, StoreError> {
+        catch_unwind(AssertUnwindSafe(|| self.prepare(write, place, written)))
+            .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))?
+    }
+
+    /// Adds to the group what was prepared behind the last commit.
+    pub(super) fn add(&mut self, prepared: Prepared, group: &mut Group) {
+        let Prepared { key, change, record } = prepared;
         match &change.after {
             Some(image) => group.batch.insert(&self.keyspaces.objects, key.as_slice(), &**image.json()),
             None => group.batch.remove(&self.keyspaces.objects, key.as_slice()),
@@ -150,31 +208,29 @@ impl Writer {
         self.append(&mut group.batch, change.at, record);
         group.images.insert(key.clone(), change.after.clone());
         self.moment.insert(key);
-        group.records.push(Recorded::Change(Arc::clone(&change)));
-        Ok(Committed { position: Position::single(self.log_id, change.commit), change: Some(change) })
+        group.records.push(Recorded::Change(change));
     }
 
-    /// Everything about a write that may fail; changes nothing. None where the decision changes nothing.
-    fn prepare(&self, write: &Write, images: &HashMap<Vec<u8>, Option<Arc<Image>>>) -> Result<Option<Prepared>, StoreError> {
-        if let Some(failed) = &self.failed {
-            return Err(failed.clone());
-        }
+    /// Everything about a write that may fail; changes nothing. None where the decision changes nothing. `written` is what
+    /// is not in the store yet, the newest first.
+    fn prepare(&self, write: &Write, place: Place, written: &[&Images]) -> Result<Option<Prepared>, StoreError> {
+        self.open()?;
         let key = keys::object(&write.key);
         if key.len() > keys::LONGEST {
             return Err(StoreError::Unfit(format!("its id has {} bytes, which is too long", write.key.id.len())));
         }
         let schema = schemas::of(&self.schemas, &write.key.app);
         let dates = schema.dates(&write.key.bucket);
-        let before = match images.get(&key) {
+        let before = match written.iter().find_map(|images| images.get(&key)) {
             Some(image) => image.clone(),
             None => match self.keyspaces.objects.get(&key).map_err(|error| broken(&error))? {
                 Some(text) => Some(parse(&text, dates)?),
                 None => None,
             },
         };
-        let now = self.now(&key);
+        let now = place.at.unwrap_or_else(|| self.now(&key));
         let version = before.as_ref().map_or(0, |image| image.version()).saturating_add(1);
-        let stamp = Stamp { commit: self.state.commit + 1, version, now };
+        let stamp = Stamp { commit: place.last + 1, version, now };
         let (operation, after) = match ((write.decide)(before.as_deref(), &stamp)?, &before) {
             (Decision::Nothing, _) | (Decision::Delete, None) => return Ok(None),
             (Decision::Delete, Some(_)) => (Operation::Delete, None),
@@ -196,8 +252,27 @@ impl Writer {
             control: self.state.control,
             writer: write.writer,
         };
-        let record = record::encode(&Record::of(&change, self.state.commit)).map_err(|error| StoreError::Unfit(error.to_string()))?;
+        let record = record::encode(&Record::of(&change, place.last)).map_err(|error| StoreError::Unfit(error.to_string()))?;
+        self.fits_log(&record)?;
         Ok(Some(Prepared { key, change: Arc::new(change), record }))
+    }
+
+    /// Whether anything can be written that leaves a record.
+    fn open(&self) -> Result<(), StoreError> {
+        match &self.failed {
+            Some(failed) => Err(failed.clone()),
+            None => Ok(self.log.admits(self.state.bytes)?),
+        }
+    }
+
+    /// What cannot get into the log must not get into the store.
+    fn fits_log(&self, record: &[u8]) -> Result<(), StoreError> {
+        let (found, largest) = (record.len(), self.log.largest());
+        if found > largest {
+            let reason = format!("with the images before and after its change record has {found} bytes, the change log takes {largest}");
+            return Err(StoreError::Unfit(reason));
+        }
+        Ok(())
     }
 
     /// The time of the next commit: not before the last one, and behind the last one of this object. With the
@@ -248,6 +323,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes notes durable beside which nothing changed.
+    fn publish_notes(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
+        self.commit(self.durable(batch))?;
+        // For backups, which copy what is shown.
+        self.show();
+        Ok(())
+    }
+
     /// What is committed is what readers see from now on.
     fn show(&self) {
         let snapshot = EmbeddedSnapshot {
@@ -283,9 +366,7 @@ impl Writer {
     }
 
     fn schema(&mut self, app: &Arc<str>, change: &SchemaChange) -> Result<Arc<Schema>, StoreError> {
-        if let Some(failed) = &self.failed {
-            return Err(failed.clone());
-        }
+        self.open()?;
         let old = Arc::clone(&schemas::of(&self.schemas, app).schema);
         let mut schema = catch_unwind(AssertUnwindSafe(|| change(&old)))
             .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))?
@@ -307,6 +388,7 @@ impl Writer {
         };
         let unfit = |error: String| StoreError::Unfit(error);
         let text = record::encode(&record).map_err(|error| unfit(error.to_string()))?;
+        self.fits_log(&text)?;
         let stored = meta::text(&*schema).map_err(unfit)?;
         let mut batch = self.database.batch();
         batch.insert(&self.keyspaces.schemas, keys::schema(app, schema.version), stored);

@@ -1,6 +1,7 @@
 //! The store and its log together, on real directories.
 
 mod backups;
+mod intakes;
 mod log;
 mod snapshots;
 mod writes;

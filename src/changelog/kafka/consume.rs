@@ -1,0 +1,116 @@
+//! How consumers of the topic are set up: by assignment, without a group's offsets, and quiet about outages.
+
+use super::format::CONTROL;
+use crate::changelog::LogId;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Where the log's records are.
+#[derive(Clone)]
+pub(crate) struct Partitions {
+    /// Brokers and what the operator says of them
+    pub(crate) client: ClientConfig,
+    pub(crate) name: String,
+    /// All of them, that of control included
+    pub(crate) count: usize,
+    pub(crate) log: LogId,
+    /// Bytes of the largest record
+    pub(crate) record_bytes: usize,
+    /// Whether records of transactions that are not committed are to be seen: `isolation.level`
+    pub(crate) isolation: &'static str,
+}
+
+impl Partitions {
+    /// The numbers of the partitions.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = i32> + use<> {
+        (CONTROL..).take(self.count)
+    }
+
+    /// Properties that any consumer here has. What correctness rests on is not the operator's to choose.
+    pub(crate) fn consumer(&self) -> ClientConfig {
+        let mut config = self.client.clone();
+        // Librdkafka assigns nothing without a name of a group. Nothing is ever committed to it.
+        config.set("group.id", "tidegate");
+        config.set("enable.auto.commit", "false");
+        config.set("enable.auto.offset.store", "false");
+        config.set("allow.auto.create.topics", "false");
+        config.set("isolation.level", self.isolation);
+        // Offsets that are gone must be heard of.
+        config.set("auto.offset.reset", "error");
+        // A batch that is larger than a fetch may be comes alone and whole; what is received at once must hold it.
+        const FETCH: usize = 50 << 20;
+        let receive = (FETCH + 2 * self.record_bytes).clamp(100_000_000, 2_147_483_647);
+        let defaults = [
+            ("fetch.max.bytes", FETCH.to_string()),
+            ("receive.message.max.bytes", receive.to_string()),
+            ("fetch.queue.backoff.ms", "10".to_owned()),
+            ("fetch.error.backoff.ms", "100".to_owned()),
+            ("reconnect.backoff.max.ms", "2000".to_owned()),
+            ("check.crcs", "true".to_owned()),
+        ];
+        for (property, value) in defaults {
+            if config.get(property).is_none() {
+                config.set(property, value);
+            }
+        }
+        config
+    }
+}
+
+/// Whether brokers can be reached, told once when it changes. Shared by all consumers of a log.
+#[derive(Debug, Default)]
+pub(crate) struct Outage(AtomicBool);
+
+impl Outage {
+    pub(crate) fn began(&self, reason: &dyn std::fmt::Display) {
+        if !self.0.swap(true, Relaxed) {
+            tracing::warn!(%reason, "the change log's brokers do not answer; events wait until they do");
+        }
+    }
+
+    pub(crate) fn ended(&self) {
+        if self.0.load(Relaxed) && self.0.swap(false, Relaxed) {
+            tracing::info!("the change log's brokers answer again");
+        }
+    }
+
+    /// Whether it is on.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What a consumer says goes here.
+pub(crate) struct Context(pub(crate) Arc<Outage>);
+
+/// A consumer of the topic.
+pub(crate) type Consumer = BaseConsumer<Context>;
+
+impl ClientContext for Context {
+    // Lines about each lost connection and each attempt at a new one; what matters of it is told by `error`.
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", facility, "{message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            // Told where it is handled.
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::PartitionEOF) => {}
+            // One broker of several may be away.
+            Some(RDKafkaErrorCode::BrokerTransportFailure) => tracing::debug!(%error, reason, "a broker cannot be reached"),
+            _ => self.0.began(&format_args!("{error}: {reason}")),
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// A consumer with these properties.
+pub(crate) fn consumer(config: &ClientConfig, outage: &Arc<Outage>) -> KafkaResult<Consumer> {
+    Consumer::from_config_and_context(config, Context(Arc::clone(outage)))
+}

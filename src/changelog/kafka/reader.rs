@@ -1,0 +1,484 @@
+//! Follows the topic: threads that read partitions and decode their records, and the merge that puts them in order.
+//!
+//! Each thread has a consumer of its own with partitions assigned at given offsets. A partition's records wait in its lane of
+//! the merge, bounded by bytes; a partition whose lane is full is not read on, the others are. What librdkafka
+//! rides out by itself (brokers that restart, leaders that move) is not seen here but as silence.
+
+use super::consume::{self, Consumer, Context, Outage, Partitions};
+use super::format::{CONTROL, Place};
+use super::merge::{Fault, Merge, Stall};
+use super::seek::{Index, Prober, SeekError};
+use crate::changelog::embedded::EmbeddedLog;
+use crate::changelog::recent::{Gather, Recorded};
+use crate::changelog::{Batch, Follower, LogError, Position};
+use futures_util::future::BoxFuture;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// How often a thread that has nothing to do serves its consumer's events and looks whether the merge stands still.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long a search for offsets may take before it begins anew.
+const SEARCH: Duration = Duration::from_secs(10);
+
+/// Messages that are decoded between two looks at the merge.
+const GULP: usize = 512;
+
+/// A merge that stands still for so long may wait for what is deleted.
+const SUSPECT: Duration = Duration::from_secs(3);
+
+/// A merge that stands still for so long is said aloud.
+const STANDSTILL: Duration = Duration::from_secs(10);
+
+/// What the followers of a log count together.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Records whose parsed change was still in memory
+    pub(crate) reused: AtomicU64,
+    /// Records that were parsed again
+    pub(crate) decoded: AtomicU64,
+    /// Records that came again
+    pub(crate) repeats: AtomicU64,
+    /// Messages in the topic that are no change records
+    pub(crate) strangers: AtomicU64,
+    /// Followers that found what they were to read deleted
+    pub(crate) trimmed: AtomicU64,
+    /// Not a counter: the furthest commit that a follower has given
+    pub(crate) followed: AtomicU64,
+}
+
+/// What every follower of a log has in common.
+pub(crate) struct Source {
+    pub(crate) topic: Partitions,
+    /// Knows what is still in memory, and how a record's text is read
+    pub(crate) outbox: Arc<EmbeddedLog>,
+    pub(crate) outage: Arc<Outage>,
+    pub(crate) index: Mutex<Index>,
+    pub(crate) counters: Counters,
+}
+
+/// How much a follower may hold, and on how many threads it reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Means {
+    pub(crate) threads: usize,
+    /// Bytes that wait in one partition's lane
+    pub(crate) lane_bytes: usize,
+}
+
+/// A record as it waits in the merge; why it cannot be read matters only once it is its turn.
+type Decoded = Result<Recorded, String>;
+
+struct State {
+    /// None until the offsets are known
+    merge: Option<Merge<Decoded>>,
+    /// Why there is nothing more behind what the merge can give
+    fault: Option<LogError>,
+    /// The threads that read, to be woken when there is room again
+    threads: Vec<Thread>,
+}
+
+struct Shared {
+    source: Arc<Source>,
+    means: Means,
+    start: Position,
+    state: Mutex<State>,
+    /// Something can be given, or there is a fault
+    told: Notify,
+    /// Everything up to this commit was given
+    given: AtomicU64,
+    closed: AtomicBool,
+}
+
+/// Follows the topic from a commit on.
+pub(crate) struct KafkaFollower {
+    shared: Arc<Shared>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl KafkaFollower {
+    /// From the position on, whose commit number counts.
+    pub(crate) fn new(source: Arc<Source>, start: Position, means: Means) -> KafkaFollower {
+        let state = State { merge: None, fault: None, threads: Vec::new() };
+        let given = AtomicU64::new(start.commit());
+        let (state, told, closed) = (Mutex::new(state), Notify::new(), AtomicBool::new(false));
+        let shared = Arc::new(Shared { source, means, start, state, told, given, closed });
+        let first = Arc::clone(&shared);
+        let begun = std::thread::Builder::new().name("changelog-0".to_owned()).spawn(move || begin(&first));
+        if let Err(error) = begun {
+            shared.fail(LogError::Broken(error.to_string()));
+        }
+        KafkaFollower { shared }
+    }
+
+    /// Everything up to here was given.
+    pub(crate) fn given(&self) -> u64 {
+        self.shared.given.load(Acquire)
+    }
+}
+
+impl Drop for KafkaFollower {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Relaxed);
+        for thread in &lock(&self.shared.state).threads {
+            thread.unpark();
+        }
+    }
+}
+
+impl Follower for KafkaFollower {
+    fn next(&mut self, bytes: usize) -> BoxFuture<'_, Result<Batch, LogError>> {
+        Box::pin(async move {
+            loop {
+                let told = self.shared.told.notified();
+                if let Some(batch) = self.shared.take(bytes)? {
+                    return Ok(batch);
+                }
+                told.await;
+            }
+        })
+    }
+}
+
+impl Shared {
+    fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    fn position(&self, commit: u64) -> Position {
+        Position::single(self.start.log, commit)
+    }
+
+    fn gone(&self, oldest: u64) -> LogError {
+        self.source.counters.trimmed.fetch_add(1, Relaxed);
+        LogError::Gone { asked: self.position(self.given.load(Acquire)), oldest: self.position(oldest) }
+    }
+
+    fn error(&self, fault: Fault) -> LogError {
+        match fault {
+            Fault::Trimmed { oldest, .. } => self.gone(oldest),
+            Fault::Lost { commit, .. } => self.gone(commit - 1),
+            Fault::Foreign { commit, .. } | Fault::Hole { commit, .. } | Fault::Missing { commit, .. } => {
+                LogError::Unreadable { commit, reason: fault.to_string() }
+            }
+        }
+    }
+
+    /// There will be nothing more. The first reason is the one.
+    fn fail(&self, error: LogError) {
+        lock(&self.state).fault.get_or_insert(error);
+        self.told.notify_one();
+    }
+
+    /// What can be given now.
+    fn take(&self, bytes: usize) -> Result<Option<Batch>, LogError> {
+        let mut state = lock(&self.state);
+        let State { merge, fault, threads } = &mut *state;
+        let Some(merge) = merge else { return fault.clone().map_or(Ok(None), Err) };
+        let mut gather = Gather::new(self.position(merge.last()), bytes);
+        let mut taken = false;
+        while gather.has_room() {
+            match merge.pop() {
+                Ok(Some((_, Ok(recorded)))) => {
+                    gather.put(self.start.log, recorded);
+                    taken = true;
+                }
+                // What comes before it can be given first.
+                Ok(Some((place, Err(reason)))) => {
+                    fault.get_or_insert(LogError::Unreadable { commit: place.commit, reason });
+                    break;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    fault.get_or_insert_with(|| self.error(error));
+                    break;
+                }
+            }
+        }
+        if !taken {
+            return fault.clone().map_or(Ok(None), Err);
+        }
+        self.given.store(merge.last(), Release);
+        self.source.counters.followed.fetch_max(merge.last(), Relaxed);
+        lock(&self.source.index).note(merge.last(), || merge.offsets());
+        threads.iter().for_each(Thread::unpark);
+        Ok(Some(gather.finish()))
+    }
+}
+
+/// Finds the offsets, starts the other threads and becomes the first of them.
+fn begin(shared: &Arc<Shared>) {
+    lock(&shared.state).threads.push(std::thread::current());
+    let Some(offsets) = offsets(shared) else { return };
+    let merge = Merge::new(shared.start.log, shared.start.commit(), &offsets);
+    lock(&shared.state).merge = Some(merge);
+    let threads = shared.means.threads.clamp(1, offsets.len());
+    for number in 1..threads {
+        let (shared, offsets) = (Arc::clone(shared), offsets.clone());
+        let name = format!("changelog-{number}");
+        let begun = std::thread::Builder::new().name(name).spawn({
+            let shared = Arc::clone(&shared);
+            move || read(&shared, &offsets, number, threads)
+        });
+        match begun {
+            Ok(thread) => lock(&shared.state).threads.push(thread.thread().clone()),
+            Err(error) => return shared.fail(LogError::Broken(error.to_string())),
+        }
+    }
+    read(shared, &offsets, 0, threads);
+}
+
+/// Where each partition is read from. Goes on trying while brokers are away; none: it is known that it cannot be had, or nobody
+/// asks any more.
+fn offsets(shared: &Shared) -> Option<Vec<i64>> {
+    let (source, start) = (&shared.source, shared.start.commit());
+    while !shared.is_closed() {
+        let hints = lock(&source.index).floor(start).map(<[i64]>::to_vec);
+        let search = || -> Result<Vec<i64>, SeekError> {
+            let prober = Prober::new(&source.topic, &source.outage, Instant::now() + SEARCH)?;
+            let hint = |partition: i32| hints.as_ref()?.get(usize::try_from(partition).ok()?).copied();
+            source.topic.numbers().map(|partition| prober.find(partition, start, hint(partition))).collect()
+        };
+        match search() {
+            Ok(offsets) => return Some(offsets),
+            Err(SeekError::Trimmed { oldest }) => {
+                lock(&source.index).forget(oldest);
+                shared.fail(shared.gone(oldest));
+                return None;
+            }
+            Err(error) => {
+                source.outage.began(&error);
+                std::thread::park_timeout(TICK);
+            }
+        }
+    }
+    None
+}
+
+/// One thread: reads every `of`th partition, from `number` on.
+fn read(shared: &Shared, offsets: &[i64], number: usize, of: usize) {
+    let mine: Vec<(usize, i64)> = offsets.iter().copied().enumerate().skip(number).step_by(of).collect();
+    let queues = match assign(&shared.source, &mine) {
+        Ok(assigned) => assigned,
+        Err(error) => return shared.fail(LogError::Broken(error.to_string())),
+    };
+    let mut stood = None;
+    while !shared.is_closed() {
+        if !pass(shared, &queues) {
+            std::thread::park_timeout(TICK);
+            if number == 0 {
+                watch(shared, &mut stood);
+            }
+        }
+    }
+}
+
+/// A consumer, and a queue for each of its partitions.
+struct Assigned {
+    // Before the consumer that they belong to.
+    queues: Vec<(usize, PartitionQueue<Context>)>,
+    consumer: Arc<Consumer>,
+}
+
+fn assign(source: &Source, partitions: &[(usize, i64)]) -> Result<Assigned, KafkaError> {
+    let topic = &source.topic;
+    let mut config = topic.consumer();
+    // For each queue: what is fetched ahead of the merge.
+    for (property, value) in [("queued.max.messages.kbytes", "4096"), ("queued.min.messages", "10000")] {
+        if config.get(property).is_none() {
+            config.set(property, value);
+        }
+    }
+    let consumer = Arc::new(consume::consumer(&config, &source.outage)?);
+    let mut assignment = TopicPartitionList::with_capacity(partitions.len());
+    let mut queues = Vec::with_capacity(partitions.len());
+    let thread = std::thread::current();
+    for (partition, offset) in partitions {
+        let number = i32::try_from(*partition).unwrap_or(CONTROL);
+        assignment.add_partition_offset(&topic.name, number, Offset::Offset(*offset))?;
+        // Before the assignment, so that everything of it goes to its own queue.
+        let mut queue = consumer.split_partition_queue(&topic.name, number).ok_or(KafkaError::Subscription(topic.name.clone()))?;
+        let thread = thread.clone();
+        queue.set_nonempty_callback(move || thread.unpark());
+        queues.push((*partition, queue));
+    }
+    consumer.assign(&assignment)?;
+    Ok(Assigned { queues, consumer })
+}
+
+/// Reads what is there into the lanes that have room. False: there was nothing.
+fn pass(shared: &Shared, assigned: &Assigned) -> bool {
+    let source = &shared.source;
+    // Serves the consumer's events; its records are all in the queues.
+    if let Some(Err(error)) = assigned.consumer.poll(Duration::ZERO) {
+        troubled(shared, &error);
+    }
+    let room: Vec<usize> = {
+        let state = lock(&shared.state);
+        let Some(merge) = &state.merge else { return false };
+        assigned.queues.iter().map(|(partition, _)| shared.means.lane_bytes.saturating_sub(merge.bytes(*partition))).collect()
+    };
+    let mut messages: Vec<(usize, BorrowedMessage<'_>)> = Vec::new();
+    for ((partition, queue), mut room) in assigned.queues.iter().zip(room) {
+        let end = messages.len() + GULP;
+        while room > 0 && messages.len() < end {
+            match queue.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    room = room.saturating_sub(message.payload_len());
+                    messages.push((*partition, message));
+                }
+                Some(Err(error)) => {
+                    troubled(shared, &error);
+                    break;
+                }
+                None => break,
+            }
+        }
+    }
+    if messages.is_empty() {
+        return false;
+    }
+    source.outage.ended();
+    take_in(shared, &messages);
+    true
+}
+
+/// Decodes, and hands over to the merge.
+fn take_in(shared: &Shared, messages: &[(usize, BorrowedMessage<'_>)]) {
+    let (source, start) = (&shared.source, shared.start.commit());
+    let places: Vec<Option<Place>> = messages.iter().map(|(_, message)| message.headers().and_then(Place::read)).collect();
+    let commits = places.iter().flatten().filter(|place| place.commit > start).map(|place| place.commit);
+    let mut known = source.outbox.recall(commits).into_iter();
+    let (mut reused, mut decoded, mut strangers) = (0, 0, 0);
+    let mut offers: Vec<(usize, i64, Place, usize, Option<Decoded>)> = Vec::with_capacity(messages.len());
+    for ((partition, message), place) in messages.iter().zip(places) {
+        let Some(place) = place else {
+            strangers += 1;
+            continue;
+        };
+        let record = match (place.commit > start).then(|| known.next().flatten()) {
+            // What is before the start is not needed, nor is that of another log.
+            None => None,
+            Some(_) if place.log != source.topic.log => None,
+            Some(Some(recorded)) => {
+                reused += 1;
+                Some(Ok(recorded))
+            }
+            Some(None) => {
+                decoded += 1;
+                Some(source.outbox.decode(place.commit, message.payload().unwrap_or_default()))
+            }
+        };
+        offers.push((*partition, message.offset(), place, message.payload_len(), record));
+    }
+    source.counters.reused.fetch_add(reused, Relaxed);
+    source.counters.decoded.fetch_add(decoded, Relaxed);
+    if strangers > 0 && source.counters.strangers.fetch_add(strangers, Relaxed) == 0 {
+        tracing::warn!(
+            topic = source.topic.name,
+            "the topic of the change log holds messages that are no change records; they are passed over"
+        );
+    }
+    let mut repeats = 0;
+    {
+        let mut state = lock(&shared.state);
+        let State { merge: Some(merge), fault, .. } = &mut *state else { return };
+        if fault.is_some() {
+            return;
+        }
+        for (partition, offset, place, size, record) in offers {
+            let offered = match record {
+                Some(record) => merge.offer(partition, offset, place, size, record),
+                None => merge.pass(partition, place),
+            };
+            match offered {
+                Ok(super::merge::Offered::Waits) => {}
+                Ok(super::merge::Offered::Repeat) => repeats += u64::from(place.commit > start),
+                Err(error) => {
+                    *fault = Some(shared.error(error));
+                    break;
+                }
+            }
+        }
+    }
+    source.counters.repeats.fetch_add(repeats, Relaxed);
+    shared.told.notify_one();
+}
+
+/// Something is wrong with a consumer or a partition. Most of it passes.
+fn troubled(shared: &Shared, error: &KafkaError) {
+    let source = &shared.source;
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) {
+        // What was to be read next is deleted, or the topic was made anew. Where it begins now is good to know, no more.
+        let oldest = Prober::new(&source.topic, &source.outage, Instant::now() + TICK).and_then(|prober| prober.oldest());
+        let oldest = oldest.unwrap_or_else(|_| crate::changelog::ChangeLog::oldest(&*source.outbox).commit());
+        lock(&source.index).forget(oldest);
+        shared.fail(shared.gone(oldest));
+    } else if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+        shared.fail(LogError::Broken(error.to_string()));
+    } else if error.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure) {
+        tracing::debug!(%error, "a broker cannot be reached");
+    } else {
+        source.outage.began(error);
+    }
+}
+
+/// The first thread looks now and then whether records wait for one that does not come.
+fn watch(shared: &Shared, stood: &mut Option<Standstill>) {
+    let (stall, empty): (Option<Stall>, Vec<(usize, bool)>) = {
+        let state = lock(&shared.state);
+        state.merge.as_ref().map_or_else(Default::default, |merge| (merge.stall(), merge.empty().collect()))
+    };
+    let Some(stall) = stall else { return *stood = None };
+    let standstill = match stood {
+        Some(standstill) if standstill.stall == stall => standstill,
+        _ => stood.insert(Standstill { stall, since: Instant::now(), said: false }),
+    };
+    let (source, stands) = (&shared.source, standstill.since.elapsed());
+    if source.outage.is_on() || stands < SUSPECT {
+        return;
+    }
+    // A partition that had records and has none left tells nobody that they are missing.
+    let suspects: Vec<usize> = empty.iter().filter(|(_, begun)| !begun).map(|(partition, _)| *partition).collect();
+    if suspects.iter().any(|partition| is_emptied(source, *partition)) {
+        return shared.fail(shared.gone(stall.after));
+    }
+    if stands >= STANDSTILL && !standstill.said {
+        standstill.said = true;
+        let partitions: Vec<usize> = empty.iter().map(|(partition, _)| *partition).collect();
+        tracing::error!(
+            topic = source.topic.name,
+            waits_for = stall.after,
+            next = stall.commit,
+            ?partitions,
+            "events wait for a record of the change log that none of the partitions has given yet"
+        );
+    }
+}
+
+/// A merge that stands still.
+struct Standstill {
+    stall: Stall,
+    since: Instant,
+    said: bool,
+}
+
+/// Whether the partition had records and all of them, those of open transactions included, are deleted.
+fn is_emptied(source: &Source, partition: usize) -> bool {
+    let mut topic = source.topic.clone();
+    topic.isolation = "read_uncommitted";
+    let bounds = Prober::new(&topic, &source.outage, Instant::now() + TICK)
+        .and_then(|prober| prober.bounds(i32::try_from(partition).unwrap_or(CONTROL)));
+    matches!(bounds, Ok((low, high)) if low == high && low > 0)
+}

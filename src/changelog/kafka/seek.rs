@@ -1,0 +1,285 @@
+//! From a commit number to the offsets behind which everything after it is.
+//!
+//! Offsets are not dense: markers of transactions and records of aborted ones take some. So a partition is searched by
+//! looking at the first record that can be seen at or behind an offset. In a partition the commit numbers rise, but
+//! for records that come again after a crash of the relay: then all behind some commit come again, so whoever reads
+//! on behind any record at or before the commit gets all that comes after it.
+
+use super::consume::{self, Consumer, Outage, Partitions};
+use super::format::Place;
+use dataflows::change::CommitNumber;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// So many offsets are rather read over than searched further.
+const SLACK: i64 = 64;
+
+/// Offsets at each step of the search backwards from the end grow by this factor.
+const STRIDE: i64 = 8;
+
+/// Why offsets are not known.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum SeekError {
+    /// Brokers delete faster than we look
+    #[error("records are deleted while they are searched")]
+    Moved,
+    /// No answer in time
+    #[error("{0}")]
+    Unanswered(String),
+    /// Records behind the start are deleted; this is the oldest position that the partition can be read on from
+    #[error("the records up to {oldest} are deleted")]
+    Trimmed { oldest: CommitNumber },
+}
+
+/// Where a partition is to be read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) offset: i64,
+    /// The record before the partition's first one, where the search got down to that
+    pub(crate) begins: Option<CommitNumber>,
+}
+
+/// Looks for the place behind `start` between the offsets `low` and `high`. `first` gives the first record that can be seen at or
+/// behind an offset. Everything after `start` is at or behind the offset that is found, unless the record before the
+/// first one, `begins`, is itself after `start`: then some of it is deleted.
+pub(crate) fn search<E>(
+    start: CommitNumber,
+    low: i64,
+    high: i64,
+    mut first: impl FnMut(i64) -> Result<Option<(i64, Place)>, E>,
+) -> Result<Found, E> {
+    // At or behind `until` there is nothing that is at or before the start, or nothing at all.
+    let (mut from, mut until) = (low, high.max(low));
+    let mut look = |at: i64, from: &mut i64, until: &mut i64| -> Result<(), E> {
+        match first(at)? {
+            Some((offset, place)) if place.commit <= start => *from = (*from).max(offset + 1),
+            _ => *until = at,
+        }
+        Ok(())
+    };
+    let mut back = SLACK;
+    while from == low && until > low + SLACK {
+        let at = high.saturating_sub(back);
+        if at <= low {
+            break;
+        }
+        look(at, &mut from, &mut until)?;
+        back = back.saturating_mul(STRIDE);
+    }
+    while until - from > SLACK {
+        let middle = from + (until - from) / 2;
+        look(middle, &mut from, &mut until)?;
+    }
+    if from > low {
+        return Ok(Found { offset: from, begins: None });
+    }
+    let begins = first(low)?.filter(|(_, place)| place.commit > start).map(|(_, place)| place.previous);
+    Ok(Found { offset: low, begins })
+}
+
+/// Commits and the offsets of what comes after them, every so many commits, so that most searches end at once.
+#[derive(Debug)]
+pub(crate) struct Index {
+    entries: BTreeMap<CommitNumber, Box<[i64]>>,
+    every: u64,
+}
+
+/// Entries of an index at most; then every second one goes.
+const ENTRIES: usize = 4096;
+
+impl Default for Index {
+    fn default() -> Index {
+        Index { entries: BTreeMap::new(), every: 1024 }
+    }
+}
+
+impl Index {
+    /// Everything after the commit is at or behind these offsets.
+    pub(crate) fn note(&mut self, commit: CommitNumber, offsets: impl FnOnce() -> Vec<i64>) {
+        let due = self.entries.last_key_value().is_none_or(|(last, _)| commit >= last + self.every);
+        if due && !self.entries.contains_key(&commit) {
+            self.entries.insert(commit, offsets().into());
+            if self.entries.len() > ENTRIES {
+                self.every *= 2;
+                let mut number = 0;
+                self.entries.retain(|_, _| {
+                    number += 1;
+                    number % 2 == 1
+                });
+            }
+        }
+    }
+
+    /// Offsets that are not too far on for what comes after the commit.
+    pub(crate) fn floor(&self, commit: CommitNumber) -> Option<&[i64]> {
+        self.entries.range(..=commit).next_back().map(|(_, offsets)| &**offsets)
+    }
+
+    /// Nothing at or below the commit can be read any more.
+    pub(crate) fn forget(&mut self, commit: CommitNumber) {
+        self.entries = self.entries.split_off(&commit);
+    }
+}
+
+/// A consumer that looks at single records.
+pub(crate) struct Prober<'a> {
+    topic: &'a Partitions,
+    consumer: Consumer,
+    deadline: Instant,
+}
+
+impl<'a> Prober<'a> {
+    /// Gives up at the deadline.
+    pub(crate) fn new(topic: &'a Partitions, outage: &Arc<Outage>, deadline: Instant) -> Result<Prober<'a>, SeekError> {
+        let mut config = topic.consumer();
+        config.set("enable.partition.eof", "true");
+        config.set("fetch.wait.max.ms", "10");
+        // One record is looked at: fetch little.
+        config.set("fetch.message.max.bytes", "16384");
+        config.set("queued.max.messages.kbytes", "64");
+        let consumer = consume::consumer(&config, outage).map_err(|error| SeekError::Unanswered(error.to_string()))?;
+        Ok(Prober { topic, consumer, deadline })
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Its first offset, and the one behind its last, of records that may be seen.
+    pub(crate) fn bounds(&self, partition: i32) -> Result<(i64, i64), SeekError> {
+        let left = self.left().max(Duration::from_millis(1));
+        self.consumer.fetch_watermarks(&self.topic.name, partition, left).map_err(|error| SeekError::Unanswered(error.to_string()))
+    }
+
+    /// The first change record that can be seen at or behind an offset.
+    fn first(&self, partition: i32, offset: i64) -> Result<Option<(i64, Place)>, SeekError> {
+        let unanswered = |error: KafkaError| SeekError::Unanswered(error.to_string());
+        let mut assignment = TopicPartitionList::with_capacity(1);
+        assignment.add_partition_offset(&self.topic.name, partition, Offset::Offset(offset)).map_err(unanswered)?;
+        self.consumer.assign(&assignment).map_err(unanswered)?;
+        let mut last = None;
+        loop {
+            let left = self.left();
+            if left.is_zero() {
+                return Err(SeekError::Unanswered(last.unwrap_or_else(|| "the brokers do not answer in time".to_owned())));
+            }
+            match self.consumer.poll(left) {
+                Some(Ok(message)) if message.partition() == partition => {
+                    self.consumer.context().0.ended();
+                    // What has no place is not ours, and in no one's way.
+                    if let Some(place) = message.headers().and_then(Place::read) {
+                        return Ok(Some((message.offset(), place)));
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return Ok(None),
+                Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => return Err(SeekError::Moved),
+                Some(Err(error)) => last = Some(error.to_string()),
+                _ => {}
+            }
+        }
+    }
+
+    /// The offset of a partition behind which everything after the start is. `hint` is one that surely is not too far on.
+    pub(crate) fn find(&self, partition: i32, start: CommitNumber, hint: Option<i64>) -> Result<i64, SeekError> {
+        for _ in 0..5 {
+            let (low, high) = self.bounds(partition)?;
+            if let Some(hint) = hint.filter(|hint| (low..=high).contains(hint)) {
+                return Ok(hint);
+            }
+            match search(start, low, high, |offset| self.first(partition, offset)) {
+                Ok(Found { begins: Some(oldest), .. }) if oldest > start => return Err(SeekError::Trimmed { oldest }),
+                Ok(found) => return Ok(found.offset),
+                Err(SeekError::Moved) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(SeekError::Moved)
+    }
+
+    /// The oldest position that every partition can be read on from, as far as their first records tell.
+    pub(crate) fn oldest(&self) -> Result<CommitNumber, SeekError> {
+        let mut oldest = 0;
+        for partition in self.topic.numbers() {
+            let (low, _) = self.bounds(partition)?;
+            if let Some((_, place)) = self.first(partition, low)? {
+                oldest = oldest.max(place.previous);
+            }
+        }
+        Ok(oldest)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::changelog::LogId;
+    use proptest::prelude::*;
+    use std::convert::Infallible;
+
+    /// What stands at each offset of a partition: a record, or nothing that can be seen.
+    fn partition() -> impl Strategy<Value = Vec<Option<Place>>> {
+        // Steps: commits of other partitions between, markers behind; sometimes some records come again.
+        let step = (1..4u64, 0..3usize, prop_oneof![20 => Just(0usize), 1 => 1..40usize]);
+        proptest::collection::vec(step, 0..400).prop_map(|steps| {
+            let mut offsets: Vec<Option<Place>> = Vec::new();
+            let mut places: Vec<Place> = Vec::new();
+            let mut commit = 0;
+            for (distance, markers, again) in steps {
+                let previous = places.last().map_or(0, |place| place.commit);
+                commit += distance;
+                let place = Place { log: LogId(1), commit, after: commit - 1, previous };
+                places.push(place);
+                offsets.push(Some(place));
+                offsets.extend(std::iter::repeat_n(None, markers));
+                offsets.extend(places[places.len().saturating_sub(again)..].iter().copied().map(Some));
+            }
+            offsets
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn finds_everything_after_the_start(partition in partition(), start in 0..1_000u64, cut in 0..500usize) {
+            let low = cut.min(partition.len());
+            let mut looks = 0;
+            let found = search(start, i64::try_from(low).unwrap(), i64::try_from(partition.len()).unwrap(), |from| {
+                looks += 1;
+                let from = usize::try_from(from).unwrap();
+                assert!(from >= low, "looked at what is deleted");
+                let first = partition.iter().enumerate().skip(from).find_map(|(offset, place)| Some((i64::try_from(offset).unwrap(), (*place)?)));
+                Ok::<_, Infallible>(first)
+            }).unwrap();
+            prop_assert!(looks <= 24, "{looks} looks");
+            let offset = usize::try_from(found.offset).unwrap();
+            let commits = |from: usize| partition[from..].iter().flatten().map(|place| place.commit).filter(|commit| *commit > start);
+            let (expected, read): (std::collections::BTreeSet<_>, std::collections::BTreeSet<_>) = (commits(low).collect(), commits(offset).collect());
+            prop_assert_eq!(&read, &expected);
+            // What was cut is known, wherever a record is left to tell.
+            let lost = partition[..low].iter().flatten().any(|place| place.commit > start && !expected.contains(&place.commit));
+            if partition[low..].iter().flatten().next().is_some() {
+                prop_assert!(!lost || found.begins.is_some_and(|begins| begins > start));
+            }
+        }
+    }
+
+    #[test]
+    fn the_index_gives_offsets_at_or_before_a_commit_and_stays_small() {
+        let mut index = Index::default();
+        for commit in 0..9_000_000u64 {
+            index.note(commit, || vec![i64::try_from(commit).unwrap() * 2]);
+        }
+        assert!(index.entries.len() <= ENTRIES);
+        for commit in [0, 5, 1_024, 999_999, 8_999_999] {
+            let offset = u64::try_from(index.floor(commit).unwrap()[0]).unwrap() / 2;
+            assert!(offset <= commit && commit - offset <= index.every * 2, "{commit} {offset}");
+        }
+        index.forget(1_000_000);
+        assert!(index.floor(999_999).is_none());
+    }
+}

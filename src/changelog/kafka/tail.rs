@@ -1,0 +1,97 @@
+//! The last committed record of each partition: how far a relay was, as the topic itself tells.
+
+use super::error::KafkaLogError;
+use super::format::Place;
+use super::topic::Topic;
+use crate::kafka::{self, KafkaError};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError as RdError;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use std::time::{Duration, Instant};
+
+/// Offsets that are looked at first at the end of a partition: a record, the marker of its transaction, and a few more.
+const WINDOW: i64 = 8;
+
+/// The last committed record of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tail {
+    pub(crate) place: Place,
+    pub(crate) text: Vec<u8>,
+}
+
+/// Passes on to the log for the curious what the client tells beside answers: the ends of partitions among it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: RdError, reason: &str) {
+        tracing::debug!(%error, reason, "the Kafka client says");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// A consumer of committed records that is given its partitions and commits nothing by itself.
+pub(crate) fn consumer(topic: &Topic, group: &str) -> Result<BaseConsumer<Quiet>, KafkaLogError> {
+    let mut config = kafka::client(&topic.options, &topic.address.brokers)?;
+    config.set("group.id", group);
+    config.set("isolation.level", "read_committed");
+    config.set("enable.auto.commit", "false");
+    config.set("enable.auto.offset.store", "false");
+    config.set("enable.partition.eof", "true");
+    config.set("allow.auto.create.topics", "false");
+    // The end of a partition is to be known at once.
+    config.set("fetch.wait.max.ms", "10");
+    config.create_with_context(Quiet).map_err(|error| KafkaError::Property(error.to_string()).into())
+}
+
+/// The last committed record of each partition, the one of control records first; none where there is no record. Blocks.
+pub(crate) fn read(topic: &Topic, patience: Duration) -> Result<Vec<Option<Tail>>, KafkaLogError> {
+    let deadline = Instant::now() + patience;
+    let consumer = consumer(topic, "tidegate")?;
+    let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX - 1);
+    (0..=partitions).map(|partition| last(&consumer, topic, partition, deadline)).collect()
+}
+
+fn last(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline: Instant) -> Result<Option<Tail>, KafkaLogError> {
+    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let (low, high) = loop {
+        match consumer.fetch_watermarks(&topic.address.topic, partition, left().min(Duration::from_secs(2))) {
+            Ok(watermarks) => break watermarks,
+            Err(error) if Instant::now() >= deadline => return Err(topic.unreadable(error)),
+            // A topic that was just made, or a broker that just came back, has no leader for a moment; there is no event for it.
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    let mut window = WINDOW;
+    loop {
+        let from = low.max(high.saturating_sub(window));
+        let mut assignment = TopicPartitionList::new();
+        let added = assignment.add_partition_offset(&topic.address.topic, partition, Offset::Offset(from));
+        added.and_then(|()| consumer.assign(&assignment)).map_err(|error| topic.unreadable(error))?;
+        let mut found = None;
+        loop {
+            match consumer.poll(left()) {
+                Some(Ok(message)) => {
+                    let place = message.headers().and_then(Place::read);
+                    let foreign = || KafkaLogError::Foreign { topic: topic.address.topic.clone(), partition };
+                    let (place, text) = place.zip(message.payload()).ok_or_else(foreign)?;
+                    found = Some(Tail { place, text: text.to_vec() });
+                }
+                Some(Err(RdError::PartitionEOF(_))) => break,
+                // The client tries again by itself.
+                Some(Err(error)) if Instant::now() < deadline => tracing::debug!(%error, "while reading the end of the topic"),
+                Some(Err(error)) => return Err(topic.unreadable(error)),
+                None if Instant::now() < deadline => {}
+                None => return Err(topic.unreadable("the brokers do not answer in time")),
+            }
+        }
+        if found.is_some() || from <= low {
+            return Ok(found);
+        }
+        // Only markers, or what was taken back.
+        window = window.saturating_mul(16);
+    }
+}

@@ -1,0 +1,398 @@
+//! One partition on its way into the store: records gather in a batch while the batch before is committed.
+//!
+//! The order within the partition is kept: one intake at a time, and what comes next is decoded meanwhile. How far the
+//! partition is goes into the same transaction, so every record is taken in exactly once.
+
+use super::apply;
+use super::dead_letter::{Fault, Letter, Raw};
+use super::meaning::{Meaning, Moments};
+use super::progress::{self, Progress, Tally};
+use super::service::Stream;
+use super::wait::poll_now;
+use crate::changelog::Position;
+use crate::store::{Intake, IntakeError, Note, StoreError, Write};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// Records and bytes of a batch at most.
+const BATCH_RECORDS: u64 = 2_000;
+const BATCH_BYTES: usize = 4 << 20;
+/// Objects that a truncate removes at a time.
+const TRUNCATE_OBJECTS: usize = 1_000;
+/// How long to wait before trying again, growing to the second.
+const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
+
+/// Why a lane goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was told to, or the store closes
+    Stopped,
+    /// Somebody else goes on from its place
+    Overtaken,
+}
+
+/// One partition.
+pub(crate) struct Lane {
+    stream: Arc<Stream>,
+    pub(crate) partition: i32,
+    name: Bytes,
+    /// As it is noted in the store
+    noted: Option<Bytes>,
+    progress: Progress,
+    /// The offset of the next record that is to be looked at
+    pub(crate) next: Option<i64>,
+    batch: Batch,
+    under_way: Option<UnderWay>,
+    /// The moments of the last record, all of them declared or about to be
+    moments: Option<Arc<Moments>>,
+    retry: Duration,
+}
+
+/// Records that gather.
+#[derive(Default)]
+struct Batch {
+    tally: Tally,
+    writes: Vec<Write>,
+    /// Of each write
+    origins: Vec<Origin>,
+    /// Keys and values of the records behind the writes, should one be refused
+    raw: Vec<u8>,
+    letters: Vec<Letter>,
+    /// Fields that hold moments and are not declared yet
+    moments: Moments,
+}
+
+/// Where a write comes from.
+struct Origin {
+    offset: i64,
+    timestamp: Option<i64>,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+    headers: Option<OwnedHeaders>,
+}
+
+/// A batch that is being committed.
+struct UnderWay {
+    batch: Batch,
+    progress: Progress,
+    text: Bytes,
+    answer: BoxFuture<'static, Result<Position, IntakeError>>,
+}
+
+impl Lane {
+    /// Goes on where the store says.
+    pub(crate) fn open(stream: Arc<Stream>, partition: i32) -> Result<Lane, StoreError> {
+        let name = progress::progress(&stream.target.bucket, &stream.topic, partition);
+        let noted = stream.intakes.notes(&name, None, 1)?.pop().filter(|(key, _)| *key == name).map(|(_, value)| value);
+        let progress = match &noted {
+            Some(text) => {
+                Progress::read(text).map_err(|error| StoreError::Broken(format!("the progress of ingest cannot be read: {error}")))?
+            }
+            None => Progress::default(),
+        };
+        stream.board.progress(partition, &progress);
+        let next = noted.as_ref().map(|_| progress.next);
+        let batch = Batch::default();
+        Ok(Lane { stream, partition, name, noted, progress, next, batch, under_way: None, moments: None, retry: RETRY.0 })
+    }
+
+    /// Whether it is time to commit before more comes in.
+    pub(crate) fn is_full(&self) -> bool {
+        self.batch.tally.records >= BATCH_RECORDS || self.batch.raw.len() >= BATCH_BYTES
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.under_way.is_some() || self.batch.tally.next.is_some()
+    }
+
+    /// Takes a record into the batch; waits for the store where it must.
+    pub(crate) fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<(), Ended> {
+        let offset = message.offset();
+        if self.next.is_some_and(|next| offset < next) {
+            return Ok(());
+        }
+        let headers = message.headers().map(rdkafka::message::BorrowedHeaders::detach);
+        let raw = Raw {
+            partition: self.partition,
+            offset,
+            timestamp: message.timestamp().to_millis(),
+            key: message.key(),
+            value: message.payload(),
+            headers: headers.as_ref(),
+        };
+        match self.stream.read(&raw) {
+            Ok(Meaning::Put { id, fields, .. }) => match self.stream.target.key(&id) {
+                Ok(key) => {
+                    self.note_moments(&fields.moments);
+                    self.batch.write(self.stream.target.put(key, fields), &raw);
+                }
+                Err(error) => self.put_aside(&raw, &Fault { code: "record-id", reason: error.to_string() }),
+            },
+            Ok(Meaning::Delete { id }) => match self.stream.target.key(&id) {
+                Ok(key) => self.batch.write(apply::delete(key), &raw),
+                Err(error) => self.put_aside(&raw, &Fault { code: "record-id", reason: error.to_string() }),
+            },
+            Ok(Meaning::Truncate) => self.truncate(offset)?,
+            Ok(Meaning::Skip(kind)) => *self.batch.tally.skipped.entry(kind).or_default() += 1,
+            Err(fault) => self.put_aside(&raw, &fault),
+        }
+        self.next = Some(offset + 1);
+        self.batch.tally.next = self.next;
+        self.batch.tally.records += 1;
+        Ok(())
+    }
+
+    /// Fields that are not declared as moments yet have to be, before the store has the record.
+    fn note_moments(&mut self, moments: &Arc<Moments>) {
+        if self.moments.as_ref().is_some_and(|known| Arc::ptr_eq(known, moments)) {
+            return;
+        }
+        let declared = self.stream.declared.read().unwrap_or_else(PoisonError::into_inner);
+        let new = moments.iter().filter(|(name, _)| !declared.contains_key(*name));
+        self.batch.moments.extend(new.map(|(name, moment)| (Arc::clone(name), *moment)));
+        self.moments = Some(Arc::clone(moments));
+    }
+
+    fn put_aside(&mut self, raw: &Raw<'_>, fault: &Fault) {
+        self.batch.tally.dead_letters += 1;
+        self.batch.letters.push(self.stream.mailbox.letter(raw, fault, self.stream.clock.now_ms()));
+    }
+
+    /// Commits what has gathered if nothing is under way; waits for nothing.
+    pub(crate) fn advance(&mut self) -> Result<(), Ended> {
+        if let Some(mut under_way) = self.under_way.take() {
+            match poll_now(&mut under_way.answer) {
+                Some(answer) => self.settle(under_way, answer)?,
+                None => self.under_way = Some(under_way),
+            }
+        }
+        if self.under_way.is_none() && self.batch.tally.next.is_some() {
+            let batch = std::mem::take(&mut self.batch);
+            self.submit(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until what is under way is committed.
+    pub(crate) fn settled(&mut self) -> Result<(), Ended> {
+        while let Some(mut under_way) = self.under_way.take() {
+            let answer = self.stream.stop.wait(&mut under_way.answer).ok_or(Ended::Stopped)?;
+            self.settle(under_way, answer)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that was taken is committed.
+    pub(crate) fn drain(&mut self) -> Result<(), Ended> {
+        while self.is_busy() {
+            self.advance()?;
+            self.settled()?;
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, mut batch: Batch) -> Result<(), Ended> {
+        self.stream.declare(&mut batch.moments)?;
+        // Before the store passes their records.
+        self.stream.keep(&mut batch.letters)?;
+        let progress = self.progress.with(&batch.tally);
+        let text = progress.text();
+        let intake = Intake {
+            expect: Note { key: self.name.clone(), value: self.noted.clone() },
+            writes: batch.writes.clone(),
+            notes: vec![Note { key: self.name.clone(), value: Some(text.clone()) }],
+        };
+        let answer = self.stream.intakes.commit_intake(intake);
+        self.under_way = Some(UnderWay { batch, progress, text, answer });
+        Ok(())
+    }
+
+    fn settle(&mut self, under_way: UnderWay, answer: Result<Position, IntakeError>) -> Result<(), Ended> {
+        let UnderWay { mut batch, progress, text, .. } = under_way;
+        match answer {
+            Ok(_) => {
+                self.retry = RETRY.0;
+                self.noted = Some(text);
+                self.progress = progress;
+                self.stream.board.progress(self.partition, &self.progress);
+                Ok(())
+            }
+            Err(IntakeError::Refused(refused)) => {
+                // From behind, so that the places before stay right.
+                for (place, error) in refused.into_iter().rev() {
+                    let (_, origin) = (batch.writes.remove(place), batch.origins.remove(place));
+                    let fault = Fault { code: error.code(), reason: error.to_string() };
+                    let raw = origin.raw(self.partition, &batch.raw);
+                    batch.letters.push(self.stream.mailbox.letter(&raw, &fault, self.stream.clock.now_ms()));
+                    batch.tally.dead_letters += 1;
+                }
+                self.submit(batch)
+            }
+            Err(IntakeError::Overtaken) => {
+                self.stream.trouble(format!("partition {}: {}", self.partition, IntakeError::Overtaken));
+                Err(Ended::Overtaken)
+            }
+            Err(IntakeError::Store(StoreError::Closed)) => Err(Ended::Stopped),
+            Err(error) => {
+                self.back_off(&error);
+                if self.stream.stop.is_now() { Err(Ended::Stopped) } else { self.submit(batch) }
+            }
+        }
+    }
+
+    /// Nothing is dropped: it is tried again, later and later.
+    fn back_off(&mut self, error: &IntakeError) {
+        self.stream.trouble(format!("the store does not take in records: {error}; they are tried again"));
+        self.stream.stop.pause(self.retry);
+        self.retry = (self.retry * 2).min(RETRY.1);
+    }
+
+    /// Removes every object of the bucket, piece by piece. What was removed is noted, so that a restart in the middle goes on.
+    fn truncate(&mut self, offset: i64) -> Result<(), Ended> {
+        self.drain()?;
+        let mut after = self.progress.truncating.clone().filter(|_| self.progress.next == offset);
+        loop {
+            let target = &self.stream.target;
+            let ids = match self.stream.intakes.ids(&target.app, &target.bucket, after.as_deref(), TRUNCATE_OBJECTS) {
+                Ok(ids) => ids,
+                Err(error) => {
+                    self.back_off(&error.into());
+                    if self.stream.stop.is_now() {
+                        return Err(Ended::Stopped);
+                    }
+                    continue;
+                }
+            };
+            let Some(last) = ids.last() else { break };
+            after = Some(last.to_string());
+            let writes = ids.iter().map(|id| apply::delete(crate::object::id::key(&target.app, &target.bucket, Arc::clone(id)))).collect();
+            let progress = Progress { next: offset, truncating: after.clone(), ..self.progress.clone() };
+            self.commit(writes, progress)?;
+        }
+        // Noted as over with the records that follow.
+        self.progress.truncating = None;
+        Ok(())
+    }
+
+    /// Notes that reading goes on elsewhere, because what comes next is not in the topic any more.
+    pub(crate) fn jump(&mut self, to: i64, lost: u64) -> Result<(), Ended> {
+        self.drain()?;
+        let progress = Progress { next: to, lost: self.progress.lost + lost, truncating: None, ..self.progress.clone() };
+        self.next = Some(to);
+        self.commit(Vec::new(), progress)
+    }
+
+    /// Commits writes that are not of a batch, and waits for it.
+    fn commit(&mut self, writes: Vec<Write>, progress: Progress) -> Result<(), Ended> {
+        loop {
+            let text = progress.text();
+            let intake = Intake {
+                expect: Note { key: self.name.clone(), value: self.noted.clone() },
+                writes: writes.clone(),
+                notes: vec![Note { key: self.name.clone(), value: Some(text.clone()) }],
+            };
+            let mut answer = self.stream.intakes.commit_intake(intake);
+            match self.stream.stop.wait(&mut answer).ok_or(Ended::Stopped)? {
+                Ok(_) => {
+                    self.noted = Some(text);
+                    self.progress = progress;
+                    self.stream.board.progress(self.partition, &self.progress);
+                    return Ok(());
+                }
+                Err(IntakeError::Overtaken) => return Err(Ended::Overtaken),
+                Err(IntakeError::Store(StoreError::Closed)) => return Err(Ended::Stopped),
+                Err(error) => {
+                    self.back_off(&error);
+                    if self.stream.stop.is_now() {
+                        return Err(Ended::Stopped);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Batch {
+    fn write(&mut self, write: Write, raw: &Raw<'_>) {
+        let mut part = |bytes: Option<&[u8]>| {
+            bytes.map(|bytes| {
+                let from = self.raw.len();
+                self.raw.extend_from_slice(bytes);
+                from..self.raw.len()
+            })
+        };
+        let (key, value) = (part(raw.key), part(raw.value));
+        self.writes.push(write);
+        self.origins.push(Origin { offset: raw.offset, timestamp: raw.timestamp, key, value, headers: raw.headers.cloned() });
+    }
+}
+
+impl Origin {
+    fn raw<'r>(&'r self, partition: i32, raw: &'r [u8]) -> Raw<'r> {
+        let part = |range: &Option<Range<usize>>| range.clone().and_then(|range| raw.get(range));
+        Raw {
+            partition,
+            offset: self.offset,
+            timestamp: self.timestamp,
+            key: part(&self.key),
+            value: part(&self.value),
+            headers: self.headers.as_ref(),
+        }
+    }
+}
+
+impl Stream {
+    /// What a record means; a panic over one is that one's fault alone.
+    pub(crate) fn read(&self, raw: &Raw<'_>) -> Result<Meaning, Fault> {
+        catch_unwind(AssertUnwindSafe(|| self.mapping.read(raw.key, raw.value)))
+            .map_err(|_| Fault { code: "record-panicked", reason: "reading it failed inside the server; please report it".into() })?
+            .map_err(|error| Fault { code: error.code(), reason: error.to_string() })
+    }
+
+    /// Declares fields that hold moments, before the records that have them.
+    fn declare(&self, moments: &mut Moments) -> Result<(), Ended> {
+        while !moments.is_empty() {
+            let declared = {
+                let mut declaring: BoxFuture<'_, _> = Box::pin(super::classes::ensure(&*self.store, &self.target, None, moments));
+                self.stop.wait(&mut declaring).ok_or(Ended::Stopped)?
+            };
+            match declared {
+                Ok(()) => self.declared.write().unwrap_or_else(PoisonError::into_inner).append(moments),
+                Err(error) => {
+                    self.trouble(format!("the moments of the bucket cannot be declared: {error}; it is tried again"));
+                    self.stop.pause(RETRY.1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps dead letters; as long as that fails their records are not passed.
+    fn keep(&self, letters: &mut Vec<Letter>) -> Result<(), Ended> {
+        while !letters.is_empty() {
+            match self.mailbox.keep(letters) {
+                Ok(()) => letters.clear(),
+                Err(error) => {
+                    self.trouble(format!(
+                        "dead letters cannot be kept in {}: {error}; it is tried again",
+                        self.mailbox.file().path().display()
+                    ));
+                    if self.stop.is_now() {
+                        return Err(Ended::Stopped);
+                    }
+                    self.stop.pause(RETRY.1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn trouble(&self, message: String) {
+        self.board.trouble(message, self.clock.now_ms());
+    }
+}

@@ -1,0 +1,145 @@
+//! How far ingest is, as notes beside the objects: names and values (JSON), read again at a start.
+//!
+//! | note | value |
+//! |---|---|
+//! | `progress/<bucket>/<topic>/<partition>` | [`Progress`] |
+//! | `snapshot/<bucket>/<topic>` | a re-snapshot that runs, [`super::snapshot::Running`] |
+//! | `seen/<bucket>/<topic>/<id>` | when such a snapshot, or a later record, last contained the object |
+//!
+//! Neither buckets nor topics can have a `/` in their names.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// How far a partition is, and what came of its records so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// The offset that comes next
+    pub(crate) next: i64,
+    /// Records that were read
+    #[serde(default)]
+    pub(crate) records: u64,
+    /// Those of them that became dead letters
+    #[serde(default)]
+    pub(crate) dead_letters: u64,
+    /// Those that mean nothing for a bucket, by kind
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) skipped: BTreeMap<Cow<'static, str>, u64>,
+    /// Offsets that were gone from the topic before they were read
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) lost: u64,
+    /// A truncate at `next` is under way: the objects up to this id are gone
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) truncating: Option<String>,
+    /// What this partition has done for a snapshot that runs
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) marking: Option<Marking>,
+}
+
+/// A partition in a snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Marking {
+    /// The beginning of the snapshot that this is about, as [`super::snapshot::Running::id`]
+    pub(crate) snapshot: u64,
+    /// Every record from here on is marked
+    pub(crate) since: i64,
+    /// Records before this were written already and are only marked
+    pub(crate) written: i64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Progress {
+    /// Before the first record; `next` counts once a record was read.
+    pub(crate) fn at(next: i64) -> Progress {
+        Progress { next, ..Progress::default() }
+    }
+
+    pub(crate) fn read(text: &[u8]) -> Result<Progress, serde_json::Error> {
+        serde_json::from_slice(text)
+    }
+
+    pub(crate) fn text(&self) -> Bytes {
+        // Numbers and strings always have a JSON form.
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
+
+    /// This and what a batch adds to it.
+    pub(crate) fn with(&self, tally: &Tally) -> Progress {
+        let mut sum = self.clone();
+        sum.next = tally.next.unwrap_or(sum.next);
+        sum.records += tally.records;
+        sum.dead_letters += tally.dead_letters;
+        for (kind, count) in &tally.skipped {
+            *sum.skipped.entry(Cow::Borrowed(*kind)).or_default() += count;
+        }
+        sum
+    }
+}
+
+/// What a batch adds to the progress.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// The offset behind its last record
+    pub(crate) next: Option<i64>,
+    pub(crate) records: u64,
+    pub(crate) dead_letters: u64,
+    pub(crate) skipped: BTreeMap<&'static str, u64>,
+}
+
+/// The name of a partition's [`Progress`].
+pub(crate) fn progress(bucket: &str, topic: &str, partition: i32) -> Bytes {
+    format!("progress/{bucket}/{topic}/{partition}").into()
+}
+
+/// What the names of all partitions' progress begin with.
+pub(crate) fn all_progress(bucket: &str, topic: &str) -> Bytes {
+    format!("progress/{bucket}/{topic}/").into()
+}
+
+/// The partition that such a name is of.
+pub(crate) fn partition_of(name: &[u8]) -> Option<i32> {
+    std::str::from_utf8(name).ok()?.rsplit_once('/')?.1.parse().ok()
+}
+
+/// The name of the snapshot that runs.
+pub(crate) fn snapshot(bucket: &str, topic: &str) -> Bytes {
+    format!("snapshot/{bucket}/{topic}").into()
+}
+
+/// What the names of all marks begin with.
+pub(crate) fn all_seen(bucket: &str, topic: &str) -> Bytes {
+    format!("seen/{bucket}/{topic}/").into()
+}
+
+/// The name of an object's mark.
+pub(crate) fn seen(bucket: &str, topic: &str, id: &str) -> Bytes {
+    format!("seen/{bucket}/{topic}/{id}").into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_adds_up_and_reads_back() {
+        let tally = |next, kind| Tally { next: Some(next), records: 2, dead_letters: 1, skipped: BTreeMap::from([(kind, 1)]) };
+        let sum = Progress::at(3).with(&tally(5, "tombstone")).with(&tally(9, "tombstone")).with(&tally(10, "message"));
+        assert_eq!((sum.next, sum.records, sum.dead_letters), (10, 6, 3));
+        assert_eq!(sum.skipped, BTreeMap::from([("message".into(), 1), ("tombstone".into(), 2)]));
+        assert_eq!(Progress::read(&sum.text()).unwrap(), sum);
+        assert_eq!(sum.with(&Tally::default()), sum);
+    }
+
+    #[test]
+    fn names_do_not_mix() {
+        assert_eq!(partition_of(&progress("Order", "shop.orders", 12)), Some(12));
+        assert!(!progress("Order", "shop.orders.eu", 1).starts_with(&all_progress("Order", "shop.orders")));
+        assert!(!seen("Orders", "t", "/db/Orders/1").starts_with(&all_seen("Order", "t")));
+    }
+}

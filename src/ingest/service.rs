@@ -1,0 +1,163 @@
+//! Ingest as it runs: every mapping with its class, its threads and its dead letters.
+
+use super::apply::Target;
+use super::dead_letter::{LetterFile, Mailbox};
+use super::mapping::Mapping;
+use super::meaning::Moments;
+use super::source::Threads;
+use super::status::{Board, TopicStatus};
+use super::wait::Stop;
+use crate::clock::Clock;
+use crate::config::{IngestOptions, KafkaOptions};
+use crate::kafka::{self, KafkaError};
+use crate::object::id;
+use crate::schema::Schema;
+use crate::store::{Intakes, Store, StoreError};
+use rdkafka::producer::FutureProducer;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// Why ingest does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IngestError {
+    /// The client
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// The class of a bucket could not be made
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A mapping that cannot be
+    #[error("the mapping of the topic {topic} to the bucket {bucket} cannot be: {reason}")]
+    Mapping {
+        /// Which
+        topic: String,
+        /// Which
+        bucket: String,
+        /// Why, and what to do
+        reason: String,
+    },
+}
+
+impl IngestError {
+    /// Stable name for logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            IngestError::Kafka(error) => error.code(),
+            IngestError::Store(error) => error.code(),
+            IngestError::Mapping { .. } => "ingest-mapping",
+        }
+    }
+}
+
+/// What ingest works with.
+pub struct Setup<'s> {
+    /// The app that the buckets are of
+    pub app: Arc<str>,
+    /// Brokers
+    pub kafka: &'s KafkaOptions,
+    /// The mappings
+    pub mappings: &'s [IngestOptions],
+    /// The data directory, for dead letters
+    pub data: &'s Path,
+    /// Largest object of the store, bytes
+    pub object_bytes: usize,
+    /// For classes
+    pub store: Arc<dyn Store>,
+    /// For everything else
+    pub intakes: Arc<dyn Intakes>,
+    /// The time of the store
+    pub clock: Arc<Clock>,
+}
+
+/// Everything about one mapping that its threads share.
+pub(crate) struct Stream {
+    pub(crate) topic: String,
+    pub(crate) mapping: Mapping,
+    pub(crate) target: Arc<Target>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) intakes: Arc<dyn Intakes>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) board: Arc<Board>,
+    /// Fields that are declared as moments
+    pub(crate) declared: RwLock<Moments>,
+    pub(crate) stop: Stop,
+}
+
+/// Ingest as it runs. Merely dropped it ends in its own time; nothing is lost by that.
+pub struct Ingest {
+    streams: Vec<Arc<Stream>>,
+    threads: Mutex<Threads>,
+    stop: Stop,
+}
+
+impl Ingest {
+    /// Makes the classes and starts reading. Topics and brokers that are not there yet are waited for.
+    pub async fn start(setup: Setup<'_>) -> Result<Ingest, IngestError> {
+        let stop = Stop::default();
+        let mut files: BTreeMap<&str, Arc<LetterFile>> = BTreeMap::new();
+        let mut streams = Vec::new();
+        for options in setup.mappings {
+            let refused = |reason: String| IngestError::Mapping { topic: options.topic.clone(), bucket: options.bucket.clone(), reason };
+            if !id::bucket(&options.bucket).is_ok_and(|bucket| *bucket == *options.bucket)
+                || Schema::built_in().class(&options.bucket).is_some()
+            {
+                let reason = "it needs a bucket of its own: letters, digits, '_', '-' and '.', and none that every app has";
+                return Err(refused(reason.to_owned()));
+            }
+            let mapping = Mapping::new(options, setup.object_bytes).map_err(|error| refused(error.to_string()))?;
+            let target = Arc::new(Target {
+                app: Arc::clone(&setup.app),
+                bucket: options.bucket.as_str().into(),
+                owner: options.owner.as_deref().map(Into::into),
+            });
+            let moments = mapping.moments();
+            super::classes::ensure(&*setup.store, &target, Some(&super::classes::rights(options)), &moments).await?;
+            let file = files.entry(&options.topic).or_insert_with(|| Arc::new(LetterFile::new(setup.data, &options.topic)));
+            let producer = options.dead_letter_topic.as_ref().map(|topic| Ok::<_, KafkaError>((producer(setup.kafka)?, topic.clone())));
+            let mailbox = Mailbox::new(&options.topic, &options.bucket, Arc::clone(file), producer.transpose()?);
+            let letters = mailbox.place();
+            streams.push(Arc::new(Stream {
+                topic: options.topic.clone(),
+                mapping,
+                target,
+                store: Arc::clone(&setup.store),
+                intakes: Arc::clone(&setup.intakes),
+                clock: Arc::clone(&setup.clock),
+                mailbox,
+                board: Board::new(&options.topic, &options.bucket, letters),
+                declared: RwLock::new(Moments::clone(&moments)),
+                stop: stop.clone(),
+            }));
+        }
+        let threads = Threads::start(setup.kafka, &streams, stop.clone())?;
+        Ok(Ingest { streams, threads: Mutex::new(threads), stop })
+    }
+
+    /// Every topic as it stands.
+    pub fn status(&self) -> Vec<TopicStatus> {
+        self.streams.iter().map(|stream| stream.board.status()).collect()
+    }
+
+    /// Ends reading and waits for the threads. Blocks.
+    pub fn shutdown(&self) {
+        self.stop.now();
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).join();
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        self.stop.now();
+    }
+}
+
+/// For dead letters: nothing twice by its own doing, nothing lost.
+fn producer(options: &KafkaOptions) -> Result<FutureProducer, KafkaError> {
+    let mut config = kafka::client(options, &options.brokers)?;
+    config.set("enable.idempotence", "true");
+    config.set("delivery.timeout.ms", "10000");
+    config.create().map_err(|error| KafkaError::Property(error.to_string()))
+}

@@ -1,0 +1,127 @@
+//! Intakes: many writes and the notes about them, all or nothing, in the same groups as every other write.
+//!
+//! Everything that may fail is prepared on a picture of its own over the group's; only when nothing was refused is it added
+//! to the group. So a refusal, or a panic in a decision, leaves the group as it was.
+
+use super::snapshot::broken;
+use super::statistics::Counters;
+use super::writer::{Command, Group, Images, Place, Writer};
+use super::{Embedded, keys};
+use crate::changelog::Position;
+use crate::store::{Intake, IntakeError, Intakes, Key, Note, StoreError};
+use bytes::Bytes;
+use fjall::Readable;
+use futures_util::future::BoxFuture;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
+
+/// Where the answer to an intake goes.
+pub(super) type IntakeAnswer = oneshot::Sender<Result<Position, IntakeError>>;
+
+impl Writer {
+    /// Adds an intake to the group, or changes nothing.
+    pub(super) fn take_in(&mut self, intake: &Intake, group: &mut Group) -> Result<Position, IntakeError> {
+        group.writes += intake.writes.len().max(1);
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone().into());
+        }
+        if self.noted(&intake.expect, group)? != intake.expect.value {
+            return Err(IntakeError::Overtaken);
+        }
+        // One time for all of it, behind every commit before: a source may write one object thousands of times in one
+        // intake, and a millisecond for each would carry the clock away.
+        let at = self.clock.now_ms().max(self.state.at.saturating_add(1));
+        let mut own = Images::new();
+        let (mut prepared, mut refused) = (Vec::with_capacity(intake.writes.len()), Vec::new());
+        for (place, write) in intake.writes.iter().enumerate() {
+            let last = self.state.commit + prepared.len() as u64;
+            match self.prepare_alone(write, Place { last, at: Some(at) }, &[&own, &group.images]) {
+                Ok(Some(done)) => {
+                    own.insert(done.key.clone(), done.change.after.clone());
+                    prepared.push(done);
+                }
+                Ok(None) => {}
+                Err(error @ (StoreError::Refused(_) | StoreError::Unfit(_) | StoreError::Panicked(_))) => refused.push((place, error)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !refused.is_empty() {
+            return Err(IntakeError::Refused(refused));
+        }
+        for done in prepared {
+            self.add(done, group);
+        }
+        for Note { key, value } in &intake.notes {
+            match value {
+                Some(value) => group.batch.insert(&self.keyspaces.notes, &key[..], &value[..]),
+                None => group.batch.remove(&self.keyspaces.notes, &key[..]),
+            }
+            group.notes.insert(key.clone(), value.clone());
+        }
+        Ok(self.position())
+    }
+
+    /// What stands under the name of a note, the group included.
+    fn noted(&self, note: &Note, group: &Group) -> Result<Option<Bytes>, StoreError> {
+        if let Some(value) = group.notes.get(&note.key) {
+            return Ok(value.clone());
+        }
+        let found = self.keyspaces.notes.get(&note.key).map_err(|error| broken(&error))?;
+        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
+    }
+}
+
+impl Intakes for Embedded {
+    fn commit_intake(&self, intake: Intake) -> BoxFuture<'static, Result<Position, IntakeError>> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Intake { intake: Box::new(intake), answer };
+        let sent = match &self.queue {
+            Some(queue) if !self.closing.load(Ordering::Acquire) => queue.try_send(command).map_err(|error| match error {
+                TrySendError::Full(_) => {
+                    Counters::add(&self.counters.overloaded, 1);
+                    StoreError::Overloaded
+                }
+                TrySendError::Closed(_) => StoreError::Closed,
+            }),
+            _ => Err(StoreError::Closed),
+        };
+        Box::pin(async move {
+            sent?;
+            answered.await.unwrap_or_else(|_| Err(StoreError::Broken("its writer stopped".into()).into()))
+        })
+    }
+
+    fn notes(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let snapshot = self.snapshot_now();
+        let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        let mut notes = Vec::new();
+        for entry in snapshot.state.range::<&[u8], _>(&self.keyspaces.notes, (from, Bound::Unbounded)) {
+            let (key, value) = entry.into_inner().map_err(|error| broken(&error))?;
+            if notes.len() >= limit || !key.starts_with(prefix) {
+                break;
+            }
+            notes.push((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)));
+        }
+        Ok(notes)
+    }
+
+    fn ids(&self, app: &str, bucket: &str, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
+        let snapshot = self.snapshot_now();
+        let prefix = keys::bucket(app, bucket);
+        let from = match after {
+            Some(id) => Bound::Excluded(keys::object(&Key { app: app.into(), bucket: bucket.into(), id: id.into() })),
+            None => Bound::Included(prefix.clone()),
+        };
+        let mut ids = Vec::new();
+        for entry in snapshot.state.range::<Vec<u8>, _>(&self.keyspaces.objects, (from, Bound::Unbounded)) {
+            let key = entry.key().map_err(|error| broken(&error))?;
+            let Some(id) = key.strip_prefix(&prefix[..]).filter(|_| ids.len() < limit) else { break };
+            let id = std::str::from_utf8(id).map_err(|_| StoreError::Broken("the key of an object is no text".into()))?;
+            ids.push(id.into());
+        }
+        Ok(ids)
+    }
+}

@@ -1,0 +1,6 @@
+//! The real Debezium on a real PostgreSQL, writing to the real Kafka.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "debezium/record.rs"]
+mod record;
+mod support;
