@@ -31,15 +31,25 @@ pub(super) fn of_key(reader: &Reader<'_>, key: Option<&[u8]>) -> Result<Option<S
         return Ok(None);
     }
     if !payload.text.starts_with('{') {
-        let Ok(value) = serde_json::from_str::<&RawValue>(payload.text) else {
-            // A text with a quotation mark at its beginning, no JSON.
-            return Ok(Some(text.to_owned()));
+        let value = match serde_json::from_str::<&RawValue>(payload.text) {
+            Ok(value) => value,
+            Err(error) => return no_json(text, payload.block.is_some(), &error),
         };
         let encoding = payload.block.as_deref().map_or(&Encoding::Plain, |block| &block.encoding);
         return part("", value, encoding)?.ok_or_else(|| shape("is null")).map(Some);
     }
-    let Ok(parts) = entries(payload.text) else { return Ok(Some(text.to_owned())) };
-    joined(reader, &parts, payload.block.as_deref()).map(Some)
+    match entries(payload.text) {
+        Ok(parts) => joined(reader, &parts, payload.block.as_deref()).map(Some),
+        Err(error) => no_json(text, payload.block.is_some(), &error),
+    }
+}
+
+/// A key that only begins like JSON is its text.
+fn no_json(text: &str, in_block: bool, error: &serde_json::Error) -> Result<Option<String>, BadRecord> {
+    if in_block || error.is_data() {
+        return Err(shape(&format!("is JSON that makes no id: {error}")));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 /// The id in a field of the value, for records without a key.
