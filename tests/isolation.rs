@@ -293,7 +293,7 @@ fn connections_and_subscriptions_give_back_what_they_took() {
             if cycle % 2 == 0 {
                 subscriptions.iter().for_each(|subscription| subscription.unsubscribe());
             } else {
-                sockets.iter().for_each(Socket::cut);
+                futures_util::future::join_all(sockets.iter().map(Socket::cut)).await;
             }
             for name in ["tidegate_live_subscriptions", "tidegate_live_standing_queries"] {
                 process.until(name, |count| count <= 1.0).await;

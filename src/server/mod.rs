@@ -97,12 +97,12 @@ pub enum StartError {
         /// What would do
         reason: &'static str,
     },
-    /// The change log
-    #[error(transparent)]
-    ChangeLog(#[from] KafkaLogError),
     /// Ingest
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    /// The change log
+    #[error(transparent)]
+    ChangeLog(#[from] KafkaLogError),
     /// The dataflow
     #[error("{0}")]
     Engine(String),
@@ -117,8 +117,8 @@ impl StartError {
             StartError::Store(error) => error.code(),
             StartError::Password(_) => "password",
             StartError::Option { .. } => "config-unfit-value",
-            StartError::ChangeLog(error) => error.code(),
             StartError::Ingest(error) => error.code(),
+            StartError::ChangeLog(error) => error.code(),
             StartError::Engine(_) => "engine",
         }
     }
@@ -135,9 +135,9 @@ pub struct Server {
     metrics: Arc<Metrics>,
     gateway: Arc<Gateway>,
     engine: Arc<Engine>,
+    ingest: Option<Arc<Ingest>>,
     relay: Option<Arc<Relay>>,
     changelog: Arc<dyn ChangeLog>,
-    ingest: Option<Arc<Ingest>>,
     ended: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -223,9 +223,9 @@ impl Server {
             metrics,
             gateway,
             engine,
+            ingest,
             relay,
             changelog,
-            ingest,
             ended,
             listeners,
         })
@@ -271,6 +271,11 @@ impl Server {
         &self.engine
     }
 
+    /// Ingest, if any topic is mapped.
+    pub fn ingest(&self) -> Option<&Arc<Ingest>> {
+        self.ingest.as_ref()
+    }
+
     /// What brings the change log to Kafka; none where it is kept in the store.
     pub fn relay(&self) -> Option<&Arc<Relay>> {
         self.relay.as_ref()
@@ -279,11 +284,6 @@ impl Server {
     /// The change log that the live side follows.
     pub fn changelog(&self) -> &Arc<dyn ChangeLog> {
         &self.changelog
-    }
-
-    /// Ingest, if any topic is mapped.
-    pub fn ingest(&self) -> Option<&Arc<Ingest>> {
-        self.ingest.as_ref()
     }
 
     /// What is measured.

@@ -77,7 +77,8 @@ fn records_a_session() {
             for connector in ["schema", "bare"] {
                 let mut records = Vec::new();
                 let marked = |record: &OwnedMessage| {
-                    record.topic().ends_with(".message") && record.key().is_some_and(|key| String::from_utf8_lossy(key).contains("\"mark\""))
+                    record.topic().ends_with(".message")
+                        && record.key().is_some_and(|key| String::from_utf8_lossy(key).contains("\"mark\""))
                 };
                 let deadline = std::time::Instant::now() + PATIENCE;
                 while !records.iter().any(marked) {
@@ -86,7 +87,8 @@ fn records_a_session() {
                 }
                 for record in records.iter().filter(|record| !marked(record)) {
                     let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
-                    let headers = record.headers().map(|headers| headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect());
+                    let headers =
+                        record.headers().map(|headers| headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect());
                     let headers: BTreeMap<String, Option<String>> = headers.unwrap_or_default();
                     let line = json!({
                         "connector": connector, "case": case, "topic": record.topic(), "headers": headers,

@@ -113,7 +113,9 @@ fn falls_behind(early: bool, writes: usize, fill: usize) {
 
         gate.send_replace(true);
         let told = subscription
-            .until("a fresh result", |told| told.iter().any(|told| matches!(told, Told::Result { fresh: true, position, .. } if *position >= behind)))
+            .until("a fresh result", |told| {
+                told.iter().any(|told| matches!(told, Told::Result { fresh: true, position, .. } if *position >= behind))
+            })
             .await;
         assert_eq!(gateway.statistics().resynchronised, 1);
         let mut commits = Vec::new();
@@ -121,7 +123,8 @@ fn falls_behind(early: bool, writes: usize, fill: usize) {
             commits.push(put(&http, number, 100 + number).await);
         }
         let told_later = subscription.reached(*commits.last().unwrap()).await;
-        let events: Vec<u64> = told_later[told.len()..].iter().filter(|told| matches!(told, Told::Event { .. })).filter_map(Told::position).collect();
+        let events: Vec<u64> =
+            told_later[told.len()..].iter().filter(|told| matches!(told, Told::Event { .. })).filter_map(Told::position).collect();
         assert_eq!(events, commits);
         let objects = http.query("Thing", "{}").await.json();
         assert_eq!(LiveResult::after(&told_later).unwrap().objects, live::by_id(objects.as_array().unwrap()).unwrap());

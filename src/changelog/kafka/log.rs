@@ -5,11 +5,11 @@
 
 use super::consume::Partitions;
 use super::error::KafkaLogError;
-use super::topic::Topic;
 use super::reader::{Counters, KafkaFollower, Means, Source};
+use super::topic::Topic;
 use crate::changelog::outbox::Outbox;
-use crate::kafka;
 use crate::changelog::{Batch, ChangeLog, Follower, LogError, Position};
+use crate::kafka;
 use futures_util::future::BoxFuture;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;

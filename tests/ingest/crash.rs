@@ -1,0 +1,77 @@
+//! Exactly once: the server is killed in the middle of ingesting, again and again.
+//!
+//! `TIDEGATE_CRASHES` is how often.
+
+use crate::harness::{House, mapping, record, tombstone};
+use crate::support::kafka::Record;
+use crate::support::{kafka, run, setting};
+use std::collections::BTreeMap;
+
+/// Counters that are written again and again: an object's version says how often it was.
+fn history(records: u64, keys: u64) -> Vec<Record> {
+    (0..records)
+        .map(|n| {
+            let key = format!("k{}", (n * 7 + n / keys) % keys);
+            if n % 97 == 96 { tombstone(&key) } else { record(&key, format!(r#"{{"n":{n},"text":"{}"}}"#, "x".repeat(200))) }
+        })
+        .collect()
+}
+
+/// What the records make: by id the last value and how often it was written since it was last made.
+fn made<'r>(bucket: &str, records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<String, (u64, u64)> {
+    let mut objects: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for record in records {
+        let id = format!("/db/{bucket}/{}", std::str::from_utf8(record.key.as_ref().unwrap()).unwrap());
+        match &record.value {
+            Some(value) => {
+                let n = serde_json::from_slice::<serde_json::Value>(value).unwrap()["n"].as_u64().unwrap();
+                let version = objects.get(&id).map_or(0, |(_, version)| *version);
+                objects.insert(id, (n, version + 1));
+            }
+            None => drop(objects.remove(&id)),
+        }
+    }
+    objects
+}
+
+#[test]
+fn killed_at_any_moment_nothing_is_lost_and_nothing_comes_twice() {
+    run(async {
+        let broker = kafka::shared();
+        let topic = broker.topic("counters", 4, &[]).await;
+        let records = history(setting("TIDEGATE_INGEST_RECORDS", 60_000), 500);
+        let expected = made("Counter", &records);
+        let producing = {
+            let (topic, records) = (topic.clone(), records.clone());
+            tokio::spawn(async move { broker.produce(&topic, records).await })
+        };
+        let house = House::new();
+        let mappings = mapping(&topic, "Counter", "");
+        let crashes = setting("TIDEGATE_CRASHES", 6);
+        let mut seen = Vec::new();
+        for _ in 0..crashes {
+            let server = house.start(&mappings).await;
+            // Somewhere in the middle: when so many more commits were made, by count and not by time.
+            let before = server.process.metric("tidegate_log_head").await.unwrap();
+            let more = rand::random_range(1.0..6_000.0);
+            while server.process.metric("tidegate_log_head").await.unwrap() < before + more {
+                tokio::task::yield_now().await;
+            }
+            seen.push(before as u64);
+            server.process.kill();
+        }
+        producing.await.unwrap();
+        let server = house.start(&mappings).await;
+        let objects = server
+            .until("Counter", |objects| {
+                objects.len() == expected.len() && objects.iter().all(|(id, object)| expected.get(id).is_some_and(|(n, _)| object["n"] == *n))
+            })
+            .await;
+        let found: BTreeMap<_, _> = objects
+            .into_iter()
+            .map(|(id, object)| (id, (object["n"].as_u64().unwrap(), object["version"].as_u64().unwrap())))
+            .collect();
+        println!("killed at {seen:?} of {} records", records.len());
+        assert_eq!(found, expected);
+    });
+}

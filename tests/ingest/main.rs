@@ -1,0 +1,8 @@
+//! Topics of other producers, from a real broker into a real server: what comes in, exactly once, and who sees it.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+
+mod crash;
+mod harness;
+mod plain;
+#[path = "../support/mod.rs"]
+mod support;
