@@ -113,4 +113,3 @@ pub fn heard(told: &[Told]) -> Outcome {
     outcome.airports = live.objects.values().map(|airport| airport["origin"].as_str().unwrap().to_owned()).collect();
     outcome
 }
-

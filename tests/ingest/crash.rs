@@ -64,13 +64,12 @@ fn killed_at_any_moment_nothing_is_lost_and_nothing_comes_twice() {
         let server = house.start(&mappings).await;
         let objects = server
             .until("Counter", |objects| {
-                objects.len() == expected.len() && objects.iter().all(|(id, object)| expected.get(id).is_some_and(|(n, _)| object["n"] == *n))
+                objects.len() == expected.len()
+                    && objects.iter().all(|(id, object)| expected.get(id).is_some_and(|(n, _)| object["n"] == *n))
             })
             .await;
-        let found: BTreeMap<_, _> = objects
-            .into_iter()
-            .map(|(id, object)| (id, (object["n"].as_u64().unwrap(), object["version"].as_u64().unwrap())))
-            .collect();
+        let found: BTreeMap<_, _> =
+            objects.into_iter().map(|(id, object)| (id, (object["n"].as_u64().unwrap(), object["version"].as_u64().unwrap()))).collect();
         println!("killed at {seen:?} of {} records", records.len());
         assert_eq!(found, expected);
     });

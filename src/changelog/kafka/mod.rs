@@ -3,6 +3,7 @@
 //! * [`Address`]: where it is
 //! * [`Topic`]: made with the right settings, or refused
 //! * [`Relay`]: brings what the store commits into the topic
+//! * `chain`: which record comes after which, and where a relay goes on
 //! * `session`: a transactional producer, and who may have it
 //! * `tail`: how far the topic is
 //! * `format`: how a record stands in the topic
@@ -13,6 +14,7 @@
 //! * [`KafkaLog`]: the change log of these
 
 mod address;
+mod chain;
 mod consume;
 mod error;
 mod format;
