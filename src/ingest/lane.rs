@@ -10,7 +10,7 @@ use super::progress::{self, Progress, Tally};
 use super::service::Stream;
 use super::wait::poll_now;
 use crate::changelog::Position;
-use crate::store::{Intake, IntakeError, Note, StoreError, Write};
+use crate::store::{Intake, IntakeError, Key, Note, StoreError, Write};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders};
@@ -126,16 +126,16 @@ impl Lane {
             headers: headers.as_ref(),
         };
         match self.stream.read(&raw) {
-            Ok(Meaning::Put { id, fields, .. }) => match self.stream.target.key(&id) {
+            Ok(Meaning::Put { id, fields, .. }) => match self.stream.key(&id) {
                 Ok(key) => {
                     self.note_moments(&fields.moments);
                     self.batch.write(self.stream.target.put(key, fields), &raw);
                 }
-                Err(error) => self.put_aside(&raw, &Fault { code: "record-id", reason: error.to_string() }),
+                Err(fault) => self.put_aside(&raw, &fault),
             },
-            Ok(Meaning::Delete { id }) => match self.stream.target.key(&id) {
+            Ok(Meaning::Delete { id }) => match self.stream.key(&id) {
                 Ok(key) => self.batch.write(apply::delete(key), &raw),
-                Err(error) => self.put_aside(&raw, &Fault { code: "record-id", reason: error.to_string() }),
+                Err(fault) => self.put_aside(&raw, &fault),
             },
             Ok(Meaning::Truncate) => self.truncate(offset)?,
             Ok(Meaning::Skip(kind)) => *self.batch.tally.skipped.entry(kind).or_default() += 1,
@@ -354,8 +354,13 @@ impl Stream {
             .map_err(|error| Fault { code: error.code(), reason: error.to_string() })
     }
 
+    /// Where the object lives that the source calls so.
+    pub(crate) fn key(&self, source_id: &str) -> Result<Key, Fault> {
+        self.target.key(source_id).map_err(|error| Fault { code: "record-id", reason: error.to_string() })
+    }
+
     /// Declares fields that hold moments, before the records that have them.
-    fn declare(&self, moments: &mut Moments) -> Result<(), Ended> {
+    pub(crate) fn declare(&self, moments: &mut Moments) -> Result<(), Ended> {
         while !moments.is_empty() {
             let declared = {
                 let mut declaring: BoxFuture<'_, _> = Box::pin(super::classes::ensure(&*self.store, &self.target, None, moments));

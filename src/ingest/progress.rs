@@ -5,6 +5,7 @@
 //! | `progress/<bucket>/<topic>/<partition>` | [`Progress`] |
 //! | `snapshot/<bucket>/<topic>` | a re-snapshot that runs, [`super::snapshot::Running`] |
 //! | `seen/<bucket>/<topic>/<id>` | when such a snapshot, or a later record, last contained the object |
+//! | `replayed/<bucket>/<topic>/<partition>/<offset>` | when that dead letter was replayed |
 //!
 //! Neither buckets nor topics can have a `/` in their names.
 
@@ -119,6 +120,11 @@ pub(crate) fn all_seen(bucket: &str, topic: &str) -> Bytes {
 /// The name of an object's mark.
 pub(crate) fn seen(bucket: &str, topic: &str, id: &str) -> Bytes {
     format!("seen/{bucket}/{topic}/{id}").into()
+}
+
+/// The name of the note that a dead letter was replayed.
+pub(crate) fn replayed(bucket: &str, topic: &str, partition: i32, offset: i64) -> Bytes {
+    format!("replayed/{bucket}/{topic}/{partition}/{offset}").into()
 }
 
 #[cfg(test)]

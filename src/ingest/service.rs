@@ -83,12 +83,15 @@ pub(crate) struct Stream {
     pub(crate) board: Arc<Board>,
     /// Fields that are declared as moments
     pub(crate) declared: RwLock<Moments>,
+    /// Held by whoever replays dead letters
+    pub(crate) replaying: Mutex<()>,
     pub(crate) stop: Stop,
 }
 
 /// Ingest as it runs. Merely dropped it ends in its own time; nothing is lost by that.
 pub struct Ingest {
     streams: Vec<Arc<Stream>>,
+    kafka: KafkaOptions,
     threads: Mutex<Threads>,
     stop: Stop,
 }
@@ -129,16 +132,25 @@ impl Ingest {
                 mailbox,
                 board: Board::new(&options.topic, &options.bucket, letters),
                 declared: RwLock::new(Moments::clone(&moments)),
+                replaying: Mutex::default(),
                 stop: stop.clone(),
             }));
         }
         let threads = Threads::start(setup.kafka, &streams, stop.clone())?;
-        Ok(Ingest { streams, threads: Mutex::new(threads), stop })
+        Ok(Ingest { streams, kafka: setup.kafka.clone(), threads: Mutex::new(threads), stop })
     }
 
     /// Every topic as it stands.
     pub fn status(&self) -> Vec<TopicStatus> {
         self.streams.iter().map(|stream| stream.board.status()).collect()
+    }
+
+    pub(crate) fn streams(&self) -> &[Arc<Stream>] {
+        &self.streams
+    }
+
+    pub(crate) fn kafka(&self) -> &KafkaOptions {
+        &self.kafka
     }
 
     /// Ends reading and waits for the threads. Blocks.

@@ -10,10 +10,10 @@ use super::status::State;
 use super::wait::Stop;
 use crate::config::KafkaOptions;
 use crate::kafka::{self, KafkaError};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -31,8 +31,20 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Kilobytes that a consumer fetches ahead.
 const AHEAD: &str = "16384";
 
+/// What a client says beside its answers goes to our log, in our words.
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: ClientError, reason: &str) {
+        // The end of a partition is no error; the others are told by who meets them.
+        tracing::debug!(%error, reason, "the Kafka client");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
 /// A consumer that goes where it is told and reads what is committed.
-pub(crate) fn consumer(options: &KafkaOptions) -> Result<BaseConsumer, KafkaError> {
+pub(crate) fn consumer(options: &KafkaOptions) -> Result<BaseConsumer<Quiet>, KafkaError> {
     let mut config = kafka::client(options, &options.brokers)?;
     // There is no consumer without the name of a group; nothing is ever committed to it.
     for (property, value) in [("group.id", "tidegate-ingest"), ("queued.max.messages.kbytes", AHEAD), ("fetch.wait.max.ms", "100")] {
@@ -47,13 +59,13 @@ pub(crate) fn consumer(options: &KafkaOptions) -> Result<BaseConsumer, KafkaErro
     config.set("auto.offset.reset", "error");
     config.set("enable.partition.eof", "true");
     config.set("allow.auto.create.topics", "false");
-    config.create().map_err(|error| KafkaError::Property(error.to_string()))
+    config.create_with_context(Quiet).map_err(|error| KafkaError::Property(error.to_string()))
 }
 
 /// A thread with a consumer and some partitions of a topic.
 struct Reader {
     stream: Arc<Stream>,
-    consumer: BaseConsumer,
+    consumer: BaseConsumer<Quiet>,
     lanes: BTreeMap<i32, Lane>,
     /// Partitions that are its from now on
     assigned: mpsc::Receiver<i32>,
@@ -226,7 +238,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 /// Looks for topics, partitions and ends until it is told to end; then waits for the readers.
-fn watch(options: &KafkaOptions, consumer: &BaseConsumer, mut watched: Vec<Watched>, stop: &Stop) {
+fn watch(options: &KafkaOptions, consumer: &BaseConsumer<Quiet>, mut watched: Vec<Watched>, stop: &Stop) {
     let mut threads = Vec::new();
     while !stop.is_now() {
         for topic in &mut watched {
@@ -255,7 +267,7 @@ fn watch(options: &KafkaOptions, consumer: &BaseConsumer, mut watched: Vec<Watch
 }
 
 impl Watched {
-    fn look(&mut self, options: &KafkaOptions, consumer: &BaseConsumer, threads: &mut Vec<JoinHandle<()>>) -> Result<(), String> {
+    fn look(&mut self, options: &KafkaOptions, consumer: &BaseConsumer<Quiet>, threads: &mut Vec<JoinHandle<()>>) -> Result<(), String> {
         let topic = &self.stream.topic;
         let metadata = consumer
             .fetch_metadata(Some(topic), ANSWER)
