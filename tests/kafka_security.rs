@@ -7,8 +7,7 @@ mod support;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
-use support::kafka::{Broker, Record, free_port, installed, java};
+use support::kafka::{Broker, Record, free_port, java};
 use support::run;
 use support::server::{Process, fails, serve};
 use support::socket::{Socket, Terms, Told};
@@ -113,8 +112,10 @@ fn log_and_ingest_go_through_tls_and_a_password() {
     let guarded = Guarded::start();
     let directory = tempfile::tempdir().unwrap();
     let (ca, password) = (guarded.file("ca.pem").display().to_string(), format!("file:{}", guarded.file("password").display()));
-    let scram = [("sasl.mechanisms", "SCRAM-SHA-512"), ("sasl.username", "tidegate"), ("sasl.password", &*password), ("ssl.ca.location", &*ca)];
-    let plain = [("sasl.mechanisms", "PLAIN"), ("sasl.username", "plain"), ("sasl.password", "env:BROKER_PASSWORD"), ("ssl.ca.location", &*ca)];
+    let scram =
+        [("sasl.mechanisms", "SCRAM-SHA-512"), ("sasl.username", "tidegate"), ("sasl.password", &*password), ("ssl.ca.location", &*ca)];
+    let plain =
+        [("sasl.mechanisms", "PLAIN"), ("sasl.username", "plain"), ("sasl.password", "env:BROKER_PASSWORD"), ("ssl.ca.location", &*ca)];
     run(async {
         for (name, properties) in [("scram", scram), ("plain", plain)] {
             let topic = guarded.broker.topic("orders", 2, &[]).await;
@@ -157,8 +158,12 @@ fn who_is_not_let_in_is_told_why() {
         ("plain", "PLAIN", &wrong, &ca, "authentication"),
         ("certificate", "SCRAM-SHA-512", &right, &stranger, "certificate"),
     ] {
-        let properties =
-            [("sasl.mechanisms", mechanism), ("sasl.username", "tidegate"), ("sasl.password", &**password), ("ssl.ca.location", &**authority)];
+        let properties = [
+            ("sasl.mechanisms", mechanism),
+            ("sasl.username", "tidegate"),
+            ("sasl.password", &**password),
+            ("ssl.ca.location", &**authority),
+        ];
         let (status, said) = fails(guarded.serve(&directory.path().join(name), &properties, "log", "orders"));
         assert!(!status.success(), "{said}");
         // The last line is the one that an operator reads.
@@ -176,7 +181,8 @@ fn who_is_not_let_in_is_told_why() {
 fn the_configuration_shows_where_secrets_are_and_not_what_they_are() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tidegate.toml");
-    let properties = format!("\"sasl.password\" = \"{SECRET}\"\n\"ssl.key.password\" = \"file:/etc/secret\"\n\"sasl.username\" = \"env:WHO\"\n");
+    let properties =
+        format!("\"sasl.password\" = \"{SECRET}\"\n\"ssl.key.password\" = \"file:/etc/secret\"\n\"sasl.username\" = \"env:WHO\"\n");
     std::fs::write(&file, format!("[kafka.properties]\n{properties}")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     let output = command.env_clear().arg("config").arg("--config").arg(&file).stdin(Stdio::null()).output().unwrap();

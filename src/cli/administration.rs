@@ -43,7 +43,12 @@ impl Administration {
     }
 
     /// Asks for something; what is no success is an error that says so.
-    pub(super) async fn ask(&self, method: reqwest::Method, path: &str, body: Option<&serde_json::Value>) -> Result<reqwest::Response, Failure> {
+    pub(super) async fn ask(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<reqwest::Response, Failure> {
         let request = self.client.request(method, format!("{}{path}", self.admin)).header("authorization", format!("BAT {}", self.token));
         let request = match body {
             Some(body) => request.json(body),

@@ -13,8 +13,14 @@ use std::collections::BTreeMap;
 use tempfile::TempDir;
 
 /// Buckets with the tables that they come of.
-const BUCKETS: [(&str, &str); 6] =
-    [("Kinds", "kinds"), ("Lines", "lines"), ("Papers", "papers"), ("BareKinds", "kinds"), ("BareLines", "lines"), ("BarePapers", "papers")];
+const BUCKETS: [(&str, &str); 6] = [
+    ("Kinds", "kinds"),
+    ("Lines", "lines"),
+    ("Papers", "papers"),
+    ("BareKinds", "kinds"),
+    ("BareLines", "lines"),
+    ("BarePapers", "papers"),
+];
 
 /// The database, its connectors, and what they write to.
 struct World {
