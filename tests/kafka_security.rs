@@ -7,10 +7,11 @@ mod support;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 use support::kafka::{Broker, Record, free_port, java};
-use support::run;
-use support::server::{Process, fails, serve};
+use support::server::{PASSWORD, Process, fails, serve};
 use support::socket::{Socket, Terms, Told};
+use support::{PATIENCE, run};
 use tempfile::TempDir;
 
 const SECRET: &str = "swordfish-8ae4";
@@ -171,6 +172,27 @@ fn who_is_not_let_in_is_told_why() {
         assert!(last.contains(hint), "{name}: {said}");
         assert_silent(&said, name);
     }
+    // Ingest goes on asking, and says so.
+    let properties = [("sasl.mechanisms", "PLAIN"), ("sasl.username", "plain"), ("sasl.password", &*wrong), ("ssl.ca.location", &*ca)];
+    let mut command = guarded.serve(&directory.path().join("ingest"), &properties, "log", "orders");
+    command.args(["--changelog", "embedded"]);
+    let said = directory.path().join("ingest.log");
+    logged(&mut command, &said);
+    let process = Process::start(command);
+    let status = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.env_clear().env("TIDEGATE_ADMIN_PASSWORD", PASSWORD).args(["ingest", "status"]);
+        command.args(["--api", &process.url, "--admin", &process.admin]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !status().to_lowercase().contains("authentication") {
+        assert!(Instant::now() < deadline, "{}", status());
+    }
+    assert_silent(&status(), "the status");
+    assert_silent(&std::fs::read_to_string(&said).unwrap(), "the log of ingest");
     // A file that is not there is named.
     let properties = [("sasl.mechanisms", "PLAIN"), ("sasl.password", "file:/no/such/password")];
     let (_, said) = fails(guarded.serve(&directory.path().join("missing"), &properties, "log", "orders"));

@@ -9,7 +9,7 @@ use super::service::Stream;
 use super::status::State;
 use super::wait::Stop;
 use crate::config::KafkaOptions;
-use crate::kafka::heard::{Heard, why};
+use crate::kafka::heard::{Heard, ask};
 use crate::kafka::{self, KafkaError};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
@@ -258,9 +258,8 @@ fn watch(options: &KafkaOptions, consumer: &BaseConsumer<Heard>, mut watched: Ve
 impl Watched {
     fn look(&mut self, options: &KafkaOptions, consumer: &BaseConsumer<Heard>, threads: &mut Vec<JoinHandle<()>>) -> Result<(), String> {
         let topic = &self.stream.topic;
-        let metadata = consumer
-            .fetch_metadata(Some(topic), ANSWER)
-            .map_err(|error| format!("no broker answers at {}: {}; it is tried again", options.brokers, why(consumer, &error)))?;
+        let metadata = ask(consumer, ANSWER, |consumer, step| consumer.fetch_metadata(Some(topic), step))
+            .map_err(|reason| format!("no broker answers at {}: {reason}; it is tried again", options.brokers))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let partitions = match found.map(|found| (found.error(), found.partitions().len())) {
             Some((None, partitions)) => i32::try_from(partitions).unwrap_or(i32::MAX),

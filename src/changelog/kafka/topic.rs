@@ -9,7 +9,7 @@ use super::tail::{self, Tail};
 use crate::changelog::outbox::Limits;
 use crate::changelog::{Home, LogId};
 use crate::config::{ChangelogOptions, Config, KafkaOptions};
-use crate::kafka::heard::{Heard, why};
+use crate::kafka::heard::{Heard, ask};
 use crate::kafka::{self, KafkaError};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -204,10 +204,8 @@ impl Admin {
     /// Whether the topic is there, and how the cluster is called. Blocks.
     fn look(&self) -> Result<(bool, Option<String>), KafkaLogError> {
         // Of all topics: asking for one by name would have some brokers make it, with their own settings.
-        let metadata = self
-            .asker
-            .fetch_metadata(None, PATIENCE)
-            .map_err(|error| KafkaError::Unreachable { brokers: self.address.brokers.clone(), reason: why(&self.asker, &error) })?;
+        let metadata = ask(&self.asker, PATIENCE, |asker, step| asker.fetch_metadata(None, step))
+            .map_err(|reason| KafkaError::Unreachable { brokers: self.address.brokers.clone(), reason })?;
         let is_there = metadata.topics().iter().any(|topic| topic.name() == self.address.topic);
         Ok((is_there, self.asker.client().fetch_cluster_id(PATIENCE)))
     }
