@@ -208,11 +208,15 @@ impl Server {
             trusted_proxies: config.server.trusted_proxies.clone().into(),
             open: metrics.connections.clone(),
         };
-        let admin_router = http::admin::router(Admin::new(front, store.clone(), engine.clone(), config.server.admin_listen.clone()));
-        let admin_listener =
-            Listener { socket: admin_socket, router: admin_router, connections: 64, trusted_proxies: [].into(), open: Arc::default() };
         // What others write comes in when everything that it goes through is there.
         let ingest = start_ingest(&config, &store).await?;
+        if let Some(ingest) = &ingest {
+            measure::measure_ingest(&metrics, ingest);
+        }
+        let administration = Admin::new(front, store.clone(), engine.clone(), ingest.clone(), config.server.admin_listen.clone());
+        let admin_router = http::admin::router(administration);
+        let admin_listener =
+            Listener { socket: admin_socket, router: admin_router, connections: 64, trusted_proxies: [].into(), open: Arc::default() };
         let listeners = vec![tokio::spawn(api_listener.run(ended.clone())), tokio::spawn(admin_listener.run(ended.clone()))];
         Ok(Server {
             api,
