@@ -1,6 +1,8 @@
 //! `tidegate backup`: a consistent copy, of a running server or of a directory at rest.
 
+use super::administration::{Administration, AdministrationArgs};
 use super::{ConfigArgs, Failure, runtime};
+use crate::config::ServerOptions;
 use crate::store::Store;
 use crate::store::embedded::{Embedded, backup::create_file};
 use futures_util::StreamExt;
@@ -19,15 +21,8 @@ pub struct Backup {
     file: PathBuf,
     #[command(flatten)]
     options: ConfigArgs,
-    /// Password of the administrator `root`
-    #[arg(long, value_name = "PW", env = "TIDEGATE_ADMIN_PASSWORD", hide_env_values = true)]
-    admin_password: Option<String>,
-    /// URL of the API, with its base [default: from the configuration]
-    #[arg(long, value_name = "URL", env = "TIDEGATE_SERVER_URL")]
-    api: Option<String>,
-    /// URL of the listener of administration [default: from the configuration]
-    #[arg(long, value_name = "URL")]
-    admin: Option<String>,
+    #[command(flatten)]
+    administration: AdministrationArgs,
     /// Read the data directory itself; no server may use it
     #[arg(long)]
     offline: bool,
@@ -52,11 +47,10 @@ impl Backup {
                 Ok::<(), Failure>(())
             })?;
         } else {
-            let password = self.admin_password.ok_or("give the password of root in TIDEGATE_ADMIN_PASSWORD, or use --offline")?;
-            let server = &config.server;
-            let api = self.api.unwrap_or_else(|| format!("http://{}/{}", server.listen, server.base));
-            let admin = self.admin.unwrap_or_else(|| format!("http://{}", server.admin_listen));
-            runtime()?.block_on(fetch(&api, &admin, &password, &file))?;
+            if self.administration.admin_password.is_none() {
+                return Err("give the password of root in TIDEGATE_ADMIN_PASSWORD, or use --offline".into());
+            }
+            runtime()?.block_on(fetch(&self.administration, &config.server, &file))?;
         }
         file.sync_all()?;
         unfinished.finished = true;
@@ -79,19 +73,8 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-async fn fetch(api: &str, admin: &str, password: &str, file: &std::fs::File) -> Result<(), Failure> {
-    let client = reqwest::Client::new();
-    let login = serde_json::json!({"username": "root", "password": password});
-    let answer = client.post(format!("{api}/db/User/login")).json(&login).send().await?;
-    if !answer.status().is_success() {
-        return Err(format!("the server at {api} refused the login of root: {}", message(answer).await).into());
-    }
-    let token = answer.headers().get("baqend-authorization-token").and_then(|token| token.to_str().ok());
-    let token = token.ok_or_else(|| format!("{api} is no server of Tidegate: the login brought no token"))?;
-    let answer = client.post(format!("{admin}/backup")).header("authorization", format!("BAT {token}")).send().await?;
-    if !answer.status().is_success() {
-        return Err(format!("the server at {admin} refused the backup: {}", message(answer).await).into());
-    }
+async fn fetch(administration: &AdministrationArgs, server: &ServerOptions, file: &std::fs::File) -> Result<(), Failure> {
+    let answer = Administration::sign_in(administration, server).await?.ask(reqwest::Method::POST, "/backup", None).await?;
     let (mut to, mut bytes) = (BufWriter::new(file), 0);
     let mut stream = answer.bytes_stream();
     while let Some(piece) = stream.next().await {
@@ -103,11 +86,4 @@ async fn fetch(api: &str, admin: &str, password: &str, file: &std::fs::File) -> 
     eprintln!();
     to.flush()?;
     Ok(())
-}
-
-/// What an error's body says.
-async fn message(answer: reqwest::Response) -> String {
-    let status = answer.status();
-    let body: Option<serde_json::Value> = answer.json().await.ok();
-    body.and_then(|body| body.get("message")?.as_str().map(str::to_owned)).unwrap_or_else(|| status.to_string())
 }

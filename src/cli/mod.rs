@@ -1,10 +1,12 @@
 //! The command line: one file a command.
 
+mod administration;
 mod backup;
 mod bench;
 mod config;
 mod demo;
 mod explain;
+mod ingest;
 mod restore;
 mod serve;
 mod watch;
@@ -36,6 +38,8 @@ pub enum Command {
     Backup(backup::Backup),
     /// Build a data directory from a backup
     Restore(restore::Restore),
+    /// Look after the topics that come into a running server
+    Ingest(ingest::Ingest),
     /// Show how a live query would stand
     Explain(explain::Explain),
     /// Put a load on a server and print what it sustains
@@ -128,6 +132,7 @@ pub fn run() -> ExitCode {
         Command::Watch(command) => return command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
+        Command::Ingest(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Config(command) => command.run(),

@@ -76,6 +76,11 @@ impl Metrics {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(Room(Box::new(read))));
     }
 
+    /// Tells numbers of several of a kind, such as topics, each with labels.
+    pub fn collect_families(&self, read: impl Fn() -> Vec<Family> + Send + Sync + 'static) {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(Box::new(Families(Box::new(read))));
+    }
+
     /// The text for Prometheus.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
@@ -114,6 +119,47 @@ pub enum Number {
     Counter(u64),
     /// Goes up and down
     Gauge(u64),
+}
+
+/// One number of each of several.
+#[derive(Debug, Clone)]
+pub struct Family {
+    /// As in [`Reading`]
+    pub name: &'static str,
+    /// As in [`Reading`]
+    pub help: &'static str,
+    /// Labels, and the number as it is now; all of one kind
+    pub values: Vec<(Vec<(&'static str, String)>, Number)>,
+}
+
+/// What [`Metrics::collect_families`] was given.
+struct Families(Box<dyn Fn() -> Vec<Family> + Send + Sync>);
+
+impl std::fmt::Debug for Families {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Families")
+    }
+}
+
+impl Collector for Families {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for Family { name, help, values } in (self.0)() {
+            let kind = match values.first() {
+                Some((_, Number::Counter(_))) => MetricType::Counter,
+                Some((_, Number::Gauge(_))) => MetricType::Gauge,
+                None => continue,
+            };
+            let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
+            for (labels, value) in &values {
+                let mut encoder = encoder.encode_family(labels)?;
+                match value {
+                    Number::Counter(number) => encoder.encode_counter::<NoLabelSet, _, u64>(number, None)?,
+                    Number::Gauge(number) => encoder.encode_gauge(number)?,
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What [`Metrics::collect`] was given.
@@ -172,8 +218,14 @@ mod tests {
                 Reading { name: "changes", help: "Changes", value: Number::Counter(7) },
             ]
         });
+        metrics.collect_families(|| {
+            let values = ["a", "b"].map(|topic| (vec![("topic", topic.to_owned())], Number::Counter(3)));
+            vec![Family { name: "read", help: "Records", values: values.into() }]
+        });
         let text = metrics.text().unwrap();
         for line in [
+            "tidegate_read_total{topic=\"a\"} 3",
+            "tidegate_read_total{topic=\"b\"} 3",
             "tidegate_http_answers_2xx_total 1",
             "tidegate_http_answers_4xx_total 1",
             "tidegate_http_request_seconds_count 2",

@@ -2,8 +2,10 @@
 
 use crate::changelog::kafka::{KafkaLog, Relay, RelayState};
 use crate::clock::Clock;
+use crate::ingest::Ingest;
+use crate::ingest::status::TopicStatus;
 use crate::live::Gateway;
-use crate::metrics::{Metrics, Number, Reading};
+use crate::metrics::{Family, Metrics, Number, Reading};
 use crate::store::embedded::Embedded;
 use dataflows::change::{Change, CommitNumber};
 use dataflows::engine::{Delta, Engine, Sink, WorkerStatistics};
@@ -132,6 +134,33 @@ pub(super) fn measure(metrics: &Metrics, store: &Arc<Embedded>, gateway: &Arc<Ga
             counter("engine_turns", "Turns of the workers' loops", sum(|worker| &worker.turns)),
             gauge("engine_standing_queries", "Standing queries installed, on all workers", sum(|worker| &worker.standing_queries)),
             gauge("engine_residual_queries", "Those of them that no index entry fits", sum(|worker| &worker.residual_queries)),
+        ]
+    });
+}
+
+/// Tells what ingest counts about its topics.
+pub(super) fn measure_ingest(metrics: &Metrics, ingest: &Arc<Ingest>) {
+    let ingest = Arc::downgrade(ingest);
+    metrics.collect_families(move || {
+        let Some(topics) = ingest.upgrade().map(|ingest| ingest.status()) else { return Vec::new() };
+        let labels = |topic: &TopicStatus| vec![("topic", topic.topic.clone()), ("bucket", topic.bucket.clone())];
+        let family = |name, help, of: fn(&TopicStatus) -> Number| {
+            let values = topics.iter().map(|topic| (labels(topic), of(topic))).collect();
+            Family { name, help, values }
+        };
+        let skipped = topics.iter().flat_map(|topic| {
+            topic.skipped.iter().map(|(kind, count)| {
+                let labels = labels(topic).into_iter().chain([("kind", kind.clone())]).collect();
+                (labels, Number::Counter(*count))
+            })
+        });
+        vec![
+            family("ingest_records", "Records read from the topic", |topic| Number::Counter(topic.records)),
+            family("ingest_dead_letters", "Records that became dead letters", |topic| Number::Counter(topic.dead_letters)),
+            family("ingest_lost", "Offsets that were gone from the topic before they were read", |topic| Number::Counter(topic.lost)),
+            family("ingest_lag", "Records in the topic that were not read yet", |topic| Number::Gauge(topic.lag)),
+            family("ingest_running", "1 while the topic is read", |topic| Number::Gauge(u64::from(topic.state == "running"))),
+            Family { name: "ingest_skipped", help: "Records that mean nothing for a bucket", values: skipped.collect() },
         ]
     });
 }

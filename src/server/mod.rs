@@ -138,6 +138,7 @@ pub struct Server {
     ingest: Option<Arc<Ingest>>,
     relay: Option<Arc<Relay>>,
     changelog: Arc<dyn ChangeLog>,
+    topic_log: Option<Arc<KafkaLog>>,
     ended: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -207,11 +208,15 @@ impl Server {
             trusted_proxies: config.server.trusted_proxies.clone().into(),
             open: metrics.connections.clone(),
         };
-        let admin_router = http::admin::router(Admin::new(front, store.clone(), engine.clone(), config.server.admin_listen.clone()));
-        let admin_listener =
-            Listener { socket: admin_socket, router: admin_router, connections: 64, trusted_proxies: [].into(), open: Arc::default() };
         // What others write comes in when everything that it goes through is there.
         let ingest = start_ingest(&config, &store).await?;
+        if let Some(ingest) = &ingest {
+            measure::measure_ingest(&metrics, ingest);
+        }
+        let administration = Admin::new(front, store.clone(), engine.clone(), ingest.clone(), config.server.admin_listen.clone());
+        let admin_router = http::admin::router(administration);
+        let admin_listener =
+            Listener { socket: admin_socket, router: admin_router, connections: 64, trusted_proxies: [].into(), open: Arc::default() };
         let listeners = vec![tokio::spawn(api_listener.run(ended.clone())), tokio::spawn(admin_listener.run(ended.clone()))];
         Ok(Server {
             api,
@@ -226,6 +231,7 @@ impl Server {
             ingest,
             relay,
             changelog,
+            topic_log,
             ended,
             listeners,
         })
@@ -310,11 +316,14 @@ impl Server {
                 tracing::error!(%error, "a listener failed");
             }
         }
-        let (store, engine, relay) = (self.store.clone(), self.engine.clone(), self.relay.take());
+        let (store, engine, relay, topic_log) = (self.store.clone(), self.engine.clone(), self.relay.take(), self.topic_log.take());
         drop(self);
         // No more writes come, so what waits becomes less.
         if let Some(relay) = relay {
             relay.stop(LAST_CHANGES).await;
+        }
+        if let Some(log) = topic_log {
+            log.close().await;
         }
         // The last one that lets the dataflow go joins its threads.
         if let Err(error) = tokio::task::spawn_blocking(move || drop(engine)).await {

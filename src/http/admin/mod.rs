@@ -1,4 +1,4 @@
-//! The listener of administration: `/metrics`, `/health`, `/explain`, `/backup`.
+//! The listener of administration: `/metrics`, `/health`, `/explain`, `/backup`, `/ingest`.
 //!
 //! Loopback by default, and still within reach of other people on the machine and of any page in a browser there
 //! (a name can be made to resolve to loopback). So the name in `Host` must be one that no foreign page can
@@ -6,10 +6,12 @@
 
 mod backup;
 mod explain;
+mod ingest;
 
 use super::error::{self, ApiError};
 use super::identity::{self, Identity};
 use super::{Front, body};
+use crate::ingest::Ingest;
 use crate::store::embedded::Embedded;
 use axum::Router;
 use axum::body::Body;
@@ -31,6 +33,8 @@ pub struct Admin {
     store: Arc<Embedded>,
     /// For explanations
     engine: Arc<Engine>,
+    /// Topics that come in
+    ingest: Option<Arc<Ingest>>,
     /// As configured: a name in it is one that requests may use
     host: String,
     /// One backup at a time
@@ -39,8 +43,8 @@ pub struct Admin {
 
 impl Admin {
     /// `host`: where this listener was told to listen.
-    pub fn new(front: Arc<Front>, store: Arc<Embedded>, engine: Arc<Engine>, host: String) -> Arc<Admin> {
-        Arc::new(Admin { front, store, engine, host, backups: Arc::new(Semaphore::new(1)) })
+    pub fn new(front: Arc<Front>, store: Arc<Embedded>, engine: Arc<Engine>, ingest: Option<Arc<Ingest>>, host: String) -> Arc<Admin> {
+        Arc::new(Admin { front, store, engine, ingest, host, backups: Arc::new(Semaphore::new(1)) })
     }
 }
 
@@ -51,6 +55,8 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/health", get(health))
         .route("/explain", get(explain::explain))
         .route("/backup", post(backup::backup))
+        .route("/ingest", get(ingest::status))
+        .route("/ingest/replay", post(ingest::replay))
         .fallback(async || ApiError::plain(error::NO_SUCH_PAGE))
         .method_not_allowed_fallback(async || ApiError::plain(error::WRONG_METHOD))
         .layer(middleware::from_fn_with_state(admin.front.clone(), identity::establish))
