@@ -127,6 +127,10 @@ impl Bare {
             let at = Instant::now();
             self.producer.begin_transaction().unwrap();
             self.producer.send(BaseRecord::<(), [u8]>::to(&self.topic).payload(&payload)).map_err(|(error, _)| error).unwrap();
+            // The client's own flush looks every tenth of a second only.
+            while self.producer.in_flight_count() > 0 {
+                self.producer.poll(Duration::from_millis(1));
+            }
             self.producer.commit_transaction(PATIENCE).unwrap();
             let message = self.consumer.poll(PATIENCE).expect("the record comes").unwrap();
             assert_eq!(message.payload().map(<[u8]>::len), Some(1_000));

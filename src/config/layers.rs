@@ -138,8 +138,12 @@ impl Layers {
     pub fn file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
-        let table: toml::Table =
-            toml::from_str(&text).map_err(|error| ConfigError::Syntax { path: path.to_owned(), reason: error.to_string() })?;
+        let table: toml::Table = toml::from_str(&text).map_err(|error| {
+            // The whole text of the error shows the line, which may hold a secret.
+            let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+            let at = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            ConfigError::Syntax { path: path.to_owned(), reason: format!("{at}{}", error.message()) }
+        })?;
         for (key, value) in flatten(table) {
             self.put(&key, value, Source::File(path.to_owned()))?;
         }

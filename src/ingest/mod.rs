@@ -56,3 +56,6 @@ fn unwrapped<'v>(reader: &Reader<'_>, value: Option<&'v [u8]>) -> Result<Option<
     }
     Ok(Some(reader.payload(text)?).filter(|payload| payload.text != "null"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,11 +10,12 @@ use super::snapshot::{Errands, Keeper};
 use super::status::State;
 use super::wait::Stop;
 use crate::config::KafkaOptions;
+use crate::kafka::heard::{Heard, ask};
 use crate::kafka::{self, KafkaError};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -32,20 +33,8 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Kilobytes that a consumer fetches ahead.
 const AHEAD: &str = "16384";
 
-/// What a client says beside its answers goes to our log, in our words.
-pub(crate) struct Quiet;
-
-impl ClientContext for Quiet {
-    fn error(&self, error: ClientError, reason: &str) {
-        // The end of a partition is no error; the others are told by who meets them.
-        tracing::debug!(%error, reason, "the Kafka client");
-    }
-}
-
-impl ConsumerContext for Quiet {}
-
 /// A consumer that goes where it is told and reads what is committed.
-pub(crate) fn consumer(options: &KafkaOptions) -> Result<BaseConsumer<Quiet>, KafkaError> {
+pub(crate) fn consumer(options: &KafkaOptions) -> Result<BaseConsumer<Heard>, KafkaError> {
     let mut config = kafka::client(options, &options.brokers)?;
     // There is no consumer without the name of a group; nothing is ever committed to it.
     for (property, value) in [("group.id", "tidegate-ingest"), ("queued.max.messages.kbytes", AHEAD), ("fetch.wait.max.ms", "100")] {
@@ -60,13 +49,13 @@ pub(crate) fn consumer(options: &KafkaOptions) -> Result<BaseConsumer<Quiet>, Ka
     config.set("auto.offset.reset", "error");
     config.set("enable.partition.eof", "true");
     config.set("allow.auto.create.topics", "false");
-    config.create_with_context(Quiet).map_err(|error| KafkaError::Property(error.to_string()))
+    config.create_with_context(Heard::default()).map_err(|error| KafkaError::Property(error.to_string()))
 }
 
 /// A thread with a consumer and some partitions of a topic.
 struct Reader {
     stream: Arc<Stream>,
-    consumer: BaseConsumer<Quiet>,
+    consumer: BaseConsumer<Heard>,
     lanes: BTreeMap<i32, Lane>,
     orders: mpsc::Receiver<Order>,
 }
@@ -267,7 +256,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 /// Looks for topics, partitions and ends until it is told to end; then waits for the readers.
-fn watch(options: &KafkaOptions, consumer: &BaseConsumer<Quiet>, mut watched: Vec<Watched>, stop: &Stop) {
+fn watch(options: &KafkaOptions, consumer: &BaseConsumer<Heard>, mut watched: Vec<Watched>, stop: &Stop) {
     let mut threads = Vec::new();
     while !stop.is_now() {
         for topic in &mut watched {
@@ -298,11 +287,10 @@ fn watch(options: &KafkaOptions, consumer: &BaseConsumer<Quiet>, mut watched: Ve
 }
 
 impl Watched {
-    fn look(&mut self, options: &KafkaOptions, consumer: &BaseConsumer<Quiet>, threads: &mut Vec<JoinHandle<()>>) -> Result<(), String> {
+    fn look(&mut self, options: &KafkaOptions, consumer: &BaseConsumer<Heard>, threads: &mut Vec<JoinHandle<()>>) -> Result<(), String> {
         let topic = &self.stream.topic;
-        let metadata = consumer
-            .fetch_metadata(Some(topic), ANSWER)
-            .map_err(|error| format!("no broker answers at {}: {error}; it is tried again", options.brokers))?;
+        let metadata = ask(consumer, ANSWER, |consumer, step| consumer.fetch_metadata(Some(topic), step))
+            .map_err(|reason| format!("no broker answers at {}: {reason}; it is tried again", options.brokers))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let partitions = match found.map(|found| (found.error(), found.partitions().len())) {
             Some((None, partitions)) => i32::try_from(partitions).unwrap_or(i32::MAX),

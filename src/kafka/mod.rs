@@ -1,4 +1,8 @@
 //! What the change log and ingest share of Kafka: how a client is configured, and where its secrets come from.
+//!
+//! * `heard`: what a client says beside its answers
+
+pub(crate) mod heard;
 
 use crate::config::KafkaOptions;
 use rdkafka::ClientConfig;

@@ -98,6 +98,22 @@ pub fn spawn(command: Command) -> Child {
     child.recv().unwrap().expect("the command does not start")
 }
 
+/// Where brokers keep what they have: a process that is killed, and the shared broker, leave theirs to whoever comes later.
+fn runs() -> &'static Path {
+    static RUNS: OnceLock<PathBuf> = OnceLock::new();
+    RUNS.get_or_init(|| {
+        let runs = installed().join("runs");
+        std::fs::create_dir_all(&runs).unwrap();
+        for run in std::fs::read_dir(&runs).unwrap().flatten() {
+            let process = run.file_name().to_string_lossy().split('-').next().map(|process| Path::new("/proc").join(process));
+            if process.is_some_and(|process| !process.exists()) {
+                let _ = std::fs::remove_dir_all(run.path());
+            }
+        }
+        runs
+    })
+}
+
 /// Sends a signal to a child.
 pub fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
@@ -120,7 +136,7 @@ impl Broker {
 
     /// Lays its directory and properties; starts nothing.
     pub fn prepare(properties: &[(&str, &str)]) -> Broker {
-        let directory = TempDir::with_prefix("tidegate-kafka-").unwrap();
+        let directory = TempDir::with_prefix_in(format!("{}-", std::process::id()), runs()).unwrap();
         let data = directory.path().join("data");
         std::fs::create_dir(&data).unwrap();
         let formatted = installed().join("formatted");

@@ -1,6 +1,7 @@
 //! Why a change log in Kafka cannot be used.
 
 use super::address::AddressError;
+use crate::changelog::outbox::OutboxError;
 use crate::kafka::KafkaError;
 
 /// Why a change log in Kafka cannot be used.
@@ -69,6 +70,12 @@ pub enum KafkaLogError {
     /// The store's part failed
     #[error("{0}")]
     Outbox(String),
+}
+
+impl From<OutboxError> for KafkaLogError {
+    fn from(error: OutboxError) -> Self {
+        KafkaLogError::Outbox(error.to_string())
+    }
 }
 
 impl KafkaLogError {

@@ -3,6 +3,7 @@
 //! * [`Address`]: where it is
 //! * [`Topic`]: made with the right settings, or refused
 //! * [`Relay`]: brings what the store commits into the topic
+//! * `chain`: which record comes after which, and where a relay goes on
 //! * `session`: a transactional producer, and who may have it
 //! * `tail`: how far the topic is
 //! * `format`: how a record stands in the topic
@@ -10,9 +11,11 @@
 //! * `seek`: from a commit number to offsets
 //! * `reader`: follows the topic, on several threads
 //! * `merge`: puts the records of all partitions in order
+//! * `standstill`: a merge that waits for what is deleted
 //! * [`KafkaLog`]: the change log of these
 
 mod address;
+mod chain;
 mod consume;
 mod error;
 mod format;
@@ -22,6 +25,7 @@ mod reader;
 mod relay;
 mod seek;
 mod session;
+mod standstill;
 mod tail;
 mod topic;
 

@@ -3,16 +3,15 @@
 //! One thread. It takes what waits in the outbox up to a bound, sends it as one transaction, notes how far it is, and takes
 //! the next. A transaction that failed is taken back and sent again, so the topic holds every commit once, whole
 //! transactions only. Whether a transaction of unknown outcome happened the topic itself tells, to whoever
-//! takes the log over ([`resume`]).
+//! takes the log over ([`chain::resume`]).
 
+use super::chain;
 use super::error::KafkaLogError;
-use super::format::{self, Place};
+use super::format::Place;
 use super::session::{Fault, STEP, Session};
-use super::tail::{self, Tail};
+use super::tail;
 use super::topic::Topic;
-use crate::changelog::LogId;
-use crate::changelog::outbox::{Load, Outbox, OutboxError, Progress};
-use crate::changelog::trim::Mark;
+use crate::changelog::outbox::{Load, Outbox, Progress};
 use crate::clock::Clock;
 use crate::metrics::Histogram;
 use dataflows::change::CommitNumber;
@@ -110,7 +109,7 @@ impl Relay {
             let shared = Arc::clone(&shared);
             move || {
                 let (session, progress) = connecting.open(&outbox, Instant::now() + START, false)?;
-                outbox.relayed(progress.clone(), clock.now_ms()).map_err(broken)?;
+                outbox.relayed(progress.clone(), clock.now_ms()).map_err(KafkaLogError::from)?;
                 Ok::<_, KafkaLogError>(Run { shared, outbox, connecting, session, progress, seen: 0, clock, stopping })
             }
         });
@@ -176,66 +175,6 @@ impl std::fmt::Debug for Relay {
     }
 }
 
-fn broken(error: OutboxError) -> KafkaLogError {
-    KafkaLogError::Outbox(error.to_string())
-}
-
-/// Where the records of a load belong, and how far the relay is with it.
-fn places(log: LogId, progress: &Progress, load: &Load) -> (Vec<(i32, Place)>, Progress) {
-    let changes = u32::try_from(progress.partitions.len().saturating_sub(1)).unwrap_or(u32::MAX);
-    let mut next = Progress { mark: load.mark, partitions: progress.partitions.clone() };
-    let mut after = progress.mark.commit;
-    let mut places = Vec::with_capacity(load.records.len());
-    for about in load.records.iter().map(|outgoing| &outgoing.about) {
-        let partition = match &about.id {
-            Some(id) => format::partition_of(&format::key(&about.app, Some(id)), changes),
-            None => format::CONTROL,
-        };
-        let commit = about.commit;
-        let last = usize::try_from(partition).ok().and_then(|partition| next.partitions.get_mut(partition));
-        let previous = last.map_or(0, |last| std::mem::replace(last, commit));
-        places.push((partition, Place { log, commit, after, previous }));
-        after = commit;
-    }
-    (places, next)
-}
-
-/// How far the relay is: as the topic tells, or as was noted, whichever is further.
-fn resume(outbox: &Outbox, topic: &Topic, tails: &[Option<Tail>]) -> Result<Progress, KafkaLogError> {
-    let mut progress = outbox.progress();
-    progress.partitions.resize(tails.len(), 0);
-    for (partition, (last, tail)) in progress.partitions.iter_mut().zip(tails).enumerate() {
-        let Some(tail) = tail else { continue };
-        if tail.place.log != outbox.log() {
-            let partition = i32::try_from(partition).unwrap_or(i32::MAX);
-            return Err(KafkaLogError::Foreign { topic: topic.address.topic.clone(), partition });
-        }
-        *last = (*last).max(tail.place.commit);
-    }
-    let Some(newest) = tails.iter().flatten().max_by_key(|tail| tail.place.commit) else { return Ok(progress) };
-    let commit = newest.place.commit;
-    let ahead = || KafkaLogError::Ahead { topic: topic.address.topic.clone(), commit };
-    match outbox.text(commit).map_err(broken)? {
-        Some(text) if *text == *newest.text => {}
-        Some(_) => return Err(ahead()),
-        // It was relayed, and cut from the outbox since.
-        None if commit <= progress.mark.commit => {}
-        None => return Err(ahead()),
-    }
-    while progress.mark.commit < commit {
-        let load = outbox.read(progress.mark, LOAD_BYTES, LOAD_RECORDS).map_err(broken)?;
-        if load.records.is_empty() {
-            return Err(ahead());
-        }
-        for outgoing in load.records.iter().take_while(|outgoing| outgoing.about.commit <= commit) {
-            let Mark { bytes, records, .. } = progress.mark;
-            let (bytes, records) = (bytes + outgoing.text.len() as u64, records + 1);
-            progress.mark = Mark { commit: outgoing.about.commit, at: outgoing.about.at, bytes, records };
-        }
-    }
-    Ok(progress)
-}
-
 /// What it takes to get a session.
 struct Connecting {
     /// The claim of this process
@@ -262,7 +201,7 @@ impl Connecting {
                 Ok(()) => {
                     let left = deadline.saturating_duration_since(Instant::now()).max(STEP);
                     let tails = tail::read(&self.topic, left)?;
-                    return Ok((session, resume(outbox, &self.topic, &tails)?));
+                    return Ok((session, chain::resume(outbox, &self.topic.address.topic, &tails)?));
                 }
                 Err(fault) => fault,
             };
@@ -348,12 +287,12 @@ impl Run {
     /// Relays what is there, up to the bound of a transaction. Blocks.
     fn carry(&mut self, runtime: &tokio::runtime::Runtime) -> Result<(), End> {
         let head = self.outbox.head();
-        let load = self.outbox.read(self.progress.mark, LOAD_BYTES, LOAD_RECORDS).map_err(|error| End::Failed(broken(error)))?;
+        let load = self.outbox.read(self.progress.mark, LOAD_BYTES, LOAD_RECORDS).map_err(|error| End::Failed(error.into()))?;
         if load.records.is_empty() {
             self.seen = head;
             return Ok(());
         }
-        let (places, next) = places(self.outbox.log(), &self.progress, &load);
+        let (places, next) = chain::places(self.outbox.log(), &self.progress, &load);
         let mut wait = BACK_OFF.0;
         loop {
             match self.transact(&load, &places) {
@@ -378,7 +317,7 @@ impl Run {
         }
         let bytes = next.mark.bytes.saturating_sub(self.progress.mark.bytes);
         self.progress = next;
-        self.outbox.relayed(self.progress.clone(), now).map_err(|error| End::Failed(broken(error)))?;
+        self.outbox.relayed(self.progress.clone(), now).map_err(|error| End::Failed(error.into()))?;
         let mut counted = self.shared.counted();
         counted.transactions += 1;
         counted.records += load.records.len() as u64;
@@ -446,9 +385,10 @@ impl Run {
                 Ok((session, progress)) => {
                     (self.session, self.progress) = (session, progress);
                     let now = self.clock.now_ms();
-                    return self.outbox.relayed(self.progress.clone(), now).map_err(|error| End::Failed(broken(error)));
+                    return self.outbox.relayed(self.progress.clone(), now).map_err(|error| End::Failed(error.into()));
                 }
-                Err(KafkaLogError::Unreadable { reason, .. }) => self.trouble(&reason)?,
+                // Also a secret that is just being replaced.
+                Err(error @ (KafkaLogError::Unreadable { .. } | KafkaLogError::Client(_))) => self.trouble(&error.to_string())?,
                 Err(error) => return Err(End::Failed(error)),
             }
             self.pause(runtime, wait)?;

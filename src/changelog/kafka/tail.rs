@@ -58,14 +58,11 @@ pub(crate) fn read(topic: &Topic, patience: Duration) -> Result<Vec<Option<Tail>
 fn last(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline: Instant) -> Result<Option<Tail>, KafkaLogError> {
     let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
     let (low, high) = loop {
-        match consumer.fetch_watermarks(&topic.address.topic, partition, left()) {
+        match consumer.fetch_watermarks(&topic.address.topic, partition, left().min(Duration::from_secs(2))) {
             Ok(watermarks) => break watermarks,
-            // A topic that was just made, or a leader that moves: brokers agree in a moment, and Kafka has no event for it.
-            Err(error) if Instant::now() < deadline => {
-                tracing::debug!(%error, "while asking for the end of the topic");
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            Err(error) => return Err(topic.unreadable(error)),
+            Err(error) if Instant::now() >= deadline => return Err(topic.unreadable(error)),
+            // A topic that was just made, or a broker that just came back, has no leader for a moment; there is no event for it.
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
     };
     let mut window = WINDOW;

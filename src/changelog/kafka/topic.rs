@@ -9,13 +9,15 @@ use super::tail::{self, Tail};
 use crate::changelog::outbox::Limits;
 use crate::changelog::{Home, LogId};
 use crate::config::{ChangelogOptions, Config, KafkaOptions};
+use crate::kafka::heard::{Heard, ask};
 use crate::kafka::{self, KafkaError};
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::FromClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError as RdError, RDKafkaErrorCode};
 use rdkafka::util::Timeout;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long brokers have to answer at the start.
@@ -182,42 +184,30 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, KafkaLogEr
     tokio::task::spawn_blocking(work).await.map_err(|error| KafkaLogError::Outbox(error.to_string()))?
 }
 
-/// Keeps what the client said last: a time-out alone does not tell why.
-#[derive(Default)]
-struct Listening(Mutex<Option<String>>);
-
-impl ClientContext for Listening {
-    fn error(&self, error: RdError, reason: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-        tracing::debug!(%error, reason, "the Kafka client says");
-    }
-}
-
 /// The brokers, asked about one topic.
 struct Admin {
-    client: AdminClient<Listening>,
+    client: AdminClient<DefaultClientContext>,
+    /// Asks, and hears why there is no answer
+    asker: BaseConsumer<Heard>,
     address: Address,
 }
 
 impl Admin {
     fn new(options: &KafkaOptions, address: &Address) -> Result<Admin, KafkaLogError> {
         let config = kafka::client(options, &address.brokers)?;
-        let client = AdminClient::from_config_and_context(&config, Listening::default());
-        let client = client.map_err(|error| KafkaError::Property(error.to_string()))?;
-        Ok(Admin { client, address: address.clone() })
+        let property = |error: RdError| KafkaError::Property(error.to_string());
+        let client = AdminClient::from_config(&config).map_err(property)?;
+        let asker = config.create_with_context(Heard::default()).map_err(property)?;
+        Ok(Admin { client, asker, address: address.clone() })
     }
 
     /// Whether the topic is there, and how the cluster is called. Blocks.
     fn look(&self) -> Result<(bool, Option<String>), KafkaLogError> {
-        let client = self.client.inner();
         // Of all topics: asking for one by name would have some brokers make it, with their own settings.
-        let metadata = client.fetch_metadata(None, PATIENCE).map_err(|error| {
-            let said = client.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let reason = said.unwrap_or_else(|| error.to_string());
-            KafkaError::Unreachable { brokers: self.address.brokers.clone(), reason }
-        })?;
+        let metadata = ask(&self.asker, PATIENCE, |asker, step| asker.fetch_metadata(None, step))
+            .map_err(|reason| KafkaError::Unreachable { brokers: self.address.brokers.clone(), reason })?;
         let is_there = metadata.topics().iter().any(|topic| topic.name() == self.address.topic);
-        Ok((is_there, client.fetch_cluster_id(PATIENCE)))
+        Ok((is_there, self.asker.client().fetch_cluster_id(PATIENCE)))
     }
 
     async fn create(&self, need: &Need) -> Result<(), KafkaLogError> {

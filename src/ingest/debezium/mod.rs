@@ -27,6 +27,10 @@ pub(super) fn read(reader: &Reader<'_>, key: Option<&[u8]>, value: Option<&[u8]>
     let Some(payload) = unwrapped(reader, value)? else {
         return Ok(id::of_key(reader, key)?.map_or(Meaning::Skip("tombstone"), |id| Meaning::Delete { id }));
     };
+    // A struct would be read from an array as well.
+    if payload.text.starts_with('[') {
+        return Err(shape("is no envelope of Debezium: an array"));
+    }
     let envelope: Envelope<'_> = serde_json::from_str(payload.text).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => shape(&format!("is no envelope of Debezium: {error}")),
         _ => BadRecord::Syntax { part: "value", reason: error.to_string() },

@@ -73,7 +73,9 @@ pub(super) fn parts(raw: &str) -> Option<(i32, Cow<'_, str>)> {
         #[serde(borrow)]
         value: Cow<'p, str>,
     }
-    serde_json::from_str(raw).ok().map(|Parts { scale, value }| (scale, value))
+    // A struct would be read from an array as well.
+    let object = Some(raw).filter(|raw| raw.starts_with('{'))?;
+    serde_json::from_str(object).ok().map(|Parts { scale, value }| (scale, value))
 }
 
 /// Sign and digits, without leading zeros, of an integer in two's complement.

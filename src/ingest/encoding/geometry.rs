@@ -18,7 +18,8 @@ struct Geometry<'g> {
 
 /// A GeoJSON point of `{"x", "y", …}` or of `{"wkb", …}`. None where it is no point.
 pub(super) fn point(raw: &str) -> Option<String> {
-    let geometry: Geometry<'_> = serde_json::from_str(raw).ok()?;
+    // A struct would be read from an array as well.
+    let geometry: Geometry<'_> = Some(raw).filter(|raw| raw.starts_with('{')).and_then(|raw| serde_json::from_str(raw).ok())?;
     let is_number = |value: &RawValue| value.get().starts_with(|c: char| c.is_ascii_digit() || c == '-');
     match (geometry.x, geometry.y, geometry.wkb) {
         (Some(x), Some(y), _) if is_number(x) && is_number(y) => Some(geo_json(x.get(), y.get())),

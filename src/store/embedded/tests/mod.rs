@@ -3,6 +3,7 @@
 mod backups;
 mod intakes;
 mod log;
+mod outbox;
 mod snapshots;
 mod writes;
 
