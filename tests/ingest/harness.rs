@@ -24,7 +24,6 @@ impl House {
         self.directory.path().join("data")
     }
 
-
     /// A server with these `[[ingest]]` sections, against the shared broker.
     pub async fn start(&self, mappings: &str) -> Server {
         self.start_at(&kafka::shared().address(), mappings).await
