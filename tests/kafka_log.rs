@@ -47,6 +47,14 @@ async fn put_filled(http: &Http, key: usize, number: usize, fill: usize) -> u64 
     answer.position().unwrap()
 }
 
+/// A number of the metrics.
+fn number(server: &Server, name: &str) -> u64 {
+    let text = server.metrics().text().unwrap();
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+        .unwrap_or_else(|| panic!("{name} is not in {text}"))
+}
+
 /// Every commit is an event, once and in order; and what they make of the first result is what a query gives.
 async fn judge(http: &Http, subscription: &Subscription, commits: &[u64]) {
     let told = subscription.reached(*commits.last().unwrap()).await;
@@ -81,11 +89,33 @@ fn every_commit_is_an_event_once_and_in_order_with_racing_writers() {
             }
             commits.sort_unstable();
             judge(&Http::new(&server.url()), &subscription, &commits).await;
-            // What came is what the topic has.
+            // What came is what the topic has; nothing was parsed twice.
             let records = kafka::shared().read(&topic).await.len();
             assert!(records >= commits.len(), "{records}");
+            assert!(number(&server, "tidegate_topic_reused_total") >= commits.len() as u64);
+            assert_eq!(number(&server, "tidegate_topic_decoded_total"), 0);
+            assert_eq!(number(&server, "tidegate_topic_lag"), 0);
             server.shutdown().await.unwrap();
         }
+    });
+}
+
+#[test]
+fn both_images_of_the_largest_object_fit_and_nothing_waits_for_them() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let (config, _) = config(directory.path(), kafka::shared(), 2);
+        let fill = config.store.object_bytes - 1_000;
+        let server = server::start(config).await;
+        let http = Http::new(&server.url());
+        let (_socket, subscription) = subscribe(&server, Terms::extended()).await;
+        let mut commits = Vec::new();
+        for number in 0..6 {
+            commits.push(put_filled(&http, number % 2, number, fill).await);
+            commits.push(put(&http, 2 + number, number).await);
+        }
+        judge(&http, &subscription, &commits).await;
+        server.shutdown().await.unwrap();
     });
 }
 
@@ -159,7 +189,7 @@ fn who_comes_back_after_a_restart_reads_from_the_topic() {
         for partitions in [1, 5] {
             let directory = tempfile::tempdir().unwrap();
             let (mut config, _) = config(directory.path(), kafka::shared(), partitions);
-            config.changelog.outbox_bytes = 64 << 10;
+            config.changelog.outbox_bytes = 512 << 10;
             let (position, before, mut commits) = absence(&config, 400).await;
             let server = server::start(config).await;
             let http = Http::new(&server.url());
@@ -191,7 +221,7 @@ fn who_comes_back_to_deleted_records_gets_a_fresh_result() {
     run(async {
         let directory = tempfile::tempdir().unwrap();
         let (mut config, topic) = config(directory.path(), kafka::shared(), 2);
-        config.changelog.outbox_bytes = 64 << 10;
+        config.changelog.outbox_bytes = 512 << 10;
         let (position, before, commits) = absence(&config, 200).await;
         // One partition loses its first half, then everything.
         for all in [false, true] {

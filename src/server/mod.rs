@@ -138,6 +138,7 @@ pub struct Server {
     ingest: Option<Arc<Ingest>>,
     relay: Option<Arc<Relay>>,
     changelog: Arc<dyn ChangeLog>,
+    topic_log: Option<Arc<KafkaLog>>,
     ended: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -230,6 +231,7 @@ impl Server {
             ingest,
             relay,
             changelog,
+            topic_log,
             ended,
             listeners,
         })
@@ -314,11 +316,14 @@ impl Server {
                 tracing::error!(%error, "a listener failed");
             }
         }
-        let (store, engine, relay) = (self.store.clone(), self.engine.clone(), self.relay.take());
+        let (store, engine, relay, topic_log) = (self.store.clone(), self.engine.clone(), self.relay.take(), self.topic_log.take());
         drop(self);
         // No more writes come, so what waits becomes less.
         if let Some(relay) = relay {
             relay.stop(LAST_CHANGES).await;
+        }
+        if let Some(log) = topic_log {
+            log.close().await;
         }
         // The last one that lets the dataflow go joins its threads.
         if let Err(error) = tokio::task::spawn_blocking(move || drop(engine)).await {

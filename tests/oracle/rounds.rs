@@ -40,6 +40,7 @@ pub fn rounds(config: &Config, (workers, columns): (usize, usize), default: u64)
         server.shutdown().await.unwrap();
         println!("{workers} workers, {columns} columns, {cases} rounds: {score:?}");
         score.check_that_it_judged(cases as usize);
+        score.check_that_some_was_forbidden();
         committed
     })
 }

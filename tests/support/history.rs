@@ -5,7 +5,7 @@ use super::http::Answer;
 use super::live::id_of;
 use bytes::Bytes;
 use dataflows::access::Caller;
-use dataflows::change::Image;
+use dataflows::change::{Change, Image};
 use dataflows::document::{DateFields, DocumentLimits};
 use dataflows::query::Filter;
 use serde_json::{Value, json};
@@ -102,6 +102,27 @@ impl History {
                     assert!(!is_visible(&states, id, caller), "{id} is there although it was deleted at {commit}");
                 }
             }
+        }
+        History { commits }
+    }
+
+    /// As the change log tells, where nobody was answered: each change must go on from what the one before left.
+    pub fn logged(changes: impl IntoIterator<Item = Arc<Change>>) -> History {
+        let mut states: BTreeMap<String, Arc<State>> = BTreeMap::new();
+        let mut commits = BTreeMap::new();
+        for change in changes {
+            let state =
+                |image: &Arc<Image>| Arc::new(State { image: Image::clone(image), json: serde_json::from_slice(image.json()).unwrap() });
+            let (id, after) = (change.id.to_string(), change.after.as_ref().map(state));
+            let before = match &after {
+                Some(after) => states.insert(id.clone(), after.clone()),
+                None => states.remove(&id),
+            };
+            let found = change.before.as_ref().map(|image| image.json().clone());
+            assert_eq!(found, before.as_ref().map(|state| state.image.json().clone()), "what {id} was before {}", change.commit);
+            let version = |state: &Arc<State>| state.image.version();
+            assert_eq!(after.as_ref().map(version), after.as_ref().map(|_| before.as_ref().map_or(1, |before| version(before) + 1)));
+            commits.insert(change.commit, Commit { id, before, after });
         }
         History { commits }
     }

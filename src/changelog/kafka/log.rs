@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// Reads of the topic by those who come back, at a time; the rest waits.
 const CATCHING_UP: usize = 4;
@@ -84,13 +84,25 @@ impl KafkaLog {
         let outbox = Arc::clone(&outbox.log);
         let counters = Counters::default();
         counters.followed.store(outbox.head().commit(), Relaxed);
-        let source = Source { topic, outbox, outage: Arc::default(), index: Mutex::default(), counters };
+        let source =
+            Source { topic, outbox, outage: Arc::default(), index: Mutex::default(), counters, threads: Arc::new(watch::Sender::new(0)) };
         Ok(KafkaLog(Arc::new(Inner {
             source: Arc::new(source),
             idle: Mutex::default(),
             catching_up: Semaphore::new(CATCHING_UP),
             oldest: AtomicU64::new(u64::MAX),
         })))
+    }
+
+    /// Ends what stands idle and waits, for a few seconds at most, until no thread reads the store any more. The
+    /// followers themselves are to be dropped by those who have them.
+    pub async fn close(&self) {
+        let idle = std::mem::take(&mut *lock(&self.0.idle));
+        drop(idle);
+        let mut threads = self.0.source.threads.subscribe();
+        if tokio::time::timeout(PATIENCE, threads.wait_for(|threads| *threads == 0)).await.is_err() {
+            tracing::warn!("threads that read the change log's topic do not end");
+        }
     }
 
     /// What was counted.

@@ -11,6 +11,7 @@
 //! * `seek`: from a commit number to offsets
 //! * `reader`: follows the topic, on several threads
 //! * `merge`: puts the records of all partitions in order
+//! * `standstill`: a merge that waits for what is deleted
 //! * [`KafkaLog`]: the change log of these
 
 mod address;
@@ -24,6 +25,7 @@ mod reader;
 mod relay;
 mod seek;
 mod session;
+mod standstill;
 mod tail;
 mod topic;
 

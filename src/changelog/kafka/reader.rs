@@ -6,8 +6,9 @@
 
 use super::consume::{self, Consumer, Context, Outage, Partitions};
 use super::format::{CONTROL, Place};
-use super::merge::{Fault, Merge, Stall};
+use super::merge::{Fault, Merge, Offered};
 use super::seek::{Index, Prober, SeekError};
+use super::standstill::Standstill;
 use crate::changelog::embedded::EmbeddedLog;
 use crate::changelog::recent::{Gather, Recorded};
 use crate::changelog::{Batch, Follower, LogError, Position};
@@ -22,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// How often a thread that has nothing to do serves its consumer's events and looks whether the merge stands still.
 const TICK: Duration = Duration::from_secs(1);
@@ -32,12 +33,6 @@ const SEARCH: Duration = Duration::from_secs(10);
 
 /// Messages that are decoded between two looks at the merge.
 const GULP: usize = 512;
-
-/// A merge that stands still for so long may wait for what is deleted.
-const SUSPECT: Duration = Duration::from_secs(3);
-
-/// A merge that stands still for so long is said aloud.
-const STANDSTILL: Duration = Duration::from_secs(10);
 
 /// What the followers of a log count together.
 #[derive(Debug, Default)]
@@ -64,6 +59,24 @@ pub(crate) struct Source {
     pub(crate) outage: Arc<Outage>,
     pub(crate) index: Mutex<Index>,
     pub(crate) counters: Counters,
+    /// Threads of all followers: each holds the store's files
+    pub(crate) threads: Arc<watch::Sender<usize>>,
+}
+
+/// Counts a thread of a follower as long as it may read the store's files: goes after all that holds them.
+struct Running(Arc<watch::Sender<usize>>);
+
+impl Running {
+    fn new(source: &Arc<Source>) -> Running {
+        source.threads.send_modify(|threads| *threads += 1);
+        Running(Arc::clone(&source.threads))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|threads| *threads -= 1);
+    }
 }
 
 /// How much a follower may hold, and on how many threads it reads.
@@ -82,8 +95,10 @@ struct State {
     merge: Option<Merge<Decoded>>,
     /// Why there is nothing more behind what the merge can give
     fault: Option<LogError>,
-    /// The threads that read, to be woken when there is room again
+    /// The threads that read
     threads: Vec<Thread>,
+    /// Some thread passed over a partition whose lane was full: it is to be woken when there is room
+    full: bool,
 }
 
 struct Shared {
@@ -110,12 +125,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl KafkaFollower {
     /// From the position on, whose commit number counts.
     pub(crate) fn new(source: Arc<Source>, start: Position, means: Means) -> KafkaFollower {
-        let state = State { merge: None, fault: None, threads: Vec::new() };
+        let state = State { merge: None, fault: None, threads: Vec::new(), full: false };
         let given = AtomicU64::new(start.commit());
         let (state, told, closed) = (Mutex::new(state), Notify::new(), AtomicBool::new(false));
         let shared = Arc::new(Shared { source, means, start, state, told, given, closed });
-        let first = Arc::clone(&shared);
-        let begun = std::thread::Builder::new().name("changelog-0".to_owned()).spawn(move || begin(&first));
+        let (first, running) = (Arc::clone(&shared), Running::new(&shared.source));
+        let begun = std::thread::Builder::new().name("changelog-0".to_owned()).spawn(move || begin(running, first));
         if let Err(error) = begun {
             shared.fail(LogError::Broken(error.to_string()));
         }
@@ -184,7 +199,7 @@ impl Shared {
     /// What can be given now.
     fn take(&self, bytes: usize) -> Result<Option<Batch>, LogError> {
         let mut state = lock(&self.state);
-        let State { merge, fault, threads } = &mut *state;
+        let State { merge, fault, threads, full } = &mut *state;
         let Some(merge) = merge else { return fault.clone().map_or(Ok(None), Err) };
         let mut gather = Gather::new(self.position(merge.last()), bytes);
         let mut taken = false;
@@ -212,31 +227,37 @@ impl Shared {
         self.given.store(merge.last(), Release);
         self.source.counters.followed.fetch_max(merge.last(), Relaxed);
         lock(&self.source.index).note(merge.last(), || merge.offsets());
-        threads.iter().for_each(Thread::unpark);
+        if std::mem::take(full) {
+            threads.iter().for_each(Thread::unpark);
+        }
         Ok(Some(gather.finish()))
     }
 }
 
 /// Finds the offsets, starts the other threads and becomes the first of them.
-fn begin(shared: &Arc<Shared>) {
+fn begin(running: Running, shared: Arc<Shared>) {
     lock(&shared.state).threads.push(std::thread::current());
-    let Some(offsets) = offsets(shared) else { return };
+    let Some(offsets) = offsets(&shared) else { return };
     let merge = Merge::new(shared.start.log, shared.start.commit(), &offsets);
     lock(&shared.state).merge = Some(merge);
     let threads = shared.means.threads.clamp(1, offsets.len());
     for number in 1..threads {
-        let (shared, offsets) = (Arc::clone(shared), offsets.clone());
-        let name = format!("changelog-{number}");
-        let begun = std::thread::Builder::new().name(name).spawn({
-            let shared = Arc::clone(&shared);
-            move || read(&shared, &offsets, number, threads)
+        let mine = share(&offsets, number, threads);
+        let begun = std::thread::Builder::new().name(format!("changelog-{number}")).spawn({
+            let (shared, running) = (Arc::clone(&shared), Running::new(&shared.source));
+            move || read(running, shared, &mine, false)
         });
         match begun {
             Ok(thread) => lock(&shared.state).threads.push(thread.thread().clone()),
             Err(error) => return shared.fail(LogError::Broken(error.to_string())),
         }
     }
-    read(shared, &offsets, 0, threads);
+    read(running, shared, &share(&offsets, 0, threads), true);
+}
+
+/// The partitions of one thread, and where to read them from.
+fn share(offsets: &[i64], number: usize, of: usize) -> Vec<(usize, i64)> {
+    offsets.iter().copied().enumerate().skip(number).step_by(of).collect()
 }
 
 /// Where each partition is read from. Goes on trying while brokers are away; none: it is known that it cannot be had, or nobody
@@ -246,7 +267,7 @@ fn offsets(shared: &Shared) -> Option<Vec<i64>> {
     while !shared.is_closed() {
         let hints = lock(&source.index).floor(start).map(<[i64]>::to_vec);
         let search = || -> Result<Vec<i64>, SeekError> {
-            let prober = Prober::new(&source.topic, &source.outage, Instant::now() + SEARCH)?;
+            let prober = Prober::new(&source.topic, &source.outage, Instant::now() + SEARCH)?.until(&shared.closed);
             let hint = |partition: i32| hints.as_ref()?.get(usize::try_from(partition).ok()?).copied();
             source.topic.numbers().map(|partition| prober.find(partition, start, hint(partition))).collect()
         };
@@ -266,22 +287,25 @@ fn offsets(shared: &Shared) -> Option<Vec<i64>> {
     None
 }
 
-/// One thread: reads every `of`th partition, from `number` on.
-fn read(shared: &Shared, offsets: &[i64], number: usize, of: usize) {
-    let mine: Vec<(usize, i64)> = offsets.iter().copied().enumerate().skip(number).step_by(of).collect();
-    let queues = match assign(&shared.source, &mine) {
+/// One thread. The first one also looks whether the merge stands still.
+fn read(running: Running, shared: Arc<Shared>, partitions: &[(usize, i64)], first: bool) {
+    let assigned = match assign(&shared.source, partitions) {
         Ok(assigned) => assigned,
         Err(error) => return shared.fail(LogError::Broken(error.to_string())),
     };
-    let mut stood = None;
+    let mut standstill = Standstill::default();
     while !shared.is_closed() {
-        if !pass(shared, &queues) {
+        if !pass(&shared, &assigned) {
             std::thread::park_timeout(TICK);
-            if number == 0 {
-                watch(shared, &mut stood);
+            if first {
+                look(&shared, &mut standstill);
             }
         }
     }
+    // The consumer may take its time to end; who closes the store does not wait for that.
+    drop(shared);
+    drop(running);
+    drop(assigned);
 }
 
 /// A consumer, and a queue for each of its partitions.
@@ -325,9 +349,12 @@ fn pass(shared: &Shared, assigned: &Assigned) -> bool {
         troubled(shared, &error);
     }
     let room: Vec<usize> = {
-        let state = lock(&shared.state);
-        let Some(merge) = &state.merge else { return false };
-        assigned.queues.iter().map(|(partition, _)| shared.means.lane_bytes.saturating_sub(merge.bytes(*partition))).collect()
+        let mut state = lock(&shared.state);
+        let State { merge: Some(merge), full, .. } = &mut *state else { return false };
+        let room = |partition: usize| shared.means.lane_bytes.saturating_sub(merge.bytes(partition));
+        let rooms: Vec<usize> = assigned.queues.iter().map(|(partition, _)| room(*partition)).collect();
+        *full |= rooms.contains(&0);
+        rooms
     };
     let mut messages: Vec<(usize, BorrowedMessage<'_>)> = Vec::new();
     for ((partition, queue), mut room) in assigned.queues.iter().zip(room) {
@@ -403,8 +430,8 @@ fn take_in(shared: &Shared, messages: &[(usize, BorrowedMessage<'_>)]) {
                 None => merge.pass(partition, place),
             };
             match offered {
-                Ok(super::merge::Offered::Waits) => {}
-                Ok(super::merge::Offered::Repeat) => repeats += u64::from(place.commit > start),
+                Ok(Offered::Waits) => {}
+                Ok(Offered::Repeat) => repeats += u64::from(place.commit > start),
                 Err(error) => {
                     *fault = Some(shared.error(error));
                     break;
@@ -434,51 +461,15 @@ fn troubled(shared: &Shared, error: &KafkaError) {
     }
 }
 
-/// The first thread looks now and then whether records wait for one that does not come.
-fn watch(shared: &Shared, stood: &mut Option<Standstill>) {
-    let (stall, empty): (Option<Stall>, Vec<(usize, bool)>) = {
+/// Whether records wait for one that does not come.
+fn look(shared: &Shared, standstill: &mut Standstill) {
+    let (stall, empty) = {
         let state = lock(&shared.state);
-        state.merge.as_ref().map_or_else(Default::default, |merge| (merge.stall(), merge.empty().collect()))
+        let Some(merge) = &state.merge else { return };
+        (merge.stall(), merge.empty().collect::<Vec<_>>())
     };
-    let Some(stall) = stall else { return *stood = None };
-    let standstill = match stood {
-        Some(standstill) if standstill.stall == stall => standstill,
-        _ => stood.insert(Standstill { stall, since: Instant::now(), said: false }),
-    };
-    let (source, stands) = (&shared.source, standstill.since.elapsed());
-    if source.outage.is_on() || stands < SUSPECT {
-        return;
+    let source = &shared.source;
+    if let Some(oldest) = standstill.look(stall, &empty, &source.topic, &source.outage) {
+        shared.fail(shared.gone(oldest));
     }
-    // A partition that had records and has none left tells nobody that they are missing.
-    let suspects: Vec<usize> = empty.iter().filter(|(_, begun)| !begun).map(|(partition, _)| *partition).collect();
-    if suspects.iter().any(|partition| is_emptied(source, *partition)) {
-        return shared.fail(shared.gone(stall.after));
-    }
-    if stands >= STANDSTILL && !standstill.said {
-        standstill.said = true;
-        let partitions: Vec<usize> = empty.iter().map(|(partition, _)| *partition).collect();
-        tracing::error!(
-            topic = source.topic.name,
-            waits_for = stall.after,
-            next = stall.commit,
-            ?partitions,
-            "events wait for a record of the change log that none of the partitions has given yet"
-        );
-    }
-}
-
-/// A merge that stands still.
-struct Standstill {
-    stall: Stall,
-    since: Instant,
-    said: bool,
-}
-
-/// Whether the partition had records and all of them, those of open transactions included, are deleted.
-fn is_emptied(source: &Source, partition: usize) -> bool {
-    let mut topic = source.topic.clone();
-    topic.isolation = "read_uncommitted";
-    let bounds = Prober::new(&topic, &source.outage, Instant::now() + TICK)
-        .and_then(|prober| prober.bounds(i32::try_from(partition).unwrap_or(CONTROL)));
-    matches!(bounds, Ok((low, high)) if low == high && low > 0)
 }

@@ -14,6 +14,8 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// So many offsets are rather read over than searched further.
@@ -21,6 +23,9 @@ const SLACK: i64 = 64;
 
 /// Offsets at each step of the search backwards from the end grow by this factor.
 const STRIDE: i64 = 8;
+
+/// How long one call may take.
+const STEP: Duration = Duration::from_secs(1);
 
 /// Why offsets are not known.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -131,6 +136,8 @@ pub(crate) struct Prober<'a> {
     topic: &'a Partitions,
     consumer: Consumer,
     deadline: Instant,
+    /// Nobody asks any more
+    closed: Option<&'a AtomicBool>,
 }
 
 impl<'a> Prober<'a> {
@@ -143,16 +150,25 @@ impl<'a> Prober<'a> {
         config.set("fetch.message.max.bytes", "16384");
         config.set("queued.max.messages.kbytes", "64");
         let consumer = consume::consumer(&config, outage).map_err(|error| SeekError::Unanswered(error.to_string()))?;
-        Ok(Prober { topic, consumer, deadline })
+        Ok(Prober { topic, consumer, deadline, closed: None })
+    }
+
+    /// Gives up as well when this becomes true.
+    pub(crate) fn until(self, closed: &'a AtomicBool) -> Prober<'a> {
+        Prober { closed: Some(closed), ..self }
     }
 
     fn left(&self) -> Duration {
+        if self.closed.is_some_and(|closed| closed.load(Relaxed)) {
+            return Duration::ZERO;
+        }
         self.deadline.saturating_duration_since(Instant::now())
     }
 
     /// Its first offset, and the one behind its last, of records that may be seen.
     pub(crate) fn bounds(&self, partition: i32) -> Result<(i64, i64), SeekError> {
-        let left = self.left().max(Duration::from_millis(1));
+        // One call takes no longer: it cannot be told that nobody asks any more.
+        let left = self.left().clamp(Duration::from_millis(1), STEP);
         self.consumer.fetch_watermarks(&self.topic.name, partition, left).map_err(|error| SeekError::Unanswered(error.to_string()))
     }
 
@@ -168,7 +184,7 @@ impl<'a> Prober<'a> {
             if left.is_zero() {
                 return Err(SeekError::Unanswered(last.unwrap_or_else(|| "the brokers do not answer in time".to_owned())));
             }
-            match self.consumer.poll(left) {
+            match self.consumer.poll(left.min(STEP)) {
                 Some(Ok(message)) if message.partition() == partition => {
                     self.consumer.context().0.ended();
                     // What has no place is not ours, and in no one's way.
