@@ -4,9 +4,11 @@ use super::encoding::{Encoding, is_unavailable};
 use super::meaning::{BadRecord, Fields, Moments};
 use super::names;
 use crate::object::text::push_string;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 /// One field.
@@ -33,13 +35,21 @@ impl Column {
 }
 
 impl Columns {
+    /// None yet, but those that are going to be moments are known.
+    pub(super) fn with_moments<'t>(types: impl IntoIterator<Item = (&'t Box<str>, &'t Encoding)>) -> Columns {
+        let moment = |(source, encoding): (&Box<str>, &Encoding)| Some((names::field(source).into(), encoding.moment()?));
+        Columns { moments: Arc::new(types.into_iter().filter_map(moment).collect()), ..Columns::default() }
+    }
+
     /// Adds a field, unless there is one of this name.
     pub(super) fn add(&mut self, source: &str, encoding: Encoding) {
         if self.places.contains_key(source) {
             return;
         }
         let column = Column::new(source, encoding);
-        if let Some(moment) = column.encoding.moment() {
+        if let Some(moment) = column.encoding.moment()
+            && !self.moments.contains_key(&column.name)
+        {
             Arc::make_mut(&mut self.moments).insert(column.name.clone(), moment);
         }
         self.places.insert(column.source.clone(), self.list.len());
@@ -51,15 +61,63 @@ impl Columns {
         self.list.len()
     }
 
-    /// A field by the source's name. Records have their fields in one order mostly: looked up at `place` first.
-    pub(super) fn find(&self, source: &str, place: usize) -> Option<&Column> {
-        let expected = self.list.get(place).filter(|column| *column.source == *source);
-        expected.or_else(|| self.list.get(*self.places.get(source)?))
+    /// A field by the source's name. Records have their fields in one order mostly, so the one at `next` is tried first;
+    /// afterwards `next` is what follows the one that was found.
+    pub(super) fn find(&self, source: &str, next: &mut usize) -> Option<&Column> {
+        let place = match self.list.get(*next) {
+            Some(column) if *column.source == *source => *next,
+            _ => *self.places.get(source)?,
+        };
+        *next = place + 1;
+        self.list.get(place)
     }
 }
 
 /// A field as it stands in a record.
 pub(super) type Entry<'r> = (Cow<'r, str>, &'r RawValue);
+
+/// The fields of a JSON object in their order, each name once.
+pub(super) fn entries(text: &str) -> Result<Vec<Entry<'_>>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let entries = deserializer.deserialize_map(Entries)?;
+    deserializer.end()?;
+    match repeated(&entries) {
+        Some(name) => Err(serde_json::Error::custom(format_args!("the field {} stands twice in one object", shown(name)))),
+        None => Ok(entries),
+    }
+}
+
+struct Entries;
+
+/// A name, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Name<'n>(#[serde(borrow)] Cow<'n, str>);
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Vec<Entry<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::with_capacity(16);
+        while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+            entries.push((name, value));
+        }
+        Ok(entries)
+    }
+}
+
+/// A name that stands twice. Few names are faster compared than hashed.
+fn repeated<'e>(entries: &'e [Entry<'_>]) -> Option<&'e str> {
+    if entries.len() > 24 {
+        let mut seen = HashSet::with_capacity(entries.len());
+        return entries.iter().map(|(name, _)| &**name).find(|name| !seen.insert(*name));
+    }
+    let before = |place: usize, name: &str| entries[..place].iter().any(|(other, _)| *other == *name);
+    entries.iter().enumerate().find_map(|(place, (name, _))| before(place, name).then_some(&**name))
+}
 
 /// The fields of an object while they are gathered, within the limits of the store.
 pub(super) struct Gathering {

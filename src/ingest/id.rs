@@ -3,12 +3,11 @@
 //! One part is its text. Several are joined with `~`, in their order; inside of a part `!` is `!!`, `~` is `!~`, and a
 //! part that is null is `!0`. So two different keys with the same number of parts never make one id.
 
-use super::columns::{Entry, shown};
+use super::columns::{Entry, entries, shown};
 use super::connect::Block;
 use super::encoding::{self, Encoding};
 use super::mapping::Reader;
 use super::meaning::BadRecord;
-use crate::object::text::object_entries;
 use serde_json::value::RawValue;
 
 /// The id in a key. None where the record has no key, or an empty one.
@@ -32,15 +31,25 @@ pub(super) fn of_key(reader: &Reader<'_>, key: Option<&[u8]>) -> Result<Option<S
         return Ok(None);
     }
     if !payload.text.starts_with('{') {
-        let Ok(value) = serde_json::from_str::<&RawValue>(payload.text) else {
-            // A text with a quotation mark at its beginning, no JSON.
-            return Ok(Some(text.to_owned()));
+        let value = match serde_json::from_str::<&RawValue>(payload.text) {
+            Ok(value) => value,
+            Err(error) => return no_json(text, payload.block.is_some(), &error),
         };
         let encoding = payload.block.as_deref().map_or(&Encoding::Plain, |block| &block.encoding);
         return part("", value, encoding)?.ok_or_else(|| shape("is null")).map(Some);
     }
-    let Ok(parts) = object_entries(payload.text.as_bytes()) else { return Ok(Some(text.to_owned())) };
-    joined(reader, &parts, payload.block.as_deref()).map(Some)
+    match entries(payload.text) {
+        Ok(parts) => joined(reader, &parts, payload.block.as_deref()).map(Some),
+        Err(error) => no_json(text, payload.block.is_some(), &error),
+    }
+}
+
+/// A key that only begins like JSON is its text.
+fn no_json(text: &str, in_block: bool, error: &serde_json::Error) -> Result<Option<String>, BadRecord> {
+    if in_block || error.is_data() {
+        return Err(shape(&format!("is JSON that makes no id: {error}")));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 /// The id in a field of the value, for records without a key.
@@ -51,8 +60,9 @@ pub(super) fn of_field(value: &RawValue) -> Result<String, BadRecord> {
 
 fn joined(reader: &Reader<'_>, parts: &[Entry<'_>], block: Option<&Block>) -> Result<String, BadRecord> {
     let columns = block.and_then(|block| block.row.as_ref());
-    let texts = parts.iter().enumerate().map(|(place, (name, value))| {
-        let column = columns.and_then(|columns| columns.find(name, place));
+    let mut next = 0;
+    let texts = parts.iter().map(|(name, value)| {
+        let column = columns.and_then(|columns| columns.find(name, &mut next));
         part(name, value, column.map_or_else(|| reader.encoding(name), |column| &column.encoding))
     });
     let mut texts = texts.collect::<Result<Vec<Option<String>>, BadRecord>>()?;

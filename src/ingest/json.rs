@@ -3,11 +3,10 @@
 //! So are records that Connect wrote, with or without schema block, among them rows of Debezium that its transformation
 //! ExtractNewRecordState has flattened.
 
-use super::columns::Entry;
+use super::columns::{Entry, entries};
 use super::mapping::Reader;
 use super::meaning::{BadRecord, Meaning, Snapshot};
 use super::{id, unwrapped};
-use crate::object::text::object_entries;
 
 /// What the transformation adds to rows when it rewrites deletions: `"true"` or `"false"`.
 const DELETED: &str = "__deleted";
@@ -49,7 +48,7 @@ fn no_id(what: &str) -> BadRecord {
 
 /// The entries of an object.
 pub(super) fn object(text: &str) -> Result<Vec<Entry<'_>>, BadRecord> {
-    object_entries(text.as_bytes()).map_err(|error| match error.classify() {
+    entries(text).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
             BadRecord::Shape { part: "value", reason: format!("is not the JSON object that was expected: {error}") }
         }

@@ -5,15 +5,16 @@
 
 use super::apply;
 use super::dead_letter::{Fault, Letter, Raw};
-use super::meaning::{Meaning, Moments};
-use super::progress::{self, Progress, Tally};
+use super::meaning::{Meaning, Moments, Snapshot};
+use super::progress::{self, Marking, Progress, Tally};
 use super::service::Stream;
+use super::snapshot::Mark;
 use super::wait::poll_now;
 use crate::changelog::Position;
 use crate::store::{Intake, IntakeError, Key, Note, StoreError, Write};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders, Timestamp};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
@@ -46,6 +47,12 @@ pub(crate) struct Lane {
     progress: Progress,
     /// The offset of the next record that is to be looked at
     pub(crate) next: Option<i64>,
+    /// While a snapshot runs
+    marking: Option<Marking>,
+    /// What was known of snapshots when this lane looked last
+    version: u64,
+    /// Whether records were gone since the last one that is in no snapshot
+    hole: bool,
     batch: Batch,
     under_way: Option<UnderWay>,
     /// The moments of the last record, all of them declared or about to be
@@ -65,6 +72,10 @@ struct Batch {
     letters: Vec<Letter>,
     /// Fields that hold moments and are not declared yet
     moments: Moments,
+    /// Objects that were seen while a snapshot runs
+    marks: Vec<Note>,
+    /// As it is behind the last record
+    marking: Option<Marking>,
 }
 
 /// Where a write comes from.
@@ -97,13 +108,32 @@ impl Lane {
         };
         stream.board.progress(partition, &progress);
         let next = noted.as_ref().map(|_| progress.next);
+        let marking = progress.marking;
+        if marking.is_some_and(|marking| !stream.snapshots.is_over(&marking)) {
+            stream.snapshots.turn_on(marking.and_then(|marking| marking.last.or(marking.first)));
+        }
         let batch = Batch::default();
-        Ok(Lane { stream, partition, name, noted, progress, next, batch, under_way: None, moments: None, retry: RETRY.0 })
+        Ok(Lane {
+            stream,
+            partition,
+            name,
+            noted,
+            progress,
+            next,
+            marking,
+            // So that it looks at once.
+            version: u64::MAX,
+            hole: false,
+            batch,
+            under_way: None,
+            moments: None,
+            retry: RETRY.0,
+        })
     }
 
     /// Whether it is time to commit before more comes in.
     pub(crate) fn is_full(&self) -> bool {
-        self.batch.tally.records >= BATCH_RECORDS || self.batch.raw.len() >= BATCH_BYTES
+        self.batch.tally.records.max(self.batch.marks.len() as u64) >= BATCH_RECORDS || self.batch.raw.len() >= BATCH_BYTES
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -116,6 +146,10 @@ impl Lane {
         if self.next.is_some_and(|next| offset < next) {
             return Ok(());
         }
+        if self.next.is_none() {
+            // What was before is gone; whether that was a part of a snapshot nobody knows.
+            (self.next, self.hole) = (Some(offset), offset > 0);
+        }
         let headers = message.headers().map(rdkafka::message::BorrowedHeaders::detach);
         let raw = Raw {
             partition: self.partition,
@@ -125,9 +159,26 @@ impl Lane {
             value: message.payload(),
             headers: headers.as_ref(),
         };
-        match self.stream.read(&raw) {
-            Ok(Meaning::Put { id, fields, .. }) => match self.stream.key(&id) {
+        self.look_at_snapshots();
+        let again = self.marking.is_some_and(|marking| offset < marking.written);
+        let meaning = self.stream.read(&raw);
+        if again {
+            // Written already: it is here to be marked.
+            if let Ok(Meaning::Put { id, .. }) = meaning
+                && let Ok(key) = self.stream.key(&id)
+            {
+                self.batch.marks.push(mark_of(message).note(&self.stream, &key.id));
+            }
+            self.pass(offset);
+            return Ok(());
+        }
+        match meaning {
+            Ok(Meaning::Put { id, fields, snapshot }) => match self.stream.key(&id) {
                 Ok(key) => {
+                    self.meet(snapshot, mark_of(message));
+                    if self.marking.is_some() {
+                        self.batch.marks.push(mark_of(message).note(&self.stream, &key.id));
+                    }
                     self.note_moments(&fields.moments);
                     self.batch.write(self.stream.target.put(key, fields), &raw);
                 }
@@ -141,10 +192,70 @@ impl Lane {
             Ok(Meaning::Skip(kind)) => *self.batch.tally.skipped.entry(kind).or_default() += 1,
             Err(fault) => self.put_aside(&raw, &fault),
         }
-        self.next = Some(offset + 1);
-        self.batch.tally.next = self.next;
+        self.pass(offset);
         self.batch.tally.records += 1;
         Ok(())
+    }
+
+    fn pass(&mut self, offset: i64) {
+        self.next = Some(offset + 1);
+        self.batch.tally.next = self.next;
+        self.batch.marking = self.marking;
+    }
+
+    /// Begins to mark when another partition has met a snapshot, and ends when that is completed.
+    fn look_at_snapshots(&mut self) {
+        let snapshots = &self.stream.snapshots;
+        let version = snapshots.version();
+        if self.next.is_none() || version == std::mem::replace(&mut self.version, version) {
+            return;
+        }
+        let before = self.marking;
+        if self.marking.is_some_and(|marking| snapshots.is_over(&marking)) {
+            self.marking = None;
+        }
+        if let Some(since) = self.next.filter(|_| self.marking.is_none() && snapshots.is_on()) {
+            self.marking = Some(Marking { since, broken: self.hole, ..Marking::default() });
+        }
+        if self.marking != before {
+            // Noted also where no record comes.
+            self.batch.tally.next = self.next;
+            self.batch.marking = self.marking;
+        }
+    }
+
+    /// A record that says where a snapshot stands.
+    fn meet(&mut self, snapshot: Snapshot, mark: Mark) {
+        if snapshot == Snapshot::No {
+            self.hole = false;
+            return;
+        }
+        let broken = self.hole && snapshot != Snapshot::First;
+        let mut marking = self.marking.unwrap_or(Marking { since: mark.offset, broken, ..Marking::default() });
+        marking.begin.get_or_insert(mark);
+        match snapshot {
+            Snapshot::First => {
+                // It begins anew, and whole.
+                (marking.first, marking.broken, self.hole) = (Some(mark), false, false);
+            }
+            Snapshot::Last => marking.last = Some(mark),
+            Snapshot::Within | Snapshot::No => {}
+        }
+        if self.marking.is_none() || snapshot != Snapshot::Within {
+            self.stream.snapshots.turn_on(Some(mark).filter(|_| snapshot != Snapshot::Within));
+        }
+        self.marking = Some(marking);
+    }
+
+    /// Reads from an earlier offset on once more, only to mark.
+    pub(crate) fn rewind(&mut self, to: i64) -> Result<(), Ended> {
+        self.drain()?;
+        let Some(mut marking) = self.marking.filter(|marking| to < marking.since) else { return Ok(()) };
+        marking.written = marking.written.max(self.progress.next);
+        marking.since = to;
+        self.marking = Some(marking);
+        self.next = Some(to);
+        self.commit(Vec::new(), Progress { next: to, marking: self.marking, ..self.progress.clone() })
     }
 
     /// Fields that are not declared as moments yet have to be, before the store has the record.
@@ -171,6 +282,7 @@ impl Lane {
                 None => self.under_way = Some(under_way),
             }
         }
+        self.look_at_snapshots();
         if self.under_way.is_none() && self.batch.tally.next.is_some() {
             let batch = std::mem::take(&mut self.batch);
             self.submit(batch)?;
@@ -200,13 +312,12 @@ impl Lane {
         self.stream.declare(&mut batch.moments)?;
         // Before the store passes their records.
         self.stream.keep(&mut batch.letters)?;
-        let progress = self.progress.with(&batch.tally);
+        let progress = Progress { marking: batch.marking, ..self.progress.with(&batch.tally) };
         let text = progress.text();
-        let intake = Intake {
-            expect: Note { key: self.name.clone(), value: self.noted.clone() },
-            writes: batch.writes.clone(),
-            notes: vec![Note { key: self.name.clone(), value: Some(text.clone()) }],
-        };
+        let mut notes = batch.marks.clone();
+        notes.push(Note { key: self.name.clone(), value: Some(text.clone()) });
+        let expect = Note { key: self.name.clone(), value: self.noted.clone() };
+        let intake = Intake { expect, writes: batch.writes.clone(), notes };
         let answer = self.stream.intakes.commit_intake(intake);
         self.under_way = Some(UnderWay { batch, progress, text, answer });
         Ok(())
@@ -258,8 +369,8 @@ impl Lane {
         let mut after = self.progress.truncating.clone().filter(|_| self.progress.next == offset);
         loop {
             let target = &self.stream.target;
-            let ids = match self.stream.intakes.ids(&target.app, &target.bucket, after.as_deref(), TRUNCATE_OBJECTS) {
-                Ok(ids) => ids,
+            let objects = match self.stream.intakes.objects(&target.app, &target.bucket, after.as_deref(), TRUNCATE_OBJECTS) {
+                Ok(objects) => objects,
                 Err(error) => {
                     self.back_off(&error.into());
                     if self.stream.stop.is_now() {
@@ -268,9 +379,10 @@ impl Lane {
                     continue;
                 }
             };
-            let Some(last) = ids.last() else { break };
+            let Some((last, _)) = objects.last() else { break };
             after = Some(last.to_string());
-            let writes = ids.iter().map(|id| apply::delete(crate::object::id::key(&target.app, &target.bucket, Arc::clone(id)))).collect();
+            let writes =
+                objects.iter().map(|(id, _)| apply::delete(crate::object::id::key(&target.app, &target.bucket, Arc::clone(id)))).collect();
             let progress = Progress { next: offset, truncating: after.clone(), ..self.progress.clone() };
             self.commit(writes, progress)?;
         }
@@ -284,7 +396,11 @@ impl Lane {
         self.drain()?;
         let progress = Progress { next: to, lost: self.progress.lost + lost, truncating: None, ..self.progress.clone() };
         self.next = Some(to);
-        self.commit(Vec::new(), progress)
+        self.hole |= lost > 0;
+        if let Some(marking) = self.marking.as_mut().filter(|_| lost > 0) {
+            marking.broken = true;
+        }
+        self.commit(Vec::new(), Progress { marking: self.marking, ..progress })
     }
 
     /// Commits writes that are not of a batch, and waits for it.
@@ -314,6 +430,18 @@ impl Lane {
                 }
             }
         }
+    }
+}
+
+/// Where a record is and when it was made.
+fn mark_of(message: &BorrowedMessage<'_>) -> Mark {
+    let timestamp = message.timestamp();
+    Mark {
+        partition: message.partition(),
+        offset: message.offset(),
+        // Without a time it may be newer than anything.
+        at: timestamp.to_millis().unwrap_or(i64::MAX),
+        appended: matches!(timestamp, Timestamp::LogAppendTime(_)),
     }
 }
 

@@ -58,7 +58,6 @@ impl Mapping {
     /// Compiles a mapping for a store whose objects have at most `object_bytes` bytes.
     pub fn new(options: &IngestOptions, object_bytes: usize) -> Result<Mapping, MappingError> {
         let mut types = Types::new();
-        let mut seen = Columns::default();
         for (field, name) in &options.types {
             let encoding = Encoding::named(name).ok_or_else(|| MappingError::Type {
                 topic: options.topic.clone(),
@@ -66,10 +65,10 @@ impl Mapping {
                 found: name.clone(),
                 nearest: nearest(name).map(|name| format!("; do you mean {name:?}?")).unwrap_or_default(),
             })?;
-            seen.add(field, encoding.clone());
             types.insert(field.as_str().into(), encoding);
         }
-        let seen = RwLock::new(Arc::new(seen));
+        // Which fields are moments is known before one was seen.
+        let seen = RwLock::new(Arc::new(Columns::with_moments(&types)));
         Ok(Mapping { format: options.format, types, object_bytes, blocks: Blocks::default(), seen })
     }
 
@@ -128,8 +127,9 @@ impl Reader<'_> {
         };
         let mut gathering = Gathering::new(entries.len(), self.mapping.object_bytes, columns.moments.clone())?;
         let mut unknown = Vec::new();
-        for (place, (name, value)) in entries.iter().enumerate() {
-            match columns.find(name, place) {
+        let mut next = 0;
+        for (name, value) in entries {
+            match columns.find(name, &mut next) {
                 Some(column) => gathering.add(column, value)?,
                 None => {
                     gathering.add(&Column::new(name, self.encoding(name).clone()), value)?;

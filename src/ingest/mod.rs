@@ -15,6 +15,7 @@
 //! * `progress`: how far ingest is, as notes in the same transaction
 //! * `classes`: the classes of ingested buckets, closed by default
 //! * `dead_letter`: what cannot be read, kept with reason and origin
+//! * `snapshot`: sources that are read from the beginning again
 //! * [`replay`]: dead letters tried again
 //! * [`status`]: what is told about all this
 //! * `wait`: waiting on threads that are no async threads
@@ -35,6 +36,7 @@ pub mod names;
 mod progress;
 pub mod replay;
 pub mod service;
+mod snapshot;
 mod source;
 pub mod status;
 mod wait;

@@ -3,12 +3,13 @@
 //! | note | value |
 //! |---|---|
 //! | `progress/<bucket>/<topic>/<partition>` | [`Progress`] |
-//! | `snapshot/<bucket>/<topic>` | a re-snapshot that runs, [`super::snapshot::Running`] |
-//! | `seen/<bucket>/<topic>/<id>` | when such a snapshot, or a later record, last contained the object |
+//! | `snapshot/<bucket>/<topic>` | the last snapshot that was completed ([`super::snapshot`]) |
+//! | `seen/<bucket>/<topic>/<id>` | where and when such a snapshot, or a later record, last contained the object |
 //! | `replayed/<bucket>/<topic>/<partition>/<offset>` | when that dead letter was replayed |
 //!
 //! Neither buckets nor topics can have a `/` in their names.
 
+use super::snapshot::Mark;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -39,15 +40,26 @@ pub(crate) struct Progress {
     pub(crate) marking: Option<Marking>,
 }
 
-/// A partition in a snapshot.
+/// A partition while a snapshot runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Marking {
-    /// The beginning of the snapshot that this is about, as [`super::snapshot::Running::id`]
-    pub(crate) snapshot: u64,
     /// Every record from here on is marked
     pub(crate) since: i64,
     /// Records before this were written already and are only marked
+    #[serde(default)]
     pub(crate) written: i64,
+    /// The record of a snapshot that this began with
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) begin: Option<Mark>,
+    /// The newest first record of a snapshot
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first: Option<Mark>,
+    /// The newest last record of a snapshot
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last: Option<Mark>,
+    /// Records of it were gone before they were read
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) broken: bool,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -55,11 +67,6 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Progress {
-    /// Before the first record; `next` counts once a record was read.
-    pub(crate) fn at(next: i64) -> Progress {
-        Progress { next, ..Progress::default() }
-    }
-
     pub(crate) fn read(text: &[u8]) -> Result<Progress, serde_json::Error> {
         serde_json::from_slice(text)
     }
@@ -97,17 +104,7 @@ pub(crate) fn progress(bucket: &str, topic: &str, partition: i32) -> Bytes {
     format!("progress/{bucket}/{topic}/{partition}").into()
 }
 
-/// What the names of all partitions' progress begin with.
-pub(crate) fn all_progress(bucket: &str, topic: &str) -> Bytes {
-    format!("progress/{bucket}/{topic}/").into()
-}
-
-/// The partition that such a name is of.
-pub(crate) fn partition_of(name: &[u8]) -> Option<i32> {
-    std::str::from_utf8(name).ok()?.rsplit_once('/')?.1.parse().ok()
-}
-
-/// The name of the snapshot that runs.
+/// The name of the snapshot that was completed last.
 pub(crate) fn snapshot(bucket: &str, topic: &str) -> Bytes {
     format!("snapshot/{bucket}/{topic}").into()
 }
@@ -135,7 +132,10 @@ mod tests {
     #[test]
     fn it_adds_up_and_reads_back() {
         let tally = |next, kind| Tally { next: Some(next), records: 2, dead_letters: 1, skipped: BTreeMap::from([(kind, 1)]) };
-        let sum = Progress::at(3).with(&tally(5, "tombstone")).with(&tally(9, "tombstone")).with(&tally(10, "message"));
+        let sum = Progress { next: 3, ..Progress::default() }
+            .with(&tally(5, "tombstone"))
+            .with(&tally(9, "tombstone"))
+            .with(&tally(10, "message"));
         assert_eq!((sum.next, sum.records, sum.dead_letters), (10, 6, 3));
         assert_eq!(sum.skipped, BTreeMap::from([("message".into(), 1), ("tombstone".into(), 2)]));
         assert_eq!(Progress::read(&sum.text()).unwrap(), sum);
@@ -144,8 +144,6 @@ mod tests {
 
     #[test]
     fn names_do_not_mix() {
-        assert_eq!(partition_of(&progress("Order", "shop.orders", 12)), Some(12));
-        assert!(!progress("Order", "shop.orders.eu", 1).starts_with(&all_progress("Order", "shop.orders")));
         assert!(!seen("Orders", "t", "/db/Orders/1").starts_with(&all_seen("Order", "t")));
     }
 }

@@ -4,6 +4,8 @@ use super::apply::Target;
 use super::dead_letter::{LetterFile, Mailbox};
 use super::mapping::Mapping;
 use super::meaning::Moments;
+use super::progress;
+use super::snapshot::Snapshots;
 use super::source::Threads;
 use super::status::{Board, TopicStatus};
 use super::wait::Stop;
@@ -83,6 +85,7 @@ pub(crate) struct Stream {
     pub(crate) board: Arc<Board>,
     /// Fields that are declared as moments
     pub(crate) declared: RwLock<Moments>,
+    pub(crate) snapshots: Snapshots,
     /// Held by whoever replays dead letters
     pub(crate) replaying: Mutex<()>,
     pub(crate) stop: Stop,
@@ -122,6 +125,10 @@ impl Ingest {
             let producer = options.dead_letter_topic.as_ref().map(|topic| Ok::<_, KafkaError>((producer(setup.kafka)?, topic.clone())));
             let mailbox = Mailbox::new(&options.topic, &options.bucket, Arc::clone(file), producer.transpose()?);
             let letters = mailbox.place();
+            let snapshots = Snapshots::default();
+            let name = progress::snapshot(&options.bucket, &options.topic);
+            let completed = setup.intakes.notes(&name, None, 1)?.into_iter().find(|(key, _)| *key == name);
+            snapshots.was_completed(completed.and_then(|(_, text)| super::snapshot::completed(&text)));
             streams.push(Arc::new(Stream {
                 topic: options.topic.clone(),
                 mapping,
@@ -132,6 +139,7 @@ impl Ingest {
                 mailbox,
                 board: Board::new(&options.topic, &options.bucket, letters),
                 declared: RwLock::new(Moments::clone(&moments)),
+                snapshots,
                 replaying: Mutex::default(),
                 stop: stop.clone(),
             }));

@@ -6,6 +6,7 @@
 
 use super::lane::{Ended, Lane};
 use super::service::Stream;
+use super::snapshot::{Errands, Keeper};
 use super::status::State;
 use super::wait::Stop;
 use crate::config::KafkaOptions;
@@ -56,8 +57,17 @@ struct Reader {
     stream: Arc<Stream>,
     consumer: BaseConsumer<Heard>,
     lanes: BTreeMap<i32, Lane>,
-    /// Partitions that are its from now on
-    assigned: mpsc::Receiver<i32>,
+    orders: mpsc::Receiver<Order>,
+}
+
+/// What the watcher wants of a reader.
+enum Order {
+    /// A partition is its from now on
+    Read(i32),
+    /// A partition is read from an earlier offset on once more
+    Rewind { partition: i32, to: i64 },
+    /// Whoever is at an end says so again
+    Refresh,
 }
 
 impl Reader {
@@ -75,7 +85,21 @@ impl Reader {
     /// One round: new partitions, records that wait, commits that are due.
     fn turn(&mut self) -> Result<(), Ended> {
         let mut new = false;
-        while let Ok(partition) = self.assigned.try_recv() {
+        while let Ok(order) = self.orders.try_recv() {
+            let partition = match order {
+                Order::Read(partition) => partition,
+                Order::Rewind { partition, to } => {
+                    if let Some(lane) = self.lanes.get_mut(&partition) {
+                        lane.rewind(to)?;
+                    }
+                    new = true;
+                    continue;
+                }
+                Order::Refresh => {
+                    new = true;
+                    continue;
+                }
+            };
             match Lane::open(Arc::clone(&self.stream), partition) {
                 Ok(lane) => new |= self.lanes.insert(partition, lane).is_none(),
                 Err(error) => {
@@ -139,7 +163,9 @@ impl Reader {
     fn trouble(&mut self, error: ClientError) -> Result<(), Ended> {
         match error {
             ClientError::PartitionEOF(partition) => {
-                self.stream.board.at_end(partition, true);
+                if let Some(next) = self.lanes.get(&partition).map(|lane| lane.next.unwrap_or(0)) {
+                    self.stream.board.at_end(partition, next);
+                }
                 Ok(())
             }
             ClientError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.find_again(),
@@ -190,9 +216,10 @@ impl Reader {
 struct Watched {
     stream: Arc<Stream>,
     /// The readers that were started, and how many there may be
-    readers: Vec<mpsc::Sender<i32>>,
+    readers: Vec<mpsc::Sender<Order>>,
     most: usize,
     partitions: i32,
+    keeper: Keeper,
 }
 
 /// The threads that read.
@@ -207,8 +234,10 @@ impl Threads {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         // Many topics are work enough for many threads; few are read by several each.
         let most = (2 * cores).div_ceil(streams.len().max(1)).clamp(1, 8);
-        let watched =
-            streams.iter().map(|stream| Watched { stream: Arc::clone(stream), readers: Vec::new(), most, partitions: 0 }).collect();
+        let watched = streams
+            .iter()
+            .map(|stream| Watched { stream: Arc::clone(stream), readers: Vec::new(), most, partitions: 0, keeper: Keeper::default() })
+            .collect();
         let options = options.clone();
         let watcher = spawn("ingest-watcher", move || watch(&options, &consumer, watched, &stop))?;
         Ok(Threads { watcher: Some(watcher) })
@@ -247,7 +276,9 @@ fn watch(options: &KafkaOptions, consumer: &BaseConsumer<Heard>, mut watched: Ve
         }
         stop.pause(WATCH);
     }
-    drop(watched);
+    for topic in watched {
+        topic.keeper.join();
+    }
     for thread in threads {
         if thread.join().is_err() {
             tracing::error!("a reader of ingest panicked");
@@ -277,15 +308,15 @@ impl Watched {
         for partition in self.partitions..partitions {
             let reader = usize::try_from(partition).unwrap_or(0) % self.most;
             if self.readers.len() <= reader {
-                let (assign, assigned) = mpsc::channel();
+                let (send, orders) = mpsc::channel();
                 let consumer = self::consumer(options).map_err(|error| error.to_string())?;
-                let reader = Reader { stream: Arc::clone(&self.stream), consumer, lanes: BTreeMap::new(), assigned };
+                let reader = Reader { stream: Arc::clone(&self.stream), consumer, lanes: BTreeMap::new(), orders };
                 threads.push(spawn("ingest-reader", move || reader.run()).map_err(|error| error.to_string())?);
-                self.readers.push(assign);
+                self.readers.push(send);
             }
             if let Some(reader) = self.readers.get(reader) {
                 // A reader that has ended has said why.
-                let _ = reader.send(partition);
+                let _ = reader.send(Order::Read(partition));
             }
             self.partitions = partition + 1;
         }
@@ -297,6 +328,51 @@ impl Watched {
                 self.stream.board.end(partition, end);
             }
         }
+        let errands = Brokers { topic, consumer, readers: &self.readers, most: self.most };
+        self.keeper.look(&self.stream, &self.stream.board.seen(), &errands);
         Ok(())
+    }
+}
+
+/// What the keeper of snapshots can ask for.
+struct Brokers<'w> {
+    topic: &'w str,
+    consumer: &'w BaseConsumer<Quiet>,
+    readers: &'w [mpsc::Sender<Order>],
+    most: usize,
+}
+
+impl Brokers<'_> {
+    fn tell(&self, partition: i32, order: Order) {
+        let reader = usize::try_from(partition).unwrap_or(0) % self.most;
+        if let Some(reader) = self.readers.get(reader) {
+            // A reader that has ended has said why.
+            let _ = reader.send(order);
+        }
+    }
+}
+
+impl Errands for Brokers<'_> {
+    fn offset_at(&self, partition: i32, at: i64) -> Option<i64> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(self.topic, partition, Offset::Offset(at)).ok()?;
+        let found = self.consumer.offsets_for_times(list, ANSWER).ok()?;
+        match found.find_partition(self.topic, partition)?.offset() {
+            Offset::Offset(offset) => Some(offset),
+            // Everything is older.
+            _ => self.ends(partition).map(|(_, end)| end),
+        }
+    }
+
+    fn ends(&self, partition: i32) -> Option<(i64, i64)> {
+        self.consumer.fetch_watermarks(self.topic, partition, ANSWER).ok()
+    }
+
+    fn rewind(&self, partition: i32, to: i64) {
+        self.tell(partition, Order::Rewind { partition, to });
+    }
+
+    fn refresh(&self, partition: i32) {
+        self.tell(partition, Order::Refresh);
     }
 }

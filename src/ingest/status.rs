@@ -2,6 +2,7 @@
 
 use super::apply::moment;
 use super::progress::Progress;
+use super::snapshot::Seen;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -82,7 +83,10 @@ struct Inner {
 struct Partition {
     progress: Progress,
     end: Option<i64>,
-    at_end: bool,
+    /// What came next when the end was reached, and where the end was, as soon as that is known
+    reached: Option<(i64, Option<i64>)>,
+    /// How often the end was reached
+    turns: u64,
 }
 
 /// Whether records come.
@@ -128,16 +132,30 @@ impl Board {
     pub(crate) fn end(&self, partition: i32, end: i64) {
         let mut inner = self.inner();
         let partition = inner.partitions.entry(partition).or_default();
-        // Behind the last record there may be marks of transactions: who has heard that he is at the end is there.
-        partition.at_end &= partition.end == Some(end);
         partition.end = Some(end);
+        // Behind the last record there may be marks of transactions: who has heard that he is at the end is there.
+        if let Some((_, reached @ None)) = &mut partition.reached {
+            *reached = Some(end);
+        }
     }
 
-    /// Everything that was there was read.
-    pub(crate) fn at_end(&self, partition: i32, at_end: bool) {
-        if let Some(partition) = self.inner().partitions.get_mut(&partition) {
-            partition.at_end = at_end;
-        }
+    /// Everything that was there was read, up to this offset.
+    pub(crate) fn at_end(&self, partition: i32, next: i64) {
+        let mut inner = self.inner();
+        let partition = inner.partitions.entry(partition).or_default();
+        partition.turns += 1;
+        partition.reached = Some((next, None));
+    }
+
+    /// Every partition, as the keeper of snapshots sees it.
+    pub(crate) fn seen(&self) -> BTreeMap<i32, Seen> {
+        let inner = self.inner();
+        let seen = |known: &Partition| {
+            // What was read is behind it only when it is committed.
+            let committed = known.reached.is_some_and(|(next, _)| next <= known.progress.next || known.progress.records == 0);
+            Seen { progress: known.progress.clone(), turns: known.turns, settled: committed }
+        };
+        inner.partitions.iter().map(|(partition, known)| (*partition, seen(known))).collect()
     }
 
     /// Measures the rate since the last time.
@@ -191,7 +209,8 @@ impl Board {
 impl Partition {
     fn lag(&self) -> u64 {
         let behind = self.end.unwrap_or(self.progress.next).saturating_sub(self.progress.next);
-        if self.at_end { 0 } else { u64::try_from(behind).unwrap_or(0) }
+        let at_end = self.reached.is_some_and(|(next, end)| next == self.progress.next && (end.is_none() || end == self.end));
+        if at_end { 0 } else { u64::try_from(behind).unwrap_or(0) }
     }
 }
 
@@ -209,7 +228,7 @@ mod tests {
         board.end(1, 8);
         assert_eq!(board.status().lag, 5);
         // The last offset is a mark of a transaction, which is no record.
-        board.at_end(1, true);
+        board.at_end(1, 7);
         assert_eq!(board.status().lag, 4);
         board.end(1, 8);
         assert_eq!(board.status().lag, 4);

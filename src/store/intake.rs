@@ -61,7 +61,7 @@ pub trait Intakes: Send + Sync + 'static {
     /// and for rare moments.
     fn notes(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 
-    /// The ids of at most so many objects of a bucket that come behind `after`, in their order, whoever may read them.
-    /// Blocks; for what concerns a whole bucket, piece by piece.
-    fn ids(&self, app: &str, bucket: &str, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError>;
+    /// At most so many objects of a bucket whose ids come behind `after`, each with its JSON text, in their order, whoever
+    /// may read them. Blocks; for what concerns a whole bucket, piece by piece.
+    fn objects(&self, app: &str, bucket: &str, after: Option<&str>, limit: usize) -> Result<Vec<(Arc<str>, Bytes)>, StoreError>;
 }

@@ -2,7 +2,9 @@
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 mod crash;
+mod debezium;
 mod harness;
+mod letters;
 mod plain;
 #[path = "../support/mod.rs"]
 mod support;

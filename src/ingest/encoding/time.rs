@@ -10,8 +10,10 @@ use jiff::{Span, Timestamp};
 
 const DAY: i128 = 86_400_000_000_000;
 
-/// What a column of days holds for `infinity`: the driver's last day went round the end of 32 bits, to -5877611-06-21.
-const DAYS_INFINITY: i64 = -2_147_472_692;
+/// What a column of days holds for `infinity` and `-infinity`: the driver's last and first day went round the ends of 32 bits
+/// and lie beside each other, -5877611-06-21 and -06-22; or in the year 5877611, where the sign is lost on the way.
+const DAYS_INFINITY: [i64; 2] = [-2_147_472_692, 2_146_033_979];
+const DAYS_NEGATIVE_INFINITY: [i64; 2] = [-2_147_472_691, 2_146_033_980];
 
 impl Unit {
     fn nanoseconds(self) -> i128 {
@@ -27,7 +29,8 @@ impl Unit {
 /// Days since 1970, as JSON, to `YYYY-MM-DD`. None where it is no whole number.
 pub(super) fn day(raw: &str) -> Option<String> {
     let days: i64 = unquoted(raw).parse().ok()?;
-    let end = if days > 0 || days == DAYS_INFINITY { Date::MAX } else { Date::MIN };
+    let late = DAYS_INFINITY.contains(&days) || (days > 0 && !DAYS_NEGATIVE_INFINITY.contains(&days));
+    let end = if late { Date::MAX } else { Date::MIN };
     let day = Span::new().try_days(days).ok().and_then(|span| Date::constant(1970, 1, 1).checked_add(span).ok());
     Some(day.unwrap_or(end).to_string())
 }
@@ -205,8 +208,11 @@ mod tests {
         assert_eq!(iso_instant("9999-12-31T23:59:59+02:00").unwrap(), Timestamp::MAX.to_string());
         assert_eq!(instant("253402300799000", Unit::Millis).unwrap(), Timestamp::MAX.to_string());
         assert_eq!(iso_instant("+294247-01-10T04:00:25.2Z").unwrap(), Timestamp::MAX.to_string());
-        assert_eq!(day("-2147472692").unwrap(), "9999-12-31");
-        assert_eq!(day("-2147472691").unwrap(), "-009999-01-01");
+        for (days, text) in
+            [("-2147472692", "9999-12-31"), ("2146033979", "9999-12-31"), ("-2147472691", "-009999-01-01"), ("2146033980", "-009999-01-01")]
+        {
+            assert_eq!(day(days).unwrap(), text);
+        }
         assert_eq!((day("9999999").unwrap(), day("-9999999").unwrap()), ("9999-12-31".into(), "-009999-01-01".into()));
         assert_eq!((iso_day("infinity").unwrap(), iso_day("-5877611-06-22Z").unwrap()), ("9999-12-31".into(), "-009999-01-01".into()));
     }
@@ -236,6 +242,8 @@ mod tests {
         assert_eq!(iso_time("23:15-0130").unwrap(), "00:45:00Z");
         assert_eq!(iso_day("2023-11-21Z").unwrap(), "2023-11-21");
         assert_eq!(iso_day("2023-11-21+01:00").unwrap(), "2023-11-21");
+        assert_eq!(iso_day("2023-11-21T23:00:00").unwrap(), "2023-11-21");
+        assert_eq!(iso_instant("2020-01-02T03:04:05[Europe/Berlin]"), None);
         for text in ["", "tomorrow", "é", "Z", "+", "+12345", "-99999-", "2020-13-01", "aaaaaaaaaaéé:éé"] {
             assert_eq!((iso_instant(text), iso_day(text), iso_time(text)), (None, None, None), "{text}");
         }

@@ -31,7 +31,7 @@ fn keys_of_every_kind() {
     ] {
         assert_eq!(id(&mapping, key).as_deref(), Ok(expected), "{key}");
     }
-    for key in ["{}", r#"{"id":null}"#, r#"{"id":[1]}"#, r#"{"id":{"a":1}}"#, r#"{"id":"\ud800"}"#] {
+    for key in ["{}", r#"{"id":null}"#, r#"{"id":[1]}"#, r#"{"id":{"a":1}}"#, r#"{"id":"\ud800"}"#, r#"{"a":1,"a":2}"#] {
         assert!(id(&mapping, key).is_err(), "{key}");
     }
 }

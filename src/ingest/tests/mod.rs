@@ -4,6 +4,7 @@
 mod debezium;
 mod ids;
 mod json;
+mod recorded;
 mod robust;
 mod speed;
 

@@ -108,20 +108,20 @@ impl Intakes for Embedded {
         Ok(notes)
     }
 
-    fn ids(&self, app: &str, bucket: &str, after: Option<&str>, limit: usize) -> Result<Vec<Arc<str>>, StoreError> {
+    fn objects(&self, app: &str, bucket: &str, after: Option<&str>, limit: usize) -> Result<Vec<(Arc<str>, Bytes)>, StoreError> {
         let snapshot = self.snapshot_now();
         let prefix = keys::bucket(app, bucket);
         let from = match after {
             Some(id) => Bound::Excluded(keys::object(&Key { app: app.into(), bucket: bucket.into(), id: id.into() })),
             None => Bound::Included(prefix.clone()),
         };
-        let mut ids = Vec::new();
+        let mut objects = Vec::new();
         for entry in snapshot.state.range::<Vec<u8>, _>(&self.keyspaces.objects, (from, Bound::Unbounded)) {
-            let key = entry.key().map_err(|error| broken(&error))?;
-            let Some(id) = key.strip_prefix(&prefix[..]).filter(|_| ids.len() < limit) else { break };
+            let (key, text) = entry.into_inner().map_err(|error| broken(&error))?;
+            let Some(id) = key.strip_prefix(&prefix[..]).filter(|_| objects.len() < limit) else { break };
             let id = std::str::from_utf8(id).map_err(|_| StoreError::Broken("the key of an object is no text".into()))?;
-            ids.push(id.into());
+            objects.push((id.into(), Bytes::copy_from_slice(&text)));
         }
-        Ok(ids)
+        Ok(objects)
     }
 }

@@ -124,7 +124,7 @@ async fn notes_come_without_writes_and_go_with_a_backup() {
 }
 
 #[tokio::test]
-async fn ids_of_a_bucket_come_piece_by_piece() {
+async fn the_objects_of_a_bucket_come_piece_by_piece() {
     let house = House::new();
     let store = house.open();
     let others = ["a", "c", "bb"].map(|bucket| put(key(bucket, "x"), String::new()));
@@ -132,10 +132,13 @@ async fn ids_of_a_bucket_come_piece_by_piece() {
     commit_all(&store, others.into_iter().chain(own)).await;
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
-        let piece = store.ids("app", "b", after.as_deref(), 3).unwrap();
-        let Some(last) = piece.last() else { break };
+        let piece = store.objects("app", "b", after.as_deref(), 3).unwrap();
+        let Some((last, _)) = piece.last() else { break };
         after = Some(last.clone());
-        ids.extend(piece);
+        ids.extend(piece.into_iter().map(|(id, text)| {
+            assert!(std::str::from_utf8(&text).unwrap().contains(&*id));
+            id
+        }));
     }
     assert_eq!(ids, (0..7).map(|n| format!("/db/b/{n}").into()).collect::<Vec<Arc<str>>>());
 }
