@@ -337,7 +337,7 @@ impl Watched {
 /// What the keeper of snapshots can ask for.
 struct Brokers<'w> {
     topic: &'w str,
-    consumer: &'w BaseConsumer<Quiet>,
+    consumer: &'w BaseConsumer<Heard>,
     readers: &'w [mpsc::Sender<Order>],
     most: usize,
 }
