@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../tests/support/kafka.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 mod kafka;
 mod support;
 
@@ -18,7 +18,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
-use support::Table;
+use support::{Table, count};
 use tidegate::config::{Config, IngestOptions};
 use tidegate::server::{Server, Setup};
 
@@ -46,7 +46,7 @@ fn main() {
             let mut runs = runs;
             runs.sort_by(|one, other| one.0.total_cmp(&other.0));
             let (rate, cpu) = runs[runs.len() / 2];
-            table.row([name.to_owned(), format!("{rate:.0}"), format!("{:.1} us", cpu * 1e6)]);
+            table.row([name.to_owned(), count(rate), format!("{:.1} us", cpu * 1e6)]);
         }
         println!("{table}");
     });
@@ -59,7 +59,7 @@ fn record(n: u64, keys: u64) -> Record {
         ["new", "paid", "sent", "back"][(n % 4) as usize],
         ["Hamburg", "Paris", "Oslo", "Rome", "Wien"][(n % 5) as usize],
         n % 1_000,
-        n % 3 == 0,
+        n.is_multiple_of(3),
         n % 17,
         "x".repeat(150),
     );

@@ -1,10 +1,9 @@
 //! Other producers' updates: from a topic through ingest, store, log and dataflow to websockets.
 //!
-//! 1. Records/s that ingest takes in, with no live query, against a bare consumer that parses the same records
-//!    (`serde_json::Value`) and drops them. The topic is full before either starts; they take turns.
-//! 2. Updates/s from producer to websockets with 1 000 and 10 000 distinct live queries on 100 connections: first
-//!    as fast as it goes (the backlog is there, the time is that until the last event came), then paced, with the
-//!    time from handing a record to the producer until its event is at the client.
+//! Updates/s from producer to websockets with 1 000 and 10 000 distinct live queries on 100 connections: first as fast as
+//! it goes, then paced, with the time from handing a record to the producer until its event is at the client. Baseline, paced
+//! in the same way and in turns with it: the same records from a bare producer to a bare consumer that parses them.
+//! (What ingest alone takes in: `cargo bench --bench ingest`.)
 //!
 //! Data: plain JSON objects of 12 fields and about 400 bytes, 1 000 ids, 4 partitions; each update touches one query. A
 //! real Apache Kafka broker on the same two cores, the server in a process of its own, acknowledging when the
@@ -18,7 +17,7 @@
 mod kafka;
 mod support;
 
-use kafka::{Broker, Record};
+use kafka::Broker;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
@@ -27,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::tidegate::Tidegate;
-use support::{Table, child, count, median};
+use support::{Table, child, count};
 use tidegate::bench::latency::Latencies;
 use tidegate::bench::subscriber::{Heard, Subscriber};
 use tidegate::bench::table::micros;
@@ -50,7 +49,6 @@ fn main() {
     let broker = Broker::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        take_in(&broker, durability, arguments.choose(400_000, 20_000), arguments.choose(3, 1)).await;
         let settings: &[usize] = arguments.choose(&[1_000, 10_000], &[100]);
         let rates: &[f64] = arguments.choose(&[5_000.0, 10_000.0, 20_000.0, 30_000.0], &[1_000.0]);
         through(&broker, durability, settings, rates, &arguments).await;
@@ -70,80 +68,6 @@ fn options(broker: &Broker, topic: &str) -> Vec<String> {
     ]
 }
 
-/// Figure 1.
-async fn take_in(broker: &Broker, durability: Durability, records: u64, turns: usize) {
-    let topic = broker.topic("source", PARTITIONS, &[]).await;
-    let workload = Workload { queries: OBJECTS, objects: OBJECTS };
-    let all = (0..records).map(|number| {
-        let object = (number % OBJECTS as u64) as usize;
-        Record::new(object.to_string(), object_text(&workload, object, number))
-    });
-    broker.produce(&topic, all).await;
-    let (mut bare, mut ours, mut busy, mut busy_bare) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for turn in 0..turns {
-        eprintln!("taking in, turn {} of {turns}", turn + 1);
-        let reader = (broker.client(), topic.clone());
-        let (rate, cpu) = tokio::task::spawn_blocking(move || parse_and_drop(&reader.0, &reader.1, records)).await.unwrap();
-        bare.push(rate);
-        busy_bare.push(cpu);
-        let from = Instant::now();
-        let tidegate = Tidegate::start_with(durability, &options(broker, &topic));
-        let (rate, cpu) = taken_in(&tidegate, records, from).await;
-        ours.push(rate);
-        busy.push(cpu);
-    }
-    let mut table = Table::new(["taking in, no live query", "records/s", "processor us/record", "share of the bare consumer"]);
-    let (bare, ours) = (median(bare), median(ours));
-    table.row([format!("{records} records of 400 bytes"), count(ours), format!("{:.1}", median(busy)), format!("{:.2}", ours / bare)]);
-    table.row(["baseline: parse and drop".to_owned(), count(bare), format!("{:.1}", median(busy_bare))]);
-    println!("{table}");
-}
-
-/// A consumer that parses and drops: records/s, and processor time for each.
-fn parse_and_drop(client: &rdkafka::ClientConfig, topic: &str, records: u64) -> (f64, f64) {
-    let mut config = client.clone();
-    config.set("group.id", "nobody").set("enable.auto.commit", "false");
-    let consumer: BaseConsumer = config.create().unwrap();
-    let mut list = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
-    }
-    consumer.assign(&list).unwrap();
-    let cpu = || tidegate::bench::process::cpu_time(std::process::id()).map_or(f64::NAN, |time| time.as_secs_f64());
-    let (mut came, mut fields, mut from) = (0, 0, (Instant::now(), cpu()));
-    while came < records {
-        let message = consumer.poll(PATIENCE).expect("the topic ends too early").unwrap();
-        if came == 0 {
-            from = (Instant::now(), cpu());
-        }
-        let value: serde_json::Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
-        fields += value.as_object().unwrap().len();
-        came += 1;
-    }
-    assert_eq!(fields as u64, records * 11);
-    (records as f64 / from.0.elapsed().as_secs_f64(), 1e6 * (cpu() - from.1) / records as f64)
-}
-
-/// From the start of the process until the last record is taken in: records/s, and processor time for each. `from`: when
-/// the process was started, which is part of the time.
-async fn taken_in(tidegate: &Tidegate, records: u64, from: Instant) -> (f64, f64) {
-    let mut subscriber = Subscriber::connect(&tidegate.base).await.unwrap();
-    // The last write of every object, and of each only that: what the result has does not come as an event.
-    let query = format!(r#"{{"mark":{{"$gte":{}}}}}"#, records - OBJECTS as u64);
-    subscriber.subscribe(0, BUCKET, &query).await.unwrap();
-    subscriber.flush().await.unwrap();
-    let mut missing = OBJECTS;
-    while missing > 0 {
-        let heard = tokio::time::timeout(PATIENCE, subscriber.hear()).await.expect("taken in within a minute").unwrap();
-        missing -= match heard.0 {
-            Heard::Result { objects, .. } => objects,
-            Heard::Event { .. } => 1,
-        };
-    }
-    (records as f64 / from.elapsed().as_secs_f64(), 1e6 * tidegate.server.cpu() / records as f64)
-}
-
-/// Figure 2.
 async fn through(broker: &Broker, durability: Durability, settings: &[usize], rates: &[f64], arguments: &support::Arguments) {
     let mut table = Table::new(["live queries", "records/s", "events/s", "produced to event p50", "p99", "p99.9"]);
     for &queries in settings {
@@ -152,6 +76,8 @@ async fn through(broker: &Broker, durability: Durability, settings: &[usize], ra
         let workload = Workload { queries, objects: OBJECTS.max(queries) };
         let arrivals = listen(&tidegate, &workload, 100).await;
         let mut producing = Producing::new(broker, &topic, workload);
+        let other = broker.topic("bare", PARTITIONS, &[]).await;
+        let (mut bare, bare_arrivals) = (Producing::new(broker, &other, workload), listen_bare(broker, &other));
         // Once, so that every object is there.
         producing.run(workload.objects as u64, None, &arrivals).await;
         let records = arguments.choose(200_000, 5_000);
@@ -167,6 +93,10 @@ async fn through(broker: &Broker, durability: Durability, settings: &[usize], ra
             let records = (rate * arguments.choose(5.0, 0.5)) as u64;
             let run = producing.run(records, Some(rate), &arrivals).await;
             let mut row = vec![queries.to_string(), count(run.rate), count(run.events as f64 / run.lasting.as_secs_f64())];
+            row.extend([0.5, 0.99, 0.999].map(|share| micros(run.latencies.micros(share))));
+            table.row(row);
+            let run = bare.run(records, Some(rate), &bare_arrivals).await;
+            let mut row = vec!["baseline: a bare consumer".to_owned(), count(run.rate), String::new()];
             row.extend([0.5, 0.99, 0.999].map(|share| micros(run.latencies.micros(share))));
             table.row(row);
         }
@@ -204,6 +134,30 @@ async fn listen(tidegate: &Tidegate, workload: &Workload, connections: usize) ->
             }
         });
     }
+    arrivals
+}
+
+/// A consumer that parses what comes.
+fn listen_bare(broker: &Broker, topic: &str) -> Arc<Arrivals> {
+    let arrivals: Arc<Arrivals> = Arc::default();
+    let mut config = broker.client();
+    config.set("group.id", "nobody").set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut list = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&list).unwrap();
+    let noted = arrivals.clone();
+    std::thread::spawn(move || {
+        // Until nobody wants to know any more.
+        while Arc::strong_count(&noted) > 1 {
+            let Some(message) = consumer.poll(Duration::from_millis(200)) else { continue };
+            let value: serde_json::Value = serde_json::from_slice(message.unwrap().payload().unwrap()).unwrap();
+            noted.came.lock().unwrap().push((value["mark"].as_u64().unwrap(), Instant::now()));
+            noted.more.notify_one();
+        }
+    });
     arrivals
 }
 
