@@ -22,3 +22,5 @@ CREATE VIEW lines_expected AS SELECT
 
 CREATE VIEW papers_expected AS SELECT
   '/db/@/' || id AS "@", id AS id_, title, body, encode(data, 'base64') AS data, details, words, counts FROM papers;
+
+CREATE VIEW full_images_expected AS SELECT '/db/@/' || id AS "@", id AS id_, name, body FROM full_images;

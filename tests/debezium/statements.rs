@@ -96,10 +96,11 @@ impl Statements {
 
     fn statement(&mut self) -> String {
         match self.rng.random_range(0..100) {
-            0 => format!("TRUNCATE {};", self.pick(&["kinds", "lines", "papers"])),
+            0 => format!("TRUNCATE {};", self.pick(&["kinds", "lines", "papers", "full_images"])),
             1..50 => self.kinds(),
-            50..75 => self.lines(),
-            _ => self.papers(),
+            50..70 => self.lines(),
+            70..90 => self.papers(),
+            _ => self.full_images(),
         }
     }
 
@@ -151,6 +152,21 @@ impl Statements {
             0 => format!("DELETE FROM papers WHERE id = {id};"),
             1..4 => upsert("papers", &id, &self.values(PAPERS, 0.8)),
             _ => update("papers", &format!("id = {id}"), &self.values(PAPERS, 0.25)),
+        }
+    }
+
+    /// Large values under keys that change: the table sends whole rows.
+    fn full_images(&mut self) -> String {
+        let (id, new) = (self.rng.random_range(1..5), self.rng.random_range(1..5));
+        let body = self.pick(&["repeat('row ', 700)", "repeat('line ', 600)", "NULL"]);
+        match self.rng.random_range(0..6) {
+            0 => format!("DELETE FROM full_images WHERE id = {id};"),
+            1 | 2 => {
+                let free = format!("NOT EXISTS (SELECT 1 FROM full_images WHERE id = {new})");
+                format!("UPDATE full_images SET id = {new}, name = 'moved' WHERE id = {id} AND {free};")
+            }
+            3 => format!("UPDATE full_images SET name = 'again' WHERE id = {id};"),
+            _ => upsert("full_images", &id.to_string(), &[("name", "'new'"), ("body", body)]),
         }
     }
 }
