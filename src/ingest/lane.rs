@@ -106,7 +106,7 @@ impl Lane {
             }
             None => Progress::default(),
         };
-        stream.board.progress(partition, &progress);
+        stream.board.begin(partition, &progress);
         let next = noted.as_ref().map(|_| progress.next);
         let marking = progress.marking;
         if marking.is_some_and(|marking| !stream.snapshots.is_over(&marking)) {

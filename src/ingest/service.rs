@@ -161,16 +161,21 @@ impl Ingest {
         &self.kafka
     }
 
+    /// Ends reading; the threads end in their own time.
+    pub fn stop(&self) {
+        self.stop.now();
+    }
+
     /// Ends reading and waits for the threads. Blocks.
     pub fn shutdown(&self) {
-        self.stop.now();
+        self.stop();
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).join();
     }
 }
 
 impl Drop for Ingest {
     fn drop(&mut self) {
-        self.stop.now();
+        self.stop();
     }
 }
 

@@ -6,7 +6,11 @@ use super::snapshot::Seen;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long the same trouble is not told again in the log, and how many different ones are told in that time.
+const AGAIN: Duration = Duration::from_secs(60);
+const MOST_TOLD: usize = 32;
 
 /// A topic as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -74,8 +78,12 @@ pub(crate) struct Board {
 struct Inner {
     state: State,
     trouble: Option<Trouble>,
+    /// What stood in the log lately, and when
+    told: BTreeMap<String, Instant>,
     partitions: BTreeMap<i32, Partition>,
     rate: f64,
+    /// Records that this process has read
+    read: u64,
     counted: Option<(Instant, u64)>,
 }
 
@@ -114,18 +122,29 @@ impl Board {
         }
     }
 
-    /// Notes trouble. The same again is told once in the log.
+    /// Notes trouble. The same again is told once a minute in the log.
     pub(crate) fn trouble(&self, message: String, now: i64) {
         let mut inner = self.inner();
-        if inner.trouble.as_ref().is_none_or(|known| known.message != message) {
+        inner.told.retain(|_, at| at.elapsed() < AGAIN);
+        if inner.told.len() < MOST_TOLD && !inner.told.contains_key(&message) {
+            inner.told.insert(message.clone(), Instant::now());
             tracing::warn!(topic = self.topic, bucket = self.bucket, message, "ingest is in trouble");
         }
         inner.trouble = Some(Trouble { at: moment(now), message });
     }
 
+    /// How far a partition was left.
+    pub(crate) fn begin(&self, partition: i32, progress: &Progress) {
+        self.inner().partitions.entry(partition).or_default().progress.clone_from(progress);
+    }
+
     /// How far a partition is, as it is noted in the store.
     pub(crate) fn progress(&self, partition: i32, progress: &Progress) {
-        self.inner().partitions.entry(partition).or_default().progress.clone_from(progress);
+        let mut inner = self.inner();
+        let known = &mut inner.partitions.entry(partition).or_default().progress;
+        let read = progress.records.saturating_sub(known.records);
+        known.clone_from(progress);
+        inner.read += read;
     }
 
     /// Where a partition ends, as the broker says.
@@ -161,8 +180,7 @@ impl Board {
     /// Measures the rate since the last time.
     pub(crate) fn tick(&self) {
         let mut inner = self.inner();
-        let records = inner.partitions.values().map(|partition| partition.progress.records).sum();
-        let now = Instant::now();
+        let (now, records) = (Instant::now(), inner.read);
         if let Some((since, before)) = inner.counted.replace((now, records)) {
             inner.rate = records.saturating_sub(before) as f64 / now.duration_since(since).as_secs_f64().max(0.001);
         }
@@ -234,6 +252,11 @@ mod tests {
         assert_eq!(board.status().lag, 4);
         board.end(1, 9);
         assert_eq!(board.status().lag, 6);
+        board.tick();
+        board.begin(2, &Progress { next: 1_000, records: 1_000, ..Progress::default() });
+        board.tick();
+        assert!(board.status().records_per_second == 0.0, "what was read before is no rate");
+        board.begin(2, &Progress::default());
         let status = board.status();
         assert_eq!((status.records, status.partitions[0].offset, status.partitions[0].lag), (11, 5, 4));
     }

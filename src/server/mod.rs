@@ -335,6 +335,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if let Some(ingest) = &self.ingest {
+            ingest.stop();
+        }
         self.ended.cancel();
         // Gateway and dataflow hold each other.
         self.gateway.shutdown();

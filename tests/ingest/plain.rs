@@ -75,3 +75,29 @@ fn the_bucket_is_closed_by_default_and_written_by_nobody_else() {
         assert_eq!(server.process.http().load("Closed", "1").await.status, 466);
     });
 }
+
+#[test]
+fn a_closed_bucket_is_watched_with_a_token() {
+    run(async {
+        let broker = kafka::shared();
+        let topic = broker.topic("watched", 1, &[]).await;
+        let house = House::new();
+        let server = house.start(&mapping(&topic, "Watched", "")).await;
+        let origin = server.process.url.strip_suffix("/v1").unwrap().to_owned();
+        let watch = |token: Option<&str>| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+            command.env_clear().args(["watch", "Watched", r#"{"n":{"$gt":1}}"#, "--json", "--count", "1", "--url", &origin]);
+            command.envs(token.map(|token| ("TIDEGATE_TOKEN", token)));
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+        };
+        let refused = watch(None).wait_with_output().unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        let watching = watch(server.root.token());
+        server.process.until("tidegate_live_subscriptions", |count| count == 1.0).await;
+        broker.produce(&topic, [record("1", r#"{"n":1}"#), record("2", r#"{"n":2}"#)]).await;
+        let output = watching.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let line: serde_json::Value = serde_json::from_slice(output.stdout.trim_ascii()).unwrap();
+        assert_eq!((line["data"]["id"].as_str(), line["data"]["n"].as_u64()), (Some("/db/Watched/2"), Some(2)), "{line}");
+    });
+}

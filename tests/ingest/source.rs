@@ -131,6 +131,27 @@ fn a_topic_that_was_made_anew_is_read_from_its_beginning() {
 }
 
 #[test]
+fn a_broker_that_stops_and_comes_back_is_ridden_out() {
+    run(async {
+        let broker = Broker::start();
+        let topic = broker.topic("gone", 2, &[]).await;
+        let house = House::new();
+        broker.produce(&topic, numbered(0..100)).await;
+        let server = house.start_at(&broker.address(), &mapping(&topic, "Gone", "")).await;
+        server.until("Gone", |objects| objects.len() == 100).await;
+        broker.kill();
+        until(&server, |status| !status["lastError"].is_null()).await;
+        assert_eq!(server.objects("Gone").await.len(), 100, "the store answers meanwhile");
+        broker.restart();
+        broker.produce(&topic, numbered(50..200)).await;
+        let objects = server.until("Gone", |objects| objects.len() == 200).await;
+        assert!(objects.values().all(|object| object["version"] == 1), "the same again is no change");
+        let status = until(&server, |status| status["lag"] == 0).await;
+        assert_eq!((status["records"].as_u64(), status["lost"].as_u64()), (Some(250), Some(0)), "{status}");
+    });
+}
+
+#[test]
 fn what_a_producer_aborts_was_never_there() {
     run(async {
         let broker = kafka::shared();
