@@ -37,7 +37,7 @@ impl Guarded {
         let files = TempDir::with_prefix("tidegate-tls-").unwrap();
         let path = files.path();
         for (name, subject) in [("ca", "/CN=Our authority"), ("stranger", "/CN=Somebody else")] {
-            openssl(&&format!("req -x509 -newkey rsa:2048 -nodes -days 2 -keyout {name}.key -out {name}.pem -subj"), path, subject);
+            openssl(&format!("req -x509 -newkey rsa:2048 -nodes -days 2 -keyout {name}.key -out {name}.pem -subj"), path, subject);
         }
         openssl("req -newkey rsa:2048 -nodes -keyout broker.key -out broker.csr -subj", path, "/CN=broker");
         std::fs::write(path.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
