@@ -4,6 +4,8 @@
 
 #[path = "kafka_log/lag.rs"]
 mod lag;
+#[path = "crash/rounds.rs"]
+mod rounds;
 #[path = "answers/sockets.rs"]
 mod sockets;
 mod support;
@@ -235,6 +237,8 @@ fn who_comes_back_to_deleted_records_gets_a_fresh_result() {
             let told = subscription.reached(commit).await;
             let fresh = told.iter().find(|told| matches!(told, Told::Result { .. })).expect("a fresh result");
             assert!(fresh.position().unwrap() >= *commits.last().unwrap(), "{fresh:?}");
+            // It was found out, not waited for in vain.
+            assert_eq!(number(&server, "tidegate_topic_trimmed_total"), 1);
             assert!(matches!(told.last(), Some(Told::Event { .. } | Told::Position { .. })), "{told:?}");
             server.shutdown().await.unwrap();
         }
@@ -279,4 +283,25 @@ fn the_answer_is_there_before_the_event_comes_through_the_topic() {
     sockets::write_and_listen(&process.url, root.token());
     // Anonymous callers of one address are one session.
     sockets::write_and_listen(&process.url, None);
+}
+
+#[test]
+fn what_was_acknowledged_is_told_once_after_kill_9_of_server_and_broker() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let broker = Broker::start();
+    let command = || {
+        let mut command = server::serve(&data);
+        // So small that who comes back reads from the topic.
+        command.args(["--set", "changelog.partitions=3", "--set", "changelog.outbox_bytes=524288"]);
+        command.arg("--changelog").arg(format!("kafka://{}/crash", broker.address()));
+        command
+    };
+    // In every second round the broker goes first, and is back before the next server starts.
+    let disturb = |crash: u64, moment: rounds::Moment| match moment {
+        rounds::Moment::Before if crash % 2 == 1 => broker.kill(),
+        rounds::Moment::After if crash % 2 == 1 => broker.restart(),
+        _ => {}
+    };
+    run(rounds::crashes(command, disturb));
 }

@@ -116,7 +116,10 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
         let status = StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        if status.is_server_error() {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            // Every write for as long as it lasts: whoever causes it says so once, and it is counted.
+            tracing::debug!(code = self.kind.code, message = %self.message, "request refused");
+        } else if status.is_server_error() {
             tracing::error!(code = self.kind.code, message = %self.message, "request failed");
         }
         let mut response = Response::new(Body::from(self.body().to_string()));

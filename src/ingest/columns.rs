@@ -11,6 +11,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+/// Encodings that the mapping gives, by the source's name of the field.
+pub(super) type Types = HashMap<Box<str>, Encoding>;
+
 /// One field.
 #[derive(Debug, Clone)]
 pub(super) struct Column {
@@ -36,9 +39,9 @@ impl Column {
 
 impl Columns {
     /// None yet, but those that are going to be moments are known.
-    pub(super) fn with_moments<'t>(types: impl IntoIterator<Item = (&'t Box<str>, &'t Encoding)>) -> Columns {
-        let moment = |(source, encoding): (&Box<str>, &Encoding)| Some((names::field(source).into(), encoding.moment()?));
-        Columns { moments: Arc::new(types.into_iter().filter_map(moment).collect()), ..Columns::default() }
+    pub(super) fn with_moments(types: &Types) -> Columns {
+        let moments = types.iter().filter_map(|(source, encoding)| Some((names::field(source).into(), encoding.moment()?)));
+        Columns { moments: Arc::new(moments.collect()), ..Columns::default() }
     }
 
     /// Adds a field, unless there is one of this name.

@@ -3,9 +3,8 @@
 //! Whether a key or a value has a schema block is decided by its shape, each time. A block is compiled once and known again
 //! by its text: compared, not parsed.
 
-use super::columns::Columns;
+use super::columns::{Columns, Types};
 use super::encoding::{Encoding, Unit};
-use super::mapping::Types;
 use super::meaning::BadRecord;
 use serde::Deserialize;
 use serde_json::value::RawValue;

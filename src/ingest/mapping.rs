@@ -1,16 +1,12 @@
 //! A mapping, compiled: how one topic's records are read.
 
-use super::columns::{Column, Columns, Entry, Gathering};
+use super::columns::{Column, Columns, Entry, Gathering, Types};
 use super::connect::{Blocks, Payload};
 use super::encoding::{Encoding, NAMES};
 use super::meaning::{BadRecord, Fields, Meaning, Moments};
 use super::{debezium, json};
 use crate::config::{IngestFormat, IngestOptions};
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-
-/// Encodings that the mapping gives, by the source's name of the field.
-pub(super) type Types = HashMap<Box<str>, Encoding>;
 
 /// How one topic's records are read. Shared by all who read partitions of the topic.
 #[derive(Debug)]

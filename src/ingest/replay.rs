@@ -172,7 +172,7 @@ impl Replay<'_> {
         match found {
             Some(letter) => self.letter(&letter),
             // What went to a topic is in the source as well, as long as that keeps it.
-            None if self.stream.mailbox.topic().is_some() => self.from_source(partition, offset),
+            None if self.stream.mailbox.topic().is_some() => self.read_source(partition, offset),
             None => Err(ReplayError::Missing { topic: self.stream.topic.clone(), partition, offset }),
         }
     }
@@ -188,21 +188,21 @@ impl Replay<'_> {
         })?;
         result?;
         match self.stream.mailbox.topic().map(str::to_owned) {
-            Some(topic) => self.from_topic(&topic),
+            Some(topic) => self.read_topic(&topic),
             None => Ok(()),
         }
     }
 
     fn letter(&mut self, letter: &Letter) -> Result<(), ReplayError> {
         if letter.cut {
-            return self.from_source(letter.partition, letter.offset);
+            return self.read_source(letter.partition, letter.offset);
         }
         let (key, value) = (letter.key.as_ref().and_then(Content::bytes), letter.value.as_ref().and_then(Content::bytes));
         self.again(letter.partition, letter.offset, key.as_deref(), value.as_deref())
     }
 
     /// A record by its place in the source.
-    fn from_source(&mut self, partition: i32, offset: i64) -> Result<(), ReplayError> {
+    fn read_source(&mut self, partition: i32, offset: i64) -> Result<(), ReplayError> {
         let consumer = source::consumer(self.kafka)?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.stream.topic, partition, Offset::Offset(offset))?;
@@ -221,7 +221,7 @@ impl Replay<'_> {
     }
 
     /// Everything in the topic for letters that is of this mapping.
-    fn from_topic(&mut self, topic: &str) -> Result<(), ReplayError> {
+    fn read_topic(&mut self, topic: &str) -> Result<(), ReplayError> {
         let consumer = source::consumer(self.kafka)?;
         let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
         let partitions = metadata.topics().first().map_or(0, |found| found.partitions().len());

@@ -71,6 +71,15 @@ enum Order {
 }
 
 impl Reader {
+    /// Says so if it ends by a bug: nobody else would notice that its partitions stand still.
+    fn run_watched(self) {
+        let stream = Arc::clone(&self.stream);
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run())).is_err() {
+            stream.trouble("a reader failed inside the server; restart it, and report the log".to_owned());
+            stream.board.set_state(State::Stopped);
+        }
+    }
+
     fn run(mut self) {
         while !self.stream.stop.is_now() {
             if let Err(ended) = self.turn() {
@@ -311,7 +320,7 @@ impl Watched {
                 let (send, orders) = mpsc::channel();
                 let consumer = self::consumer(options).map_err(|error| error.to_string())?;
                 let reader = Reader { stream: Arc::clone(&self.stream), consumer, lanes: BTreeMap::new(), orders };
-                threads.push(spawn("ingest-reader", move || reader.run()).map_err(|error| error.to_string())?);
+                threads.push(spawn("ingest-reader", move || reader.run_watched()).map_err(|error| error.to_string())?);
                 self.readers.push(send);
             }
             if let Some(reader) = self.readers.get(reader) {

@@ -5,6 +5,7 @@
 use crate::harness::{House, mapping, record, tombstone};
 use crate::support::kafka::Record;
 use crate::support::{kafka, run, setting};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Counters that are written again and again: an object's version says how often it was.
@@ -72,5 +73,67 @@ fn killed_at_any_moment_nothing_is_lost_and_nothing_comes_twice() {
             objects.into_iter().map(|(id, object)| (id, (object["n"].as_u64().unwrap(), object["version"].as_u64().unwrap()))).collect();
         println!("killed at {seen:?} of {} records", records.len());
         assert_eq!(found, expected);
+    });
+}
+
+/// A row that a snapshot reads or a change writes.
+fn row(partition: i32, id: u64, n: u64, snapshot: &str) -> Record {
+    let op = if snapshot == "false" { "u" } else { "r" };
+    let value = json!({"before": null, "after": {"id": id, "n": n}, "source": {"snapshot": snapshot}, "op": op});
+    let key = json!({"id": id}).to_string();
+    Record { partition: Some(partition), ..record(&key, value.to_string()) }
+}
+
+#[test]
+fn killed_in_a_snapshot_or_a_truncate_it_removes_what_it_should_and_nothing_else() {
+    run(async {
+        let broker = kafka::shared();
+        let topic = broker.topic("killed-rows", 2, &[]).await;
+        let of = |id: u64| (id % 2) as i32;
+        let old = 3_000;
+        let house = House::new();
+        let mappings = mapping(&topic, "Row", "format = \"debezium\"");
+        // Many rows; then the table is truncated and filled anew; then a snapshot has every third of those, and a new one.
+        let truncate = json!({"before": null, "after": null, "source": {"snapshot": "false"}, "op": "t"}).to_string();
+        let server = house.start(&mappings).await;
+        broker.produce(&topic, (0..old).map(|id| row(of(id), id, 1, "false"))).await;
+        server.until("Row", |objects| objects.len() as u64 == old).await;
+        broker.produce(&topic, [Record { partition: Some(0), value: Some(truncate.into_bytes()), ..Record::default() }]).await;
+        let kill = async |server: crate::harness::Server, after: f64| {
+            let head = async || server.process.metric("tidegate_log_head").await.unwrap();
+            let from = head().await;
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(4);
+            while head().await < from + after && std::time::Instant::now() < deadline {
+                tokio::task::yield_now().await;
+            }
+            server.process.kill();
+        };
+        kill(server, 500.0).await;
+        let server = house.start(&mappings).await;
+        server.until("Row", |objects| objects.is_empty()).await;
+        broker.produce(&topic, (0..old).map(|id| row(of(id), id, 2, "false"))).await;
+        server.until("Row", |objects| objects.len() as u64 == old).await;
+        let kept: Vec<u64> = (0..old).filter(|id| id % 3 == 0).collect();
+        let last = kept.len() - 1;
+        let mark = |place: usize| match place {
+            0 => "first",
+            place if place == last => "last",
+            _ => "true",
+        };
+        broker.produce(&topic, kept.iter().enumerate().map(|(place, id)| row(of(*id), *id, 3, mark(place)))).await;
+        broker.produce(&topic, [row(1, 9_999, 1, "false")]).await;
+        kill(server, 300.0).await;
+        // While it removes: the head moves by that alone.
+        kill(house.start(&mappings).await, 900.0).await;
+        let server = house.start(&mappings).await;
+        let expected: BTreeMap<String, u64> =
+            kept.iter().map(|id| (format!("/db/Row/{id}"), 3)).chain([("/db/Row/9999".to_owned(), 1)]).collect();
+        server
+            .until("Row", |objects| {
+                objects.len() == expected.len() && objects.iter().all(|(id, object)| expected.get(id).is_some_and(|n| object["n"] == *n))
+            })
+            .await;
+        let objects = server.objects("Row").await;
+        assert!(kept.iter().all(|id| objects[&format!("/db/Row/{id}")]["version"] == 2), "written twice since the truncate");
     });
 }

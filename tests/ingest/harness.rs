@@ -6,7 +6,7 @@ use crate::support::server::{PASSWORD, Process, serve};
 use crate::support::{PATIENCE, live};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -22,10 +22,6 @@ impl House {
 
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
-    }
-
-    pub fn path(&self) -> &Path {
-        self.directory.path()
     }
 
     /// A server with these `[[ingest]]` sections, against the shared broker.

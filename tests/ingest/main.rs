@@ -6,5 +6,6 @@ mod debezium;
 mod harness;
 mod letters;
 mod plain;
+mod source;
 #[path = "../support/mod.rs"]
 mod support;

@@ -268,11 +268,13 @@ fn offsets(shared: &Shared) -> Option<Vec<i64>> {
         let hints = lock(&source.index).floor(start).map(<[i64]>::to_vec);
         let search = || -> Result<Vec<i64>, SeekError> {
             let prober = Prober::new(&source.topic, &source.outage, Instant::now() + SEARCH)?.until(&shared.closed);
-            let hint = |partition: i32| hints.as_ref()?.get(usize::try_from(partition).ok()?).copied();
-            source.topic.numbers().map(|partition| prober.find(partition, start, hint(partition))).collect()
+            prober.find(start, hints.as_deref())
         };
         match search() {
-            Ok(offsets) => return Some(offsets),
+            Ok(offsets) => {
+                lock(&source.index).learn(start, &offsets);
+                return Some(offsets);
+            }
             Err(SeekError::Trimmed { oldest }) => {
                 lock(&source.index).forget(oldest);
                 shared.fail(shared.gone(oldest));

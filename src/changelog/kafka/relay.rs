@@ -200,7 +200,7 @@ impl Connecting {
             let fault = match session.take_over().and_then(|()| session.claim(&self.topic, log, &self.name)) {
                 Ok(()) => {
                     let left = deadline.saturating_duration_since(Instant::now()).max(STEP);
-                    let tails = tail::read(&self.topic, left)?;
+                    let tails = tail::read(&self.topic, tail::Undecided::Await, left)?;
                     return Ok((session, chain::resume(outbox, &self.topic.address.topic, &tails)?));
                 }
                 Err(fault) => fault,

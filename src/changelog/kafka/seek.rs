@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// So many offsets are rather read over than searched further.
-const SLACK: i64 = 64;
+const SLACK: i64 = 256;
 
 /// Offsets at each step of the search backwards from the end grow by this factor.
 const STRIDE: i64 = 8;
@@ -49,42 +49,62 @@ pub(crate) struct Found {
     pub(crate) begins: Option<CommitNumber>,
 }
 
-/// Looks for the place behind `start` between the offsets `low` and `high`. `first` gives the first record that can be seen at or
-/// behind an offset. Everything after `start` is at or behind the offset that is found, unless the record before the
+/// Looks for the place behind `start` in a partition: says at which offset to look, and is told of the first record that can
+/// be seen at or behind it. Everything after `start` is at or behind the offset that is found, unless the record before the
 /// first one, `begins`, is itself after `start`: then some of it is deleted.
-pub(crate) fn search<E>(
+#[derive(Debug)]
+pub(crate) struct Search {
     start: CommitNumber,
     low: i64,
     high: i64,
-    mut first: impl FnMut(i64) -> Result<Option<(i64, Place)>, E>,
-) -> Result<Found, E> {
-    // At or behind `until` there is nothing that is at or before the start, or nothing at all.
-    let (mut from, mut until) = (low, high.max(low));
-    let mut look = |at: i64, from: &mut i64, until: &mut i64| -> Result<(), E> {
-        match first(at)? {
-            Some((offset, place)) if place.commit <= start => *from = (*from).max(offset + 1),
-            _ => *until = at,
+    /// Something before this is at or before the start; `low` where nothing was seen yet
+    from: i64,
+    /// At or behind this there is nothing that is at or before the start, or nothing at all
+    until: i64,
+    /// How far before the end to look next
+    back: i64,
+    found: Option<Found>,
+}
+
+impl Search {
+    /// Between the first offset of the partition and the one behind its last.
+    pub(crate) fn new(start: CommitNumber, low: i64, high: i64) -> Search {
+        Search { start, low, high, from: low, until: high.max(low), back: SLACK, found: None }
+    }
+
+    /// Of a partition where it is known already.
+    fn known(offset: i64) -> Search {
+        Search { found: Some(Found { offset, begins: None }), ..Search::new(0, offset, offset) }
+    }
+
+    /// Where to look next, or what was found.
+    pub(crate) fn next(&self) -> Result<i64, Found> {
+        if let Some(found) = self.found {
+            return Err(found);
         }
-        Ok(())
-    };
-    let mut back = SLACK;
-    while from == low && until > low + SLACK {
-        let at = high.saturating_sub(back);
-        if at <= low {
-            break;
+        if self.until - self.from > SLACK {
+            // First backwards from the end in growing strides: who comes back was there a moment ago.
+            let back = self.high.saturating_sub(self.back);
+            let strides = self.from == self.low && back > self.low && back < self.until;
+            return Ok(if strides { back } else { self.from + (self.until - self.from) / 2 });
         }
-        look(at, &mut from, &mut until)?;
-        back = back.saturating_mul(STRIDE);
+        if self.from > self.low {
+            return Err(Found { offset: self.from, begins: None });
+        }
+        Ok(self.low)
     }
-    while until - from > SLACK {
-        let middle = from + (until - from) / 2;
-        look(middle, &mut from, &mut until)?;
+
+    /// What is the first at or behind the offset that [`Search::next`] said.
+    pub(crate) fn tell(&mut self, at: i64, first: Option<(i64, Place)>) {
+        self.back = self.back.saturating_mul(STRIDE);
+        match first {
+            Some((offset, place)) if place.commit <= self.start => self.from = self.from.max(offset + 1),
+            first if at == self.low => {
+                self.found = Some(Found { offset: self.low, begins: first.map(|(_, place)| place.previous) });
+            }
+            _ => self.until = at,
+        }
     }
-    if from > low {
-        return Ok(Found { offset: from, begins: None });
-    }
-    let begins = first(low)?.filter(|(_, place)| place.commit > start).map(|(_, place)| place.previous);
-    Ok(Found { offset: low, begins })
 }
 
 /// Commits and the offsets of what comes after them, every so many commits, so that most searches end at once.
@@ -117,6 +137,14 @@ impl Index {
                     number % 2 == 1
                 });
             }
+        }
+    }
+
+    /// As [`Index::note`], of any commit: who else comes back from about there need not search.
+    pub(crate) fn learn(&mut self, commit: CommitNumber, offsets: &[i64]) {
+        let near = self.entries.range(..=commit).next_back().is_some_and(|(known, _)| commit - known < self.every / 4);
+        if !near && self.entries.len() < ENTRIES {
+            self.entries.insert(commit, offsets.into());
         }
     }
 
@@ -172,61 +200,82 @@ impl<'a> Prober<'a> {
         self.consumer.fetch_watermarks(&self.topic.name, partition, left).map_err(|error| SeekError::Unanswered(error.to_string()))
     }
 
-    /// The first change record that can be seen at or behind an offset.
-    fn first(&self, partition: i32, offset: i64) -> Result<Option<(i64, Place)>, SeekError> {
+    /// The first change record that can be seen at or behind an offset, of each of these partitions.
+    fn first(&self, places: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, Option<(i64, Place)>>, SeekError> {
         let unanswered = |error: KafkaError| SeekError::Unanswered(error.to_string());
-        let mut assignment = TopicPartitionList::with_capacity(1);
-        assignment.add_partition_offset(&self.topic.name, partition, Offset::Offset(offset)).map_err(unanswered)?;
+        let mut assignment = TopicPartitionList::with_capacity(places.len());
+        for (partition, offset) in places {
+            assignment.add_partition_offset(&self.topic.name, *partition, Offset::Offset(*offset)).map_err(unanswered)?;
+        }
         self.consumer.assign(&assignment).map_err(unanswered)?;
-        let mut last = None;
-        loop {
+        let (mut firsts, mut last) = (BTreeMap::new(), None);
+        while firsts.len() < places.len() {
             let left = self.left();
             if left.is_zero() {
                 return Err(SeekError::Unanswered(last.unwrap_or_else(|| "the brokers do not answer in time".to_owned())));
             }
             match self.consumer.poll(left.min(STEP)) {
-                Some(Ok(message)) if message.partition() == partition => {
+                Some(Ok(message)) => {
                     self.consumer.context().0.ended();
+                    let partition = message.partition();
+                    let wanted = places.get(&partition).is_some_and(|offset| message.offset() >= *offset);
                     // What has no place is not ours, and in no one's way.
-                    if let Some(place) = message.headers().and_then(Place::read) {
-                        return Ok(Some((message.offset(), place)));
+                    if let Some(place) = message.headers().and_then(Place::read).filter(|_| wanted) {
+                        firsts.entry(partition).or_insert(Some((message.offset(), place)));
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return Ok(None),
+                Some(Err(KafkaError::PartitionEOF(partition))) if places.contains_key(&partition) => {
+                    firsts.entry(partition).or_insert(None);
+                }
                 Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) => return Err(SeekError::Moved),
                 Some(Err(error)) => last = Some(error.to_string()),
-                _ => {}
+                None => {}
             }
         }
+        Ok(firsts)
     }
 
-    /// The offset of a partition behind which everything after the start is. `hint` is one that surely is not too far on.
-    pub(crate) fn find(&self, partition: i32, start: CommitNumber, hint: Option<i64>) -> Result<i64, SeekError> {
+    /// The offset of each partition behind which everything after the start is. `hints` are some that surely are not too far on.
+    pub(crate) fn find(&self, start: CommitNumber, hints: Option<&[i64]>) -> Result<Vec<i64>, SeekError> {
         for _ in 0..5 {
-            let (low, high) = self.bounds(partition)?;
-            if let Some(hint) = hint.filter(|hint| (low..=high).contains(hint)) {
-                return Ok(hint);
-            }
-            match search(start, low, high, |offset| self.first(partition, offset)) {
-                Ok(Found { begins: Some(oldest), .. }) if oldest > start => return Err(SeekError::Trimmed { oldest }),
-                Ok(found) => return Ok(found.offset),
+            match self.search(start, hints) {
                 Err(SeekError::Moved) => {}
-                Err(error) => return Err(error),
+                found => return found,
             }
         }
         Err(SeekError::Moved)
     }
 
-    /// The oldest position that every partition can be read on from, as far as their first records tell.
-    pub(crate) fn oldest(&self) -> Result<CommitNumber, SeekError> {
-        let mut oldest = 0;
-        for partition in self.topic.numbers() {
-            let (low, _) = self.bounds(partition)?;
-            if let Some((_, place)) = self.first(partition, low)? {
-                oldest = oldest.max(place.previous);
+    /// All partitions side by side: a look at one takes as long as a look at all of them.
+    fn search(&self, start: CommitNumber, hints: Option<&[i64]>) -> Result<Vec<i64>, SeekError> {
+        let mut searches = BTreeMap::new();
+        for (number, partition) in self.topic.numbers().enumerate() {
+            let (low, high) = self.bounds(partition)?;
+            let hint = hints.and_then(|hints| hints.get(number).copied()).filter(|hint| (low..=high).contains(hint));
+            searches.insert(partition, hint.map_or_else(|| Search::new(start, low, high), Search::known));
+        }
+        loop {
+            let places: BTreeMap<i32, i64> =
+                searches.iter().filter_map(|(partition, search)| Some((*partition, search.next().ok()?))).collect();
+            if places.is_empty() {
+                break;
+            }
+            for (partition, first) in self.first(&places)? {
+                if let (Some(search), Some(at)) = (searches.get_mut(&partition), places.get(&partition)) {
+                    search.tell(*at, first);
+                }
             }
         }
-        Ok(oldest)
+        let founds = searches.values().filter_map(|search| search.next().err());
+        let oldest = founds.clone().filter_map(|found| found.begins).max().filter(|oldest| *oldest > start);
+        oldest.map_or_else(|| Ok(founds.map(|found| found.offset).collect()), |oldest| Err(SeekError::Trimmed { oldest }))
+    }
+
+    /// The oldest position that every partition can be read on from, as far as their first records tell.
+    pub(crate) fn oldest(&self) -> Result<CommitNumber, SeekError> {
+        let lows = self.topic.numbers().map(|partition| Ok((partition, self.bounds(partition)?.0))).collect::<Result<_, SeekError>>()?;
+        let firsts = self.first(&lows)?;
+        Ok(firsts.into_values().flatten().map(|(_, place)| place.previous).max().unwrap_or(0))
     }
 }
 
@@ -236,13 +285,12 @@ mod tests {
     use super::*;
     use crate::changelog::LogId;
     use proptest::prelude::*;
-    use std::convert::Infallible;
 
     /// What stands at each offset of a partition: a record, or nothing that can be seen.
     fn partition() -> impl Strategy<Value = Vec<Option<Place>>> {
         // Steps: commits of other partitions between, markers behind; sometimes some records come again.
         let step = (1..4u64, 0..3usize, prop_oneof![20 => Just(0usize), 1 => 1..40usize]);
-        proptest::collection::vec(step, 0..400).prop_map(|steps| {
+        proptest::collection::vec(step, 0..1_500).prop_map(|steps| {
             let mut offsets: Vec<Option<Place>> = Vec::new();
             let mut places: Vec<Place> = Vec::new();
             let mut commit = 0;
@@ -261,16 +309,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn finds_everything_after_the_start(partition in partition(), start in 0..1_000u64, cut in 0..500usize) {
+        fn finds_everything_after_the_start(partition in partition(), start in 0..3_500u64, cut in 0..4_000usize) {
             let low = cut.min(partition.len());
             let mut looks = 0;
-            let found = search(start, i64::try_from(low).unwrap(), i64::try_from(partition.len()).unwrap(), |from| {
+            let mut search = Search::new(start, i64::try_from(low).unwrap(), i64::try_from(partition.len()).unwrap());
+            let found = loop {
+                let at = match search.next() {
+                    Ok(at) => at,
+                    Err(found) => break found,
+                };
                 looks += 1;
-                let from = usize::try_from(from).unwrap();
+                let from = usize::try_from(at).unwrap();
                 assert!(from >= low, "looked at what is deleted");
                 let first = partition.iter().enumerate().skip(from).find_map(|(offset, place)| Some((i64::try_from(offset).unwrap(), (*place)?)));
-                Ok::<_, Infallible>(first)
-            }).unwrap();
+                search.tell(at, first);
+            };
             prop_assert!(looks <= 24, "{looks} looks");
             let offset = usize::try_from(found.offset).unwrap();
             let commits = |from: usize| partition[from..].iter().flatten().map(|place| place.commit).filter(|commit| *commit > start);

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// Offsets that are looked at first at the end of a partition: a record, the marker of its transaction, and a few more.
 const WINDOW: i64 = 8;
 
+/// How long transactions that nobody goes on with take to end.
+const SETTLING: Duration = Duration::from_secs(5);
+
 /// The last committed record of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tail {
@@ -35,9 +38,13 @@ impl ConsumerContext for Quiet {}
 
 /// A consumer of committed records that is given its partitions and commits nothing by itself.
 pub(crate) fn consumer(topic: &Topic, group: &str) -> Result<BaseConsumer<Quiet>, KafkaLogError> {
+    consumer_of(topic, group, "read_committed")
+}
+
+fn consumer_of(topic: &Topic, group: &str, isolation: &str) -> Result<BaseConsumer<Quiet>, KafkaLogError> {
     let mut config = kafka::client(&topic.options, &topic.address.brokers)?;
     config.set("group.id", group);
-    config.set("isolation.level", "read_committed");
+    config.set("isolation.level", isolation);
     config.set("enable.auto.commit", "false");
     config.set("enable.auto.offset.store", "false");
     config.set("enable.partition.eof", "true");
@@ -47,24 +54,67 @@ pub(crate) fn consumer(topic: &Topic, group: &str) -> Result<BaseConsumer<Quiet>
     config.create_with_context(Quiet).map_err(|error| KafkaError::Property(error.to_string()).into())
 }
 
+/// Which transactions count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Undecided {
+    /// Those that are over: what another process has begun is not known yet
+    PassOver,
+    /// All: nobody writes any more, so each is over soon, and until then it is not known what the topic holds
+    Await,
+}
+
 /// The last committed record of each partition, the one of control records first; none where there is no record. Blocks.
-pub(crate) fn read(topic: &Topic, patience: Duration) -> Result<Vec<Option<Tail>>, KafkaLogError> {
+pub(crate) fn read(topic: &Topic, undecided: Undecided, patience: Duration) -> Result<Vec<Option<Tail>>, KafkaLogError> {
     let deadline = Instant::now() + patience;
     let consumer = consumer(topic, "tidegate")?;
     let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX - 1);
+    if undecided == Undecided::Await {
+        let everything = consumer_of(topic, "tidegate", "read_uncommitted")?;
+        for partition in 0..=partitions {
+            decided(&everything, &consumer, topic, partition, deadline)?;
+        }
+    }
     (0..=partitions).map(|partition| last(&consumer, topic, partition, deadline)).collect()
 }
 
-fn last(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline: Instant) -> Result<Option<Tail>, KafkaLogError> {
-    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-    let (low, high) = loop {
-        match consumer.fetch_watermarks(&topic.address.topic, partition, left().min(Duration::from_secs(2))) {
-            Ok(watermarks) => break watermarks,
+/// Waits until no transaction in the partition is open: a broker that just came back ends those that it finds one by one.
+fn decided(
+    everything: &BaseConsumer<Quiet>,
+    committed: &BaseConsumer<Quiet>,
+    topic: &Topic,
+    partition: i32,
+    deadline: Instant,
+) -> Result<(), KafkaLogError> {
+    let (_, end) = watermarks(everything, topic, partition, deadline)?;
+    let patience = deadline.min(Instant::now() + SETTLING);
+    while watermarks(committed, topic, partition, deadline)?.1 < end {
+        if Instant::now() >= patience {
+            // Nothing of ours is open, so the brokers have lost track of one. It holds readers up, and not those who write.
+            let topic = &topic.address.topic;
+            tracing::warn!(topic, partition, "a transaction does not end; what it holds may come again, which readers drop");
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// First and last offset of a partition, as far as the consumer's isolation shows it.
+fn watermarks(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline: Instant) -> Result<(i64, i64), KafkaLogError> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now()).clamp(Duration::from_millis(1), Duration::from_secs(2));
+        match consumer.fetch_watermarks(&topic.address.topic, partition, left) {
+            Ok(watermarks) => return Ok(watermarks),
             Err(error) if Instant::now() >= deadline => return Err(topic.unreadable(error)),
             // A topic that was just made, or a broker that just came back, has no leader for a moment; there is no event for it.
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
-    };
+    }
+}
+
+fn last(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline: Instant) -> Result<Option<Tail>, KafkaLogError> {
+    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let (low, high) = watermarks(consumer, topic, partition, deadline)?;
     let mut window = WINDOW;
     loop {
         let from = low.max(high.saturating_sub(window));
@@ -74,13 +124,15 @@ fn last(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline:
         let mut found = None;
         loop {
             match consumer.poll(left()) {
+                Some(Ok(message)) if message.partition() != partition => {}
                 Some(Ok(message)) => {
                     let place = message.headers().and_then(Place::read);
                     let foreign = || KafkaLogError::Foreign { topic: topic.address.topic.clone(), partition };
                     let (place, text) = place.zip(message.payload()).ok_or_else(foreign)?;
                     found = Some(Tail { place, text: text.to_vec() });
                 }
-                Some(Err(RdError::PartitionEOF(_))) => break,
+                Some(Err(RdError::PartitionEOF(ended))) if ended == partition => break,
+                Some(Err(RdError::PartitionEOF(_))) => {}
                 // The client tries again by itself.
                 Some(Err(error)) if Instant::now() < deadline => tracing::debug!(%error, "while reading the end of the topic"),
                 Some(Err(error)) => return Err(topic.unreadable(error)),

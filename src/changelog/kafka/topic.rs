@@ -160,7 +160,7 @@ impl Topic {
             holds: None,
         };
         let reading = topic.clone();
-        let tails = blocking(move || tail::read(&reading, PATIENCE)).await?;
+        let tails = blocking(move || tail::read(&reading, tail::Undecided::PassOver, PATIENCE)).await?;
         topic.holds = tails.iter().flatten().map(|tail: &Tail| tail.place.log).next();
         Ok(Some(topic))
     }
