@@ -14,7 +14,7 @@ fn a_broker_keeps_its_records_through_kill_and_stop() {
         let broker = Broker::start();
         let topic = broker.topic("kept", 2, &[("cleanup.policy", "delete")]).await;
         broker.produce(&topic, (0..1_000).map(|n: i32| Record::new(n.to_string(), "x".repeat(100)))).await;
-        broker.produce(&topic, [Record::tombstone("gone").to_partition(1)]).await;
+        broker.produce(&topic, [Record::tombstone("gone").in_partition(1)]).await;
         broker.kill();
         broker.restart();
         assert_eq!(broker.read(&topic).await.len(), 1_001);

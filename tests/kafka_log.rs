@@ -255,7 +255,7 @@ fn a_topic_with_other_messages_is_read_and_one_with_another_log_stops_the_live_s
         let (_socket, subscription) = subscribe(&server, Terms::extended()).await;
         let mut commits = vec![put(&http, 1, 1).await];
         // Somebody tried something out: no change record, so nothing of ours is missing.
-        kafka::shared().produce(&topic, (0..3).map(|partition| Record::new("key", "hello").to_partition(partition))).await;
+        kafka::shared().produce(&topic, (0..3).map(|partition| Record::new("key", "hello").in_partition(partition))).await;
         for number in 0..10 {
             commits.push(put(&http, number, number).await);
         }
@@ -263,7 +263,7 @@ fn a_topic_with_other_messages_is_read_and_one_with_another_log_stops_the_live_s
 
         let headers = [("log", "00000000000000ff"), ("commit", "999999"), ("after", "999998"), ("previous", "0")];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).to_vec();
-        kafka::shared().produce(&topic, [Record { headers, ..Record::new("key", "{}").to_partition(1) }]).await;
+        kafka::shared().produce(&topic, [Record { headers, ..Record::new("key", "{}").in_partition(1) }]).await;
         let told = subscription.until("the end", |told| told.iter().any(|told| matches!(told, Told::Error { .. }))).await;
         assert!(matches!(told.last(), Some(Told::Error { code, .. }) if code == "live-stopped"), "{:?}", told.last());
         // Writes know nothing of it.

@@ -427,7 +427,7 @@ fn nothing_is_lost_when_broker_and_server_are_killed() {
                 // For longer than a transaction may take; then the server ends in order, or it does not.
                 process.until("tidegate_relay_up", |up| up == 0.0).await;
                 tokio::time::sleep(Duration::from_secs(5)).await;
-                let end = move || if crash % 3 == 1 { drop(process.terminate()) } else { process.kill() };
+                let end = move || if crash % 3 == 1 { _ = process.terminate() } else { process.kill() };
                 tokio::task::spawn_blocking(end).await.unwrap();
             }
             acknowledged.extend(load.end().await);

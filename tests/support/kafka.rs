@@ -363,7 +363,7 @@ impl Record {
         Record { key: Some(key.into()), ..Record::default() }
     }
 
-    pub fn to_partition(self, partition: i32) -> Record {
+    pub fn in_partition(self, partition: i32) -> Record {
         Record { partition: Some(partition), ..self }
     }
 }
