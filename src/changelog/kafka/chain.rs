@@ -5,10 +5,18 @@ use super::format::{self, Place};
 use super::tail::Tail;
 use crate::changelog::LogId;
 use crate::changelog::outbox::{Load, Outbox, Progress};
+use crate::changelog::record::About;
 use crate::changelog::trim::Mark;
 
 /// Bytes and records that are looked at at a time.
 const STEP: (usize, usize) = (4 << 20, 5_000);
+
+fn partition(about: &About, changes: u32) -> i32 {
+    match &about.id {
+        Some(id) => format::partition_of(&format::key(&about.app, Some(id)), changes),
+        None => format::CONTROL,
+    }
+}
 
 /// Where the records of a load belong, and how far the relay is with it.
 pub(crate) fn places(log: LogId, progress: &Progress, load: &Load) -> (Vec<(i32, Place)>, Progress) {
@@ -17,10 +25,7 @@ pub(crate) fn places(log: LogId, progress: &Progress, load: &Load) -> (Vec<(i32,
     let mut after = progress.mark.commit;
     let mut places = Vec::with_capacity(load.records.len());
     for about in load.records.iter().map(|outgoing| &outgoing.about) {
-        let partition = match &about.id {
-            Some(id) => format::partition_of(&format::key(&about.app, Some(id)), changes),
-            None => format::CONTROL,
-        };
+        let partition = partition(about, changes);
         let commit = about.commit;
         let last = usize::try_from(partition).ok().and_then(|partition| next.partitions.get_mut(partition));
         let previous = last.map_or(0, |last| std::mem::replace(last, commit));
@@ -40,7 +45,10 @@ pub(crate) fn resume(outbox: &Outbox, topic: &str, tails: &[Option<Tail>]) -> Re
             let partition = i32::try_from(partition).unwrap_or(i32::MAX);
             return Err(KafkaLogError::Foreign { topic: topic.to_owned(), partition });
         }
-        *last = (*last).max(tail.place.commit);
+        // What is behind the note is gone through below.
+        if tail.place.commit <= progress.mark.commit {
+            *last = (*last).max(tail.place.commit);
+        }
     }
     let Some(newest) = tails.iter().flatten().max_by_key(|tail| tail.place.commit) else { return Ok(progress) };
     let commit = newest.place.commit;
@@ -52,15 +60,25 @@ pub(crate) fn resume(outbox: &Outbox, topic: &str, tails: &[Option<Tail>]) -> Re
         None if commit <= progress.mark.commit => {}
         None => return Err(ahead()),
     }
+    let changes = u32::try_from(tails.len().saturating_sub(1)).unwrap_or(u32::MAX);
     while progress.mark.commit < commit {
         let load = outbox.read(progress.mark, STEP.0, STEP.1)?;
         if load.records.is_empty() {
             return Err(ahead());
         }
-        for outgoing in load.records.iter().take_while(|outgoing| outgoing.about.commit <= commit) {
+        for outgoing in &load.records {
+            let about = &outgoing.about;
+            let place = usize::try_from(partition(about, changes)).unwrap_or(0);
+            let held = tails.get(place).and_then(Option::as_ref).map_or(0, |tail| tail.place.commit);
+            if held < about.commit {
+                // Here the topic ends, or one partition does not show all of a transaction: from here on it is sent again.
+                return Ok(progress);
+            }
             let Mark { bytes, records, .. } = progress.mark;
-            let (bytes, records) = (bytes + outgoing.text.len() as u64, records + 1);
-            progress.mark = Mark { commit: outgoing.about.commit, at: outgoing.about.at, bytes, records };
+            progress.mark = Mark { commit: about.commit, at: about.at, bytes: bytes + outgoing.text.len() as u64, records: records + 1 };
+            if let Some(last) = progress.partitions.get_mut(place) {
+                *last = about.commit;
+            }
         }
     }
     Ok(progress)
@@ -72,7 +90,6 @@ mod tests {
     use super::*;
     use crate::changelog::Home;
     use crate::changelog::outbox::Outgoing;
-    use crate::changelog::record::About;
     use crate::clock::Clock;
     use crate::config::Config;
     use crate::store::embedded::Embedded;
@@ -171,6 +188,28 @@ mod tests {
         assert_eq!(store.outbox().unwrap().progress(), six);
         let nine = resume(&store.outbox().unwrap(), "t", &tails(&store.outbox().unwrap(), 9)).unwrap();
         assert_eq!((nine.mark.commit, nine.mark.records), (9, 9));
+    }
+
+    #[tokio::test]
+    async fn goes_on_before_the_first_record_that_a_partition_does_not_show() {
+        let rig = Rig::new();
+        let store = rig.open();
+        write(&store, 10).await;
+        let outbox = store.outbox().unwrap();
+        let full = tails(&outbox, 10);
+        let behind = tails(&outbox, 5);
+        for hidden in 1..=2 {
+            let mut tails = full.clone();
+            tails[hidden] = behind[hidden].clone();
+            let progress = resume(&outbox, "t", &tails).unwrap();
+            let shown = behind[hidden].as_ref().map_or(0, |tail| tail.place.commit);
+            assert_eq!(progress.partitions[hidden], shown);
+            assert_eq!(progress.partitions.iter().max(), Some(&progress.mark.commit));
+            // The next one is of the partition that hides something.
+            let load = outbox.read(progress.mark, usize::MAX, 1).unwrap();
+            assert_eq!(partition(&load.records[0].about, CHANGES), i32::try_from(hidden).unwrap());
+        }
+        assert_eq!(resume(&outbox, "t", &full).unwrap().mark.commit, 10);
     }
 
     #[tokio::test]
