@@ -3,28 +3,11 @@
 // Waits for what is to be seen, never for a time. Exits with 1 and says why when something is not to be seen.
 
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { launch } from "./launch.mjs";
 
 const [origin, folder] = process.argv.slice(2);
-const PATIENCE = 60_000;
-const FLAGS = [
-  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync",
-];
-
-const profile = await mkdtemp(join(tmpdir(), "tidegate-browser-"));
-await mkdir(folder, { recursive: true });
-const browser = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: FLAGS,
-  chromiumSandbox: false,
-  viewport: { width: 1440, height: 900 },
-  colorScheme: "light",
-});
-browser.setDefaultTimeout(PATIENCE);
+const { browser, close } = await launch(folder);
 
 const complaints = [];
 const foreign = [];
@@ -199,6 +182,5 @@ if (!failed) {
   if (foreign.length > 0) console.log("FAILED  the page asks others:", foreign);
   failed = unexpected.length + foreign.length > 0;
 }
-await browser.close();
-await rm(profile, { recursive: true, force: true });
+await close();
 process.exit(failed ? 1 : 0);

@@ -5,6 +5,7 @@ mod crash;
 mod debezium;
 mod harness;
 mod letters;
+mod page;
 mod plain;
 mod source;
 #[path = "../support/mod.rs"]
