@@ -4,7 +4,7 @@
 //! numbers. After a stop that may have lost commits whose positions were handed out, the commit numbers
 //! go on behind a gap, and a position inside it is [`LogError::Gone`].
 
-use super::outbox::{Closed, Gate};
+use super::gate::{Closed, Gate};
 use super::recent::{Gather, Recent, Recorded};
 use super::record::{self, Payload};
 use super::trim::{self, Keep, Mark};

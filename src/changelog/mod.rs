@@ -1,6 +1,7 @@
 //! The ordered log of changes: one trait; the embedded implementation is the default.
 
 pub mod embedded;
+pub(crate) mod gate;
 mod home;
 pub mod kafka;
 pub(crate) mod outbox;

@@ -6,17 +6,15 @@
 use super::apply;
 use super::dead_letter::{Fault, Letter, Raw};
 use super::meaning::{Meaning, Moments, Snapshot};
-use super::progress::{self, Marking, Progress, Tally};
-use super::service::Stream;
-use super::snapshot::Mark;
+use super::progress::{self, Mark, Marking, Progress, Tally};
+use super::stream::{Ended, Stream};
 use super::wait::poll_now;
 use crate::changelog::Position;
-use crate::store::{Intake, IntakeError, Key, Note, StoreError, Write};
+use crate::store::{Intake, IntakeError, Note, StoreError, Write};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders, Timestamp};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -27,15 +25,6 @@ const BATCH_BYTES: usize = 4 << 20;
 const TRUNCATE_OBJECTS: usize = 1_000;
 /// How long to wait before trying again, growing to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
-
-/// Why a lane goes no further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// It was told to, or the store closes
-    Stopped,
-    /// Somebody else goes on from its place
-    Overtaken,
-}
 
 /// One partition.
 pub(crate) struct Lane {
@@ -167,7 +156,7 @@ impl Lane {
             if let Ok(Meaning::Put { id, .. }) = meaning
                 && let Ok(key) = self.stream.key(&id)
             {
-                self.batch.marks.push(mark_of(message).note(&self.stream, &key.id));
+                self.batch.marks.push(mark_of(message).note(&self.stream.target.bucket, &self.stream.topic, &key.id));
             }
             self.pass(offset);
             return Ok(());
@@ -177,7 +166,7 @@ impl Lane {
                 Ok(key) => {
                     self.meet(snapshot, mark_of(message));
                     if self.marking.is_some() {
-                        self.batch.marks.push(mark_of(message).note(&self.stream, &key.id));
+                        self.batch.marks.push(mark_of(message).note(&self.stream.target.bucket, &self.stream.topic, &key.id));
                     }
                     self.note_moments(&fields.moments);
                     self.batch.write(self.stream.target.put(key, fields), &raw);
@@ -471,61 +460,5 @@ impl Origin {
             value: part(&self.value),
             headers: self.headers.as_ref(),
         }
-    }
-}
-
-impl Stream {
-    /// What a record means; a panic over one is that one's fault alone.
-    pub(crate) fn read(&self, raw: &Raw<'_>) -> Result<Meaning, Fault> {
-        catch_unwind(AssertUnwindSafe(|| self.mapping.read(raw.key, raw.value)))
-            .map_err(|_| Fault { code: "record-panicked", reason: "reading it failed inside the server; please report it".into() })?
-            .map_err(|error| Fault { code: error.code(), reason: error.to_string() })
-    }
-
-    /// Where the object lives that the source calls so.
-    pub(crate) fn key(&self, source_id: &str) -> Result<Key, Fault> {
-        self.target.key(source_id).map_err(|error| Fault { code: "record-id", reason: error.to_string() })
-    }
-
-    /// Declares fields that hold moments, before the records that have them.
-    pub(crate) fn declare(&self, moments: &mut Moments) -> Result<(), Ended> {
-        while !moments.is_empty() {
-            let declared = {
-                let mut declaring: BoxFuture<'_, _> = Box::pin(super::classes::ensure(&*self.store, &self.target, None, moments));
-                self.stop.wait(&mut declaring).ok_or(Ended::Stopped)?
-            };
-            match declared {
-                Ok(()) => self.declared.write().unwrap_or_else(PoisonError::into_inner).append(moments),
-                Err(error) => {
-                    self.trouble(format!("the moments of the bucket cannot be declared: {error}; it is tried again"));
-                    self.stop.pause(RETRY.1);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps dead letters; as long as that fails their records are not passed.
-    fn keep(&self, letters: &mut Vec<Letter>) -> Result<(), Ended> {
-        while !letters.is_empty() {
-            match self.mailbox.keep(letters) {
-                Ok(()) => letters.clear(),
-                Err(error) => {
-                    self.trouble(format!(
-                        "dead letters cannot be kept in {}: {error}; it is tried again",
-                        self.mailbox.file().path().display()
-                    ));
-                    if self.stop.is_now() {
-                        return Err(Ended::Stopped);
-                    }
-                    self.stop.pause(RETRY.1);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn trouble(&self, message: String) {
-        self.board.trouble(message, self.clock.now_ms());
     }
 }

@@ -29,6 +29,7 @@ mod debezium;
 mod encoding;
 mod id;
 mod json;
+mod keeper;
 mod lane;
 pub mod mapping;
 pub mod meaning;
@@ -39,6 +40,7 @@ pub mod service;
 mod snapshot;
 mod source;
 pub mod status;
+mod stream;
 mod wait;
 
 pub use service::{Ingest, IngestError, Setup};

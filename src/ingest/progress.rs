@@ -3,17 +3,61 @@
 //! | note | value |
 //! |---|---|
 //! | `progress/<bucket>/<topic>/<partition>` | [`Progress`] |
-//! | `snapshot/<bucket>/<topic>` | the last snapshot that was completed ([`super::snapshot`]) |
+//! | `snapshot/<bucket>/<topic>` | the last snapshot that was completed ([`super::keeper`]) |
 //! | `seen/<bucket>/<topic>/<id>` | where and when such a snapshot, or a later record, last contained the object |
 //! | `replayed/<bucket>/<topic>/<partition>/<offset>` | when that dead letter was replayed |
 //!
 //! Neither buckets nor topics can have a `/` in their names.
 
-use super::snapshot::Mark;
+use crate::store::Note;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+/// Clocks of brokers differ by less, where they and not the producer say the time of a record. Milliseconds.
+const CLOCKS: i64 = 60_000;
+
+/// Where a record is and when it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    /// Milliseconds since 1970
+    pub(crate) at: i64,
+    /// Whether a broker's clock says so, and not the producer's
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) appended: bool,
+}
+
+impl Mark {
+    /// Whether it lies at the beginning or behind it. In one partition the offset decides, else the time.
+    pub(crate) fn is_since(&self, beginning: &Mark) -> bool {
+        if self.partition == beginning.partition { self.offset >= beginning.offset } else { self.at >= beginning.earliest() }
+    }
+
+    /// Whether it lies behind another one for sure.
+    pub(crate) fn is_behind(&self, other: &Mark) -> bool {
+        if self.partition == other.partition { self.offset > other.offset } else { self.at > other.at }
+    }
+
+    /// No record of other partitions that was made later has an earlier time.
+    pub(crate) fn earliest(&self) -> i64 {
+        if self.appended { self.at - CLOCKS } else { self.at }
+    }
+
+    /// The note about an object that was seen here.
+    pub(crate) fn note(&self, bucket: &str, topic: &str, id: &str) -> Note {
+        let value = format!("{}:{}:{}", self.partition, self.offset, self.at);
+        Note { key: seen(bucket, topic, id), value: Some(value.into()) }
+    }
+
+    pub(crate) fn read(text: &[u8]) -> Option<Mark> {
+        let mut parts = std::str::from_utf8(text).ok()?.split(':');
+        let mut next = || parts.next()?.parse::<i64>().ok();
+        Some(Mark { partition: i32::try_from(next()?).ok()?, offset: next()?, at: next()?, appended: false })
+    }
+}
 
 /// How far a partition is, and what came of its records so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

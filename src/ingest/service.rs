@@ -8,6 +8,7 @@ use super::progress;
 use super::snapshot::Snapshots;
 use super::source::Threads;
 use super::status::{Board, TopicStatus};
+use super::stream::Stream;
 use super::wait::Stop;
 use crate::clock::Clock;
 use crate::config::{IngestOptions, KafkaOptions};
@@ -73,24 +74,6 @@ pub struct Setup<'s> {
     pub clock: Arc<Clock>,
 }
 
-/// Everything about one mapping that its threads share.
-pub(crate) struct Stream {
-    pub(crate) topic: String,
-    pub(crate) mapping: Mapping,
-    pub(crate) target: Arc<Target>,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) intakes: Arc<dyn Intakes>,
-    pub(crate) clock: Arc<Clock>,
-    pub(crate) mailbox: Mailbox,
-    pub(crate) board: Arc<Board>,
-    /// Fields that are declared as moments
-    pub(crate) declared: RwLock<Moments>,
-    pub(crate) snapshots: Snapshots,
-    /// Held by whoever replays dead letters
-    pub(crate) replaying: Mutex<()>,
-    pub(crate) stop: Stop,
-}
-
 /// Ingest as it runs. Merely dropped it ends in its own time; nothing is lost by that.
 pub struct Ingest {
     streams: Vec<Arc<Stream>>,
@@ -128,7 +111,7 @@ impl Ingest {
             let snapshots = Snapshots::default();
             let name = progress::snapshot(&options.bucket, &options.topic);
             let completed = setup.intakes.notes(&name, None, 1)?.into_iter().find(|(key, _)| *key == name);
-            snapshots.was_completed(completed.and_then(|(_, text)| super::snapshot::completed(&text)));
+            snapshots.was_completed(completed.and_then(|(_, text)| super::keeper::completed(&text)));
             streams.push(Arc::new(Stream {
                 topic: options.topic.clone(),
                 mapping,

@@ -4,10 +4,10 @@
 //! thread with a consumer and some of the partitions; one watcher looks for topics, new partitions and how far the
 //! ends are. All of them block, so none is an async thread.
 
-use super::lane::{Ended, Lane};
-use super::service::Stream;
-use super::snapshot::{Errands, Keeper};
+use super::keeper::{Errands, Keeper};
+use super::lane::Lane;
 use super::status::State;
+use super::stream::{Ended, Stream};
 use super::wait::Stop;
 use crate::config::KafkaOptions;
 use crate::kafka::heard::{Heard, ask};

@@ -10,7 +10,7 @@ mod intake;
 pub use intake::{Intake, IntakeError, Intakes, Note};
 
 use crate::changelog::Position;
-use crate::changelog::outbox::Closed;
+use crate::changelog::gate::Closed;
 use crate::schema::Schema;
 use bytes::Bytes;
 use dataflows::access::Caller;

@@ -4,7 +4,8 @@ use super::error::KafkaLogError;
 use super::format::{self, Place};
 use super::tail::Tail;
 use crate::changelog::LogId;
-use crate::changelog::outbox::{Load, Outbox, Progress};
+use crate::changelog::gate::Progress;
+use crate::changelog::outbox::{Load, Outbox};
 use crate::changelog::record::About;
 use crate::changelog::trim::Mark;
 

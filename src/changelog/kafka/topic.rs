@@ -6,7 +6,7 @@
 use super::address::Address;
 use super::error::KafkaLogError;
 use super::tail::{self, Tail};
-use crate::changelog::outbox::Limits;
+use crate::changelog::gate::Limits;
 use crate::changelog::{Home, LogId};
 use crate::config::{ChangelogOptions, Config, KafkaOptions};
 use crate::kafka::heard::{Heard, ask};

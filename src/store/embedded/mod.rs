@@ -28,7 +28,8 @@ pub use statistics::Statistics;
 
 use super::{Committed, SchemaChange, Secrets, Snapshot, Store, StoreError, Write};
 use crate::changelog::embedded::{Cuts, EmbeddedLog, Gap, Opened};
-use crate::changelog::outbox::{Gate, Limits, Outbox, Progress};
+use crate::changelog::gate::{Gate, Limits, Progress};
+use crate::changelog::outbox::Outbox;
 use crate::changelog::trim::{Keep, Mark};
 use crate::changelog::{ChangeLog, Home, LogId};
 use crate::clock::Clock;

@@ -1,7 +1,7 @@
 //! The store as the outbox of a log elsewhere.
 
 use super::*;
-use crate::changelog::outbox::Progress;
+use crate::changelog::gate::Progress;
 
 fn elsewhere(topic: &str) -> Home {
     Home::Kafka { cluster: Some("cluster".into()), topic: topic.into(), partitions: 1 }

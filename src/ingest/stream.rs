@@ -1,0 +1,116 @@
+//! One mapping at work: what its threads share, and what each of them does with a record.
+
+use super::apply::Target;
+use super::dead_letter::{Fault, Letter, Mailbox, Raw};
+use super::mapping::Mapping;
+use super::meaning::{Meaning, Moments};
+use super::snapshot::Snapshots;
+use super::status::Board;
+use super::wait::Stop;
+use crate::clock::Clock;
+use crate::store::{Intakes, Key, Store, StoreError};
+use futures_util::future::BoxFuture;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+/// How long to wait before the store, or who keeps dead letters, is asked again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Why a lane goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It was told to, or the store closes
+    Stopped,
+    /// Somebody else goes on from its place
+    Overtaken,
+}
+
+/// Everything about one mapping that its threads share.
+pub(crate) struct Stream {
+    pub(crate) topic: String,
+    pub(crate) mapping: Mapping,
+    pub(crate) target: Arc<Target>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) intakes: Arc<dyn Intakes>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) board: Arc<Board>,
+    /// Fields that are declared as moments
+    pub(crate) declared: RwLock<Moments>,
+    pub(crate) snapshots: Snapshots,
+    /// Held by whoever replays dead letters
+    pub(crate) replaying: Mutex<()>,
+    pub(crate) stop: Stop,
+}
+
+impl Stream {
+    /// What a record means; a panic over one is that one's fault alone.
+    pub(crate) fn read(&self, raw: &Raw<'_>) -> Result<Meaning, Fault> {
+        catch_unwind(AssertUnwindSafe(|| self.mapping.read(raw.key, raw.value)))
+            .map_err(|_| Fault { code: "record-panicked", reason: "reading it failed inside the server; please report it".into() })?
+            .map_err(|error| Fault { code: error.code(), reason: error.to_string() })
+    }
+
+    /// Where the object lives that the source calls so.
+    pub(crate) fn key(&self, source_id: &str) -> Result<Key, Fault> {
+        self.target.key(source_id).map_err(|error| Fault { code: "record-id", reason: error.to_string() })
+    }
+
+    /// Declares fields that hold moments, before the records that have them.
+    pub(crate) fn declare(&self, moments: &mut Moments) -> Result<(), Ended> {
+        while !moments.is_empty() {
+            let declared = {
+                let mut declaring: BoxFuture<'_, _> = Box::pin(super::classes::ensure(&*self.store, &self.target, None, moments));
+                self.stop.wait(&mut declaring).ok_or(Ended::Stopped)?
+            };
+            match declared {
+                Ok(()) => self.declared.write().unwrap_or_else(PoisonError::into_inner).append(moments),
+                Err(error) => {
+                    self.trouble(format!("the moments of the bucket cannot be declared: {error}; it is tried again"));
+                    self.stop.pause(RETRY);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps dead letters; as long as that fails their records are not passed.
+    pub(crate) fn keep(&self, letters: &mut Vec<Letter>) -> Result<(), Ended> {
+        while !letters.is_empty() {
+            match self.mailbox.keep(letters) {
+                Ok(()) => letters.clear(),
+                Err(error) => {
+                    self.trouble(format!(
+                        "dead letters cannot be kept in {}: {error}; it is tried again",
+                        self.mailbox.file().path().display()
+                    ));
+                    if self.stop.is_now() {
+                        return Err(Ended::Stopped);
+                    }
+                    self.stop.pause(RETRY);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn trouble(&self, message: String) {
+        self.board.trouble(message, self.clock.now_ms());
+    }
+
+    /// What the store says; none where it failed and is to be asked again.
+    pub(crate) fn patiently<T>(&self, ask: impl FnOnce() -> Result<T, StoreError>) -> Result<Option<T>, Ended> {
+        if self.stop.is_now() {
+            return Err(Ended::Stopped);
+        }
+        match ask() {
+            Ok(told) => Ok(Some(told)),
+            Err(error) => {
+                self.trouble(format!("the store cannot be read: {error}"));
+                self.stop.pause(RETRY);
+                Ok(None)
+            }
+        }
+    }
+}
