@@ -1,17 +1,16 @@
-//! A mapping, compiled: how one topic's records are read.
+//! A mapping, compiled: how one topic's records are read. The formats use it; [`super::record`] chooses among them.
 
 use super::columns::{Column, Columns, Entry, Gathering, Types};
 use super::connect::{Blocks, Payload};
 use super::encoding::{Encoding, NAMES};
-use super::meaning::{BadRecord, Fields, Meaning, Moments};
-use super::{debezium, json};
+use super::meaning::{BadRecord, Fields, Moments};
 use crate::config::{IngestFormat, IngestOptions};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// How one topic's records are read. Shared by all who read partitions of the topic.
 #[derive(Debug)]
 pub struct Mapping {
-    format: IngestFormat,
+    pub(super) format: IngestFormat,
     types: Types,
     /// Largest object that the store takes, bytes
     object_bytes: usize,
@@ -72,17 +71,6 @@ impl Mapping {
     pub fn moments(&self) -> Arc<Moments> {
         Arc::clone(&self.seen.read().unwrap_or_else(PoisonError::into_inner).moments)
     }
-
-    /// What a record means. Depends on nothing but its bytes and the mapping.
-    pub fn read(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Meaning, BadRecord> {
-        let read = match self.format {
-            IngestFormat::Json => json::read,
-            IngestFormat::Debezium => debezium::read,
-        };
-        // The short way takes the layout of known schema blocks for granted; what it cannot read is looked at in full, so
-        // what is known never makes a difference.
-        read(&Reader { mapping: self, short: true }, key, value).or_else(|_| read(&Reader { mapping: self, short: false }, key, value))
-    }
 }
 
 fn nearest(name: &str) -> Option<&'static str> {
@@ -92,8 +80,9 @@ fn nearest(name: &str) -> Option<&'static str> {
 
 /// A mapping at work on one record.
 pub(super) struct Reader<'m> {
-    mapping: &'m Mapping,
-    short: bool,
+    pub(super) mapping: &'m Mapping,
+    /// Takes the layout of known schema blocks for granted
+    pub(super) short: bool,
 }
 
 impl Reader<'_> {

@@ -1,6 +1,7 @@
 //! Topics of other producers: record -> what it means -> a transaction of the store.
 //!
-//! * [`mapping`]: one topic's configuration, compiled; reads records
+//! * [`mapping`]: one topic's configuration, compiled
+//! * `record`: bytes to meaning, by the format of the mapping
 //! * [`meaning`]: what a record means for a bucket, whatever its format
 //! * `json`, `debezium`: the formats
 //! * `connect`: schema blocks of Kafka Connect
@@ -10,12 +11,13 @@
 //! * [`names`]: what fields are called
 //! * [`service`]: ingest as it runs
 //! * `source`: topics, partitions, the threads that consume them
+//! * `stream`: one mapping at work: what its threads share
 //! * `lane`: one partition on its way into the store
 //! * `apply`: what a record means as a write: a pure decision on the image that is there
 //! * `progress`: how far ingest is, as notes in the same transaction
 //! * `classes`: the classes of ingested buckets, closed by default
 //! * `dead_letter`: what cannot be read, kept with reason and origin
-//! * `snapshot`: sources that are read from the beginning again
+//! * `snapshot`, `keeper`: sources that are read from the beginning again
 //! * [`replay`]: dead letters tried again
 //! * [`status`]: what is told about all this
 //! * `wait`: waiting on threads that are no async threads
@@ -35,6 +37,7 @@ pub mod mapping;
 pub mod meaning;
 pub mod names;
 mod progress;
+mod record;
 pub mod replay;
 pub mod service;
 mod snapshot;

@@ -7,7 +7,7 @@ mod measure;
 
 use crate::auth::Authority;
 use crate::auth::password::{Brake, PasswordError, Passwords};
-use crate::changelog::kafka::{KafkaLog, KafkaLogError, Relay, Topic};
+use crate::changelog::kafka::{self, KafkaLog, KafkaLogError, Relay, Topic};
 use crate::changelog::{ChangeLog, Home};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -155,7 +155,10 @@ impl Server {
 
         // Then where the log is, as another place makes it another log.
         let topic = Topic::prepare(&config).await?;
-        let (home, holds) = topic.as_ref().map_or((Home::Embedded, None), |topic| (topic.home(), topic.holds()));
+        let (home, holds) = match &topic {
+            Some(topic) => (topic.home(), kafka::holder(topic).await?),
+            None => (Home::Embedded, None),
+        };
         let options = (config.store.clone(), config.changelog.clone());
         let opening =
             tokio::task::spawn_blocking(move || Embedded::open_for(&options.0, &options.1, home, holds, Arc::new(Clock::system())));

@@ -15,10 +15,10 @@
 //! * [`KafkaLog`]: the change log of these
 
 mod address;
-mod chain;
+pub(crate) mod chain;
 mod consume;
 mod error;
-mod format;
+pub(crate) mod format;
 mod log;
 mod merge;
 mod reader;
@@ -26,11 +26,12 @@ mod relay;
 mod seek;
 mod session;
 mod standstill;
-mod tail;
+pub(crate) mod tail;
 mod topic;
 
 pub use address::{Address, AddressError};
 pub use error::KafkaLogError;
 pub use log::{KafkaLog, KafkaStatistics};
 pub use relay::{Relay, RelayState, RelayStatus};
+pub use tail::holder;
 pub use topic::Topic;

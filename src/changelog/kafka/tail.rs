@@ -2,7 +2,8 @@
 
 use super::error::KafkaLogError;
 use super::format::Place;
-use super::topic::Topic;
+use super::topic::{PATIENCE, Topic};
+use crate::changelog::LogId;
 use crate::kafka::{self, KafkaError};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -110,6 +111,14 @@ fn watermarks(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, dea
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
     }
+}
+
+/// Whose records are in the topic; none for an empty one.
+pub async fn holder(topic: &Topic) -> Result<Option<LogId>, KafkaLogError> {
+    let reading = topic.clone();
+    let tails = tokio::task::spawn_blocking(move || read(&reading, Undecided::PassOver, PATIENCE)).await;
+    let tails = tails.map_err(|error| KafkaLogError::Outbox(error.to_string()))??;
+    Ok(tails.iter().flatten().map(|tail| tail.place.log).next())
 }
 
 fn last(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline: Instant) -> Result<Option<Tail>, KafkaLogError> {

@@ -5,9 +5,8 @@
 
 use super::address::Address;
 use super::error::KafkaLogError;
-use super::tail::{self, Tail};
+use crate::changelog::Home;
 use crate::changelog::gate::Limits;
-use crate::changelog::{Home, LogId};
 use crate::config::{ChangelogOptions, Config, KafkaOptions};
 use crate::kafka::heard::{Heard, ask};
 use crate::kafka::{self, KafkaError};
@@ -21,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long brokers have to answer at the start.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// Around the largest record: its key, its headers, the batch that it travels in. An id may have 32 KiB.
 const WRAPPING: usize = 128 << 10;
 
@@ -38,8 +37,6 @@ pub struct Topic {
     pub(crate) partitions: u32,
     /// Bytes of the largest message
     pub(crate) largest: usize,
-    /// Whose records are in it
-    pub(crate) holds: Option<LogId>,
 }
 
 /// What a topic has to be like.
@@ -151,28 +148,18 @@ impl Topic {
                 "the topic keeps changes for less than changelog.age_seconds"
             );
         }
-        let mut topic = Topic {
+        Ok(Some(Topic {
             address,
             options: config.kafka.clone(),
             cluster,
             partitions: config.changelog.partitions.max(1),
             largest: need.message_bytes,
-            holds: None,
-        };
-        let reading = topic.clone();
-        let tails = blocking(move || tail::read(&reading, tail::Undecided::PassOver, PATIENCE)).await?;
-        topic.holds = tails.iter().flatten().map(|tail: &Tail| tail.place.log).next();
-        Ok(Some(topic))
+        }))
     }
 
     /// Where a log in this topic is kept.
     pub fn home(&self) -> Home {
         Home::Kafka { cluster: self.cluster.clone(), topic: self.address.topic.clone(), partitions: self.partitions }
-    }
-
-    /// Whose records are in it; none for an empty one.
-    pub fn holds(&self) -> Option<LogId> {
-        self.holds
     }
 
     pub(crate) fn unreadable(&self, reason: impl std::fmt::Display) -> KafkaLogError {

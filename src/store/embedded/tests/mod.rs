@@ -1,6 +1,7 @@
 //! The store and its log together, on real directories.
 
 mod backups;
+mod chain;
 mod intakes;
 mod log;
 mod outbox;
