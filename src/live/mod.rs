@@ -162,6 +162,7 @@ impl Gateway {
         self.stopping.store(true, Relaxed);
         let engine = lock(&self.engine).take();
         self.stopped.notify_waiters();
+        self.frontier.close();
         drop(engine);
     }
 
