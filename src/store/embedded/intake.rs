@@ -4,7 +4,6 @@
 //! to the group. So a refusal, or a panic in a decision, leaves the group as it was.
 
 use super::snapshot::broken;
-use super::statistics::Counters;
 use super::writer::{Command, Group, Images, Place, Writer};
 use super::{Embedded, keys};
 use crate::changelog::Position;
@@ -14,8 +13,6 @@ use fjall::Readable;
 use futures_util::future::BoxFuture;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 /// Where the answer to an intake goes.
@@ -76,22 +73,7 @@ impl Writer {
 
 impl Intakes for Embedded {
     fn commit_intake(&self, intake: Intake) -> BoxFuture<'static, Result<Position, IntakeError>> {
-        let (answer, answered) = oneshot::channel();
-        let command = Command::Intake { intake: Box::new(intake), answer };
-        let sent = match &self.queue {
-            Some(queue) if !self.closing.load(Ordering::Acquire) => queue.try_send(command).map_err(|error| match error {
-                TrySendError::Full(_) => {
-                    Counters::add(&self.counters.overloaded, 1);
-                    StoreError::Overloaded
-                }
-                TrySendError::Closed(_) => StoreError::Closed,
-            }),
-            _ => Err(StoreError::Closed),
-        };
-        Box::pin(async move {
-            sent?;
-            answered.await.unwrap_or_else(|_| Err(StoreError::Broken("its writer stopped".into()).into()))
-        })
+        self.send(|answer| Command::Intake { intake: Box::new(intake), answer })
     }
 
     fn notes(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
