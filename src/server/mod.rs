@@ -8,9 +8,9 @@ mod measure;
 use crate::auth::Authority;
 use crate::auth::password::{Brake, PasswordError, Passwords};
 use crate::changelog::kafka::{self, KafkaLog, KafkaLogError, Relay, Topic};
-use crate::changelog::{ChangeLog, Home};
+use crate::changelog::{ChangeLog, Home, LogId};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{ChangelogOptions, Config, StoreOptions};
 use crate::http::admin::Admin;
 use crate::http::listener::Listener;
 use crate::http::{self, Front};
@@ -25,15 +25,19 @@ use dataflows::index::IndexOptions;
 use dataflows::query::QueryLimits;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// How long a data directory may still be in use by whoever had it before.
+const LOCKED: Duration = Duration::from_secs(3);
+
 /// How long open websockets and event streams have to end.
-const LAST_EVENTS: std::time::Duration = std::time::Duration::from_secs(5);
+const LAST_EVENTS: Duration = Duration::from_secs(5);
 
 /// How long changes that wait for the brokers of the log have to get there.
-const LAST_CHANGES: std::time::Duration = std::time::Duration::from_secs(5);
+const LAST_CHANGES: Duration = Duration::from_secs(5);
 
 /// The app of a server that was not told of others.
 pub use crate::live::DEFAULT_APP as APP;
@@ -160,8 +164,7 @@ impl Server {
             None => (Home::Embedded, None),
         };
         let options = (config.store.clone(), config.changelog.clone());
-        let opening =
-            tokio::task::spawn_blocking(move || Embedded::open_for(&options.0, &options.1, home, holds, Arc::new(Clock::system())));
+        let opening = tokio::task::spawn_blocking(move || open(&options, &home, holds));
         let store = Arc::new(opening.await.map_err(|error| StartError::Engine(error.to_string()))??);
         let (relay, topic_log) = match topic.zip(store.outbox()) {
             Some((topic, outbox)) => {
@@ -368,6 +371,17 @@ async fn start_ingest(config: &Config, store: &Arc<Embedded>) -> Result<Option<A
         clock: store.clock().clone(),
     };
     Ingest::start(setup).await.map(|ingest| Some(Arc::new(ingest)))
+}
+
+/// Opens the store. One that is just ending, here or in another process, holds the directory for a moment more.
+fn open(options: &(StoreOptions, ChangelogOptions), home: &Home, holds: Option<LogId>) -> Result<Embedded, OpenError> {
+    let deadline = Instant::now() + LOCKED;
+    loop {
+        match Embedded::open_for(&options.0, &options.1, home.clone(), holds, Arc::new(Clock::system())) {
+            Err(OpenError::Locked { .. }) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            opened => return opened,
+        }
+    }
 }
 
 fn engine_options(config: &Config) -> EngineOptions {
