@@ -7,6 +7,7 @@
 //! * [`ingest`]: topics of other producers
 //! * [`kafka`]: what the log and ingest share of Kafka
 //! * [`clock`]: time that never runs backwards
+//! * [`apps`]: one server, many apps
 //! * [`auth`]: tokens, passwords, sessions
 //! * [`bench`]: the load generator
 //! * [`live`]: the gateway: sessions, protocol messages, queues, resume
@@ -21,6 +22,7 @@
 //!
 //! Arrows run one way: `http`, `live`, `ingest` -> `store`, `changelog` -> `dataflows`.
 
+pub mod apps;
 pub mod auth;
 pub mod bench;
 pub mod changelog;

@@ -37,7 +37,7 @@ struct BloomFilter {
 pub(super) async fn connect(State(front): State<Arc<Front>>, identity: Identity, headers: HeaderMap) -> Result<Response<Body>, ApiError> {
     let crashed = |error: serde_json::Error| ApiError::new(error::CRASHED, error.to_string());
     let mut welcome = Welcome {
-        schema: super::schema::all(&front)?,
+        schema: super::schema::all(&front, &identity)?,
         // Nothing is served for caches to keep, so nothing can be stale in them: the filter is empty.
         bloom_filter_refresh: 60,
         bloom_filter: BloomFilter { m: 8, h: 1, b: "AA==" },
@@ -47,7 +47,7 @@ pub(super) async fn connect(State(front): State<Arc<Front>>, identity: Identity,
     };
     if let Some(claims) = &identity.claims
         && let Some(user) = users::visible(&front, &claims.user, &identity).await?
-        && let Some(token) = front.authority.reissue(&front.app, claims)
+        && let Some(token) = front.authority.reissue(&identity.app.name, claims)
     {
         welcome.token = Some(token);
         welcome.user = Some(serde_json::from_slice(user.json()).map_err(crashed)?);

@@ -5,13 +5,15 @@
 //! request with the header, of a token that is two seconds old, never on connect or logout.
 
 use super::Front;
+use super::error::{self, ApiError};
+use crate::apps::App;
 use crate::auth::Session;
 use crate::auth::token::Claims;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, FromRequestParts, State};
+use axum::extract::{ConnectInfo, FromRequestParts, OriginalUri, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request::Parts};
 use axum::middleware::Next;
-use std::convert::Infallible;
+use axum::response::IntoResponse;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ pub const TOKEN: HeaderName = HeaderName::from_static("baqend-authorization-toke
 /// Who asks.
 #[derive(Debug, Clone)]
 pub struct Identity {
+    /// The app that he asks of
+    pub app: Arc<App>,
     /// Whose rights, and what belongs together
     pub session: Session,
     /// What his token says; none for anonymous callers
@@ -34,23 +38,20 @@ pub struct Identity {
 pub struct NoRenewal;
 
 impl Identity {
-    fn of(front: &Front, token: Option<&str>, address: IpAddr) -> Identity {
-        match token.and_then(|token| front.authority.claims(&front.app, token)) {
-            Some(claims) => Identity { session: front.authority.session_of(&claims), claims: Some(Arc::new(claims)), address },
-            None => Identity { session: Session::anonymous(address), claims: None, address },
+    fn of(front: &Front, app: Arc<App>, token: Option<&str>, address: IpAddr) -> Identity {
+        match token.and_then(|token| front.authority.claims(&app.name, token)) {
+            Some(claims) => Identity { session: front.authority.session_of(&claims), claims: Some(Arc::new(claims)), address, app },
+            None => Identity { session: Session::anonymous(address), claims: None, address, app },
         }
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Identity {
-    type Rejection = Infallible;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Identity, Infallible> {
-        let known = parts.extensions.get::<Identity>().cloned();
-        Ok(known.unwrap_or_else(|| {
-            let address = address(parts.extensions.get::<ConnectInfo<SocketAddr>>());
-            Identity { session: Session::anonymous(address), claims: None, address }
-        }))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Identity, ApiError> {
+        let missing = || ApiError::new(error::CRASHED, "nobody found out who asks; please report it");
+        parts.extensions.get::<Identity>().cloned().ok_or_else(missing)
     }
 }
 
@@ -70,18 +71,33 @@ fn query_token(request: &Request<Body>) -> Option<&str> {
     request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("BAT="))
 }
 
+/// Finds out which app a request is for; there is nothing for an app that there is not.
+pub async fn enter(State(front): State<Arc<Front>>, mut request: Request<Body>, next: Next) -> Response<Body> {
+    let path = request.extensions().get::<OriginalUri>().map_or_else(|| request.uri().path(), |original| original.path());
+    let word = path.split('/').nth(1).unwrap_or_default();
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    match front.apps.resolve(host, word) {
+        Some(app) => {
+            request.extensions_mut().insert(app);
+            next.run(request).await
+        }
+        None => ApiError::plain(error::NO_SUCH_PAGE).into_response(),
+    }
+}
+
 /// Finds out who asks, and renews his token on the way out.
 pub async fn establish(State(front): State<Arc<Front>>, mut request: Request<Body>, next: Next) -> Response<Body> {
+    let app = request.extensions().get::<Arc<App>>().unwrap_or(front.apps.default_app()).clone();
     let from_header = header_token(request.headers());
     let token = from_header.or_else(|| query_token(&request));
-    let identity = Identity::of(&front, token, address(request.extensions().get()));
+    let identity = Identity::of(&front, app.clone(), token, address(request.extensions().get()));
     let renewable = from_header.is_some().then(|| identity.claims.clone()).flatten();
     request.extensions_mut().insert(identity);
     let mut response = next.run(request).await;
     let welcome = response.status().as_u16() < 400 && response.extensions().get::<NoRenewal>().is_none();
     if welcome
         && !response.headers().contains_key(TOKEN)
-        && let Some(token) = renewable.and_then(|claims| front.authority.renew(&front.app, &claims))
+        && let Some(token) = renewable.and_then(|claims| front.authority.renew(&app.name, &claims))
     {
         set_token(&mut response, &token);
     }

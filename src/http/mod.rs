@@ -26,6 +26,7 @@ mod query;
 mod schema;
 mod users;
 
+use crate::apps::Apps;
 use crate::auth::Authority;
 use crate::auth::password::{Brake, Passwords};
 use crate::changelog::Position;
@@ -55,8 +56,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the handlers share.
 pub struct Front {
-    /// The app; there is one until host names or paths decide
-    pub app: Arc<str>,
+    /// The apps; the URL of a request says which one it is for
+    pub apps: Arc<Apps>,
     /// Limits and lifetimes
     pub options: ServerOptions,
     /// Limits of queries
@@ -98,10 +99,9 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .method_not_allowed_fallback(async || ApiError::plain(error::WRONG_METHOD))
         .layer(middleware::from_fn_with_state(front.clone(), identity::establish))
         .with_state(front.clone());
-    let base = format!("/{}", front.options.base);
     let cors = cors(&front.options.origins);
     Router::new()
-        .nest(&base, resources.merge(live))
+        .nest("/{app}", resources.merge(live).layer(middleware::from_fn_with_state(front.clone(), identity::enter)))
         .fallback(async || ApiError::plain(error::NO_SUCH_PAGE))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))

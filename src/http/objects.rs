@@ -34,7 +34,7 @@ pub(super) async fn insert(
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
     front.require_own(&bucket)?;
-    let schema = front.store.schema(&front.app);
+    let schema = front.store.schema(&identity.app.name);
     permit(&schema.rights_of(&bucket).insert, "insert", &bucket, &identity)?;
     if MADE_ELSEWHERE.contains(&&*bucket) {
         return Err(ApiError::new(error::DENIED, format!("direct inserts into {bucket} are not allowed")));
@@ -64,9 +64,9 @@ pub(super) async fn load(
     identity: Identity,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    permit(&front.store.schema(&front.app).rights_of(&bucket).load, "load", &bucket, &identity)?;
+    permit(&front.store.schema(&identity.app.name).rights_of(&bucket).load, "load", &bucket, &identity)?;
     let snapshot = front.store.snapshot().await?;
-    let found = snapshot.get(&id::key(&front.app, &bucket, id.clone())).await?;
+    let found = snapshot.get(&id::key(&identity.app.name, &bucket, id.clone())).await?;
     let Some(image) = found.filter(|image| image.acl.read.permits(&identity.session.caller)) else {
         return Err(ApiError::new(error::NO_SUCH_OBJECT, format!("there is no object {id}, or the caller may not read it")));
     };
@@ -90,7 +90,7 @@ pub(super) async fn replace(
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
     front.require_own(&bucket)?;
-    let schema = front.store.schema(&front.app);
+    let schema = front.store.schema(&identity.app.name);
     let rights = schema.rights_of(&bucket);
     let expected = conditions::expected(&headers);
     if expected != Expected::Nothing {
@@ -123,11 +123,11 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
     front.require_own(&bucket)?;
-    permit(&front.store.schema(&front.app).rights_of(&bucket).delete, "delete", &bucket, &identity)?;
+    permit(&front.store.schema(&identity.app.name).rights_of(&bucket).delete, "delete", &bucket, &identity)?;
     let expected = conditions::expected(&headers);
     let caller = identity.session.caller.clone();
     let answer = Answer::begin(&front, &identity);
-    let key = id::key(&front.app, &bucket, id.clone());
+    let key = id::key(&identity.app.name, &bucket, id.clone());
     let decide: Decide = Arc::new(move |before, _| decide::delete(&id, &expected, &caller, before));
     let committed = front.commit(Write { key, decide, writer: answer.writer() }).await?;
     let mut response = body::empty();
@@ -147,7 +147,7 @@ async fn write(
     + 'static,
 ) -> Result<Response<Body>, ApiError> {
     let answer = Answer::begin(front, identity);
-    let key = id::key(&front.app, bucket, draft.id.clone());
+    let key = id::key(&identity.app.name, bucket, draft.id.clone());
     let decide: Decide = Arc::new(move |before, stamp| decide(&draft, before, stamp));
     let committed = front.commit(Write { key, decide, writer: answer.writer() }).await?;
     let stored = committed.change.as_ref().and_then(|change| change.after.as_ref());

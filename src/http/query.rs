@@ -106,13 +106,13 @@ async fn counted(front: &Front, bucket: Arc<str>, identity: &Identity, text: &st
 }
 
 fn selection(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str) -> Result<Selection, ApiError> {
-    if !front.store.schema(&front.app).rights_of(&bucket).query.permits(&identity.session.caller) {
+    if !front.store.schema(&identity.app.name).rights_of(&bucket).query.permits(&identity.session.caller) {
         return Err(ApiError::class_right("query", &bucket));
     }
     let text = if text.trim().is_empty() { "{}" } else { text };
     let filter = Filter::parse(text, &front.query_limits).map_err(|error| ApiError::new(error::BAD_QUERY, error.to_string()))?;
     Ok(Selection {
-        app: front.app.clone(),
+        app: identity.app.name.clone(),
         bucket,
         predicate: filter.predicate,
         caller: identity.session.caller.clone(),

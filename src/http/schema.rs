@@ -14,8 +14,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Every class, as clients get it. Text and never a tree: the order of fields is part of a class, and a tree sorts them.
-pub(super) fn all(front: &Front) -> Result<Box<RawValue>, ApiError> {
-    listed(&front.store.schema(&front.app))
+pub(super) fn all(front: &Front, identity: &Identity) -> Result<Box<RawValue>, ApiError> {
+    listed(&front.store.schema(&identity.app.name))
 }
 
 fn listed(schema: &Schema) -> Result<Box<RawValue>, ApiError> {
@@ -31,13 +31,17 @@ fn one(schema: &Schema, bucket: &str) -> Result<Box<RawValue>, ApiError> {
 }
 
 /// `GET /schema`
-pub(super) async fn read_all(State(front): State<Arc<Front>>) -> Result<Response<Body>, ApiError> {
-    Ok(body::json(StatusCode::OK, all(&front)?.get().to_owned()))
+pub(super) async fn read_all(State(front): State<Arc<Front>>, identity: Identity) -> Result<Response<Body>, ApiError> {
+    Ok(body::json(StatusCode::OK, all(&front, &identity)?.get().to_owned()))
 }
 
 /// `GET /schema/:bucket`
-pub(super) async fn read_one(State(front): State<Arc<Front>>, BucketPath(bucket): BucketPath) -> Result<Response<Body>, ApiError> {
-    Ok(body::json(StatusCode::OK, one(&front.store.schema(&front.app), &bucket)?.get().to_owned()))
+pub(super) async fn read_one(
+    State(front): State<Arc<Front>>,
+    BucketPath(bucket): BucketPath,
+    identity: Identity,
+) -> Result<Response<Body>, ApiError> {
+    Ok(body::json(StatusCode::OK, one(&front.store.schema(&identity.app.name), &bucket)?.get().to_owned()))
 }
 
 /// `POST /schema`: many classes, one class or one operation; the answer is the whole schema.
@@ -93,9 +97,9 @@ fn requests(body: &Whole) -> Result<Vec<ClassRequest>, ApiError> {
 
 /// Commits in the store's own turn, so that two who declare at once see each other.
 async fn commit(front: &Front, identity: Identity, requests: Vec<ClassRequest>) -> Result<Arc<Schema>, ApiError> {
-    let caller = identity.session.caller;
+    let caller = identity.session.caller.clone();
     // What would change nothing is judged all the same, and then writes nothing.
-    let known = front.store.schema(&front.app);
+    let known = front.store.schema(&identity.app.name);
     if merge(&known, &requests, &caller)? == *known {
         return Ok(known);
     }
@@ -108,7 +112,7 @@ async fn commit(front: &Front, identity: Identity, requests: Vec<ClassRequest>) 
             Refusal::Invalid(text)
         })
     });
-    match front.store.commit_schema(front.app.clone(), change).await {
+    match front.store.commit_schema(identity.app.name.clone(), change).await {
         Ok(schema) => Ok(schema),
         Err(StoreError::Refused(refusal)) => {
             let error = refused.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -32,10 +32,10 @@ pub(super) async fn login(State(front): State<Arc<Front>>, identity: Identity, b
     if !front.brake.begin(&username, identity.address, front.clock.now_ms()) {
         return Err(ApiError::plain(error::TOO_MANY_TRIES));
     }
-    let user = if password.len() > password::LONGEST { None } else { by_name(&front, &username).await? };
+    let user = if password.len() > password::LONGEST { None } else { by_name(&front, &identity, &username).await? };
     let user = user.as_deref().and_then(|image| Some((image, text_of(image, "id")?))).filter(|(image, _)| !is_inactive(image));
     let credentials = match user {
-        Some((_, id)) => Credentials::read(&*front.secrets, &front.app, id)?,
+        Some((_, id)) => Credentials::read(&*front.secrets, &identity.app.name, id)?,
         None => None,
     };
     let hash = credentials.as_ref().map(|credentials| credentials.hash.clone());
@@ -45,8 +45,8 @@ pub(super) async fn login(State(front): State<Arc<Front>>, identity: Identity, b
         return Err(ApiError::plain(error::BAD_CREDENTIALS));
     };
     front.brake.succeeded(&username, identity.address);
-    let roles = roles_of(&front, id).await?;
-    let issued = front.authority.issue(&front.app, id.into(), roles, credentials.generation);
+    let roles = roles_of(&front, &identity, id).await?;
+    let issued = front.authority.issue(&identity.app.name, id.into(), roles, credentials.generation);
     let (_, token) = issued.ok_or_else(|| ApiError::new(error::CRASHED, "the app has no key to sign tokens with"))?;
     let mut response = body::json(StatusCode::OK, image.json().clone());
     identity::set_token(&mut response, &token);
@@ -72,27 +72,27 @@ pub(super) async fn logout() -> Response<Body> {
 
 /// A user, if he is there, active, and the caller may read him.
 pub(super) async fn visible(front: &Front, user: &Arc<str>, identity: &Identity) -> Result<Option<Arc<Image>>, ApiError> {
-    let key = id::key(&front.app, &Arc::from("User"), user.clone());
+    let key = id::key(&identity.app.name, &Arc::from("User"), user.clone());
     let found = front.store.snapshot().await?.get(&key).await?;
     Ok(found.filter(|image| image.acl.read.permits(&identity.session.caller) && !is_inactive(image)))
 }
 
-async fn by_name(front: &Front, username: &str) -> Result<Option<Arc<Image>>, ApiError> {
+async fn by_name(front: &Front, identity: &Identity, username: &str) -> Result<Option<Arc<Image>>, ApiError> {
     let named = Predicate::Field(Path::new("username"), Test::Eq(Literal::String(username.into())));
-    let users = select(front, "User", named).await?;
+    let users = select(front, identity, "User", named).await?;
     // Two of one name must not be one person.
     Ok(if users.len() == 1 { users.into_iter().next() } else { None })
 }
 
 /// The roles that name a user as a member, as they are now.
-async fn roles_of(front: &Front, user: &str) -> Result<Vec<Arc<str>>, ApiError> {
+async fn roles_of(front: &Front, identity: &Identity, user: &str) -> Result<Vec<Arc<str>>, ApiError> {
     let has = Predicate::Field(Path::new("users"), Test::Eq(Literal::String(user.into())));
-    Ok(select(front, "Role", has).await?.iter().filter_map(|image| text_of(image, "id").map(Arc::from)).collect())
+    Ok(select(front, identity, "Role", has).await?.iter().filter_map(|image| text_of(image, "id").map(Arc::from)).collect())
 }
 
-async fn select(front: &Front, bucket: &str, predicate: Predicate) -> Result<Vec<Arc<Image>>, ApiError> {
+async fn select(front: &Front, identity: &Identity, bucket: &str, predicate: Predicate) -> Result<Vec<Arc<Image>>, ApiError> {
     let selection = Selection {
-        app: front.app.clone(),
+        app: identity.app.name.clone(),
         bucket: bucket.into(),
         predicate: Arc::new(predicate),
         caller: Arc::new(Caller::admin()),

@@ -30,6 +30,8 @@ pub(crate) enum End {
 }
 
 pub(crate) struct Connection {
+    /// Whose subscriptions it carries
+    pub(crate) app: Arc<str>,
     pub(crate) address: IpAddr,
     /// Its number in the gateway
     pub(crate) number: OnceLock<usize>,
@@ -72,7 +74,7 @@ pub(crate) struct Work {
 }
 
 impl Connection {
-    pub(crate) fn new(address: IpAddr, budget: Budget, waited: Arc<Histogram>) -> Connection {
+    pub(crate) fn new(app: Arc<str>, address: IpAddr, budget: Budget, waited: Arc<Histogram>) -> Connection {
         let state = State {
             outbox: Outbox::new(budget),
             by_id: HashMap::new(),
@@ -83,7 +85,15 @@ impl Connection {
             cleared: false,
             asked: Instant::now(),
         };
-        Connection { address, number: OnceLock::new(), state: Mutex::new(state), room: Notify::new(), loads: Semaphore::new(1), waited }
+        Connection {
+            app,
+            address,
+            number: OnceLock::new(),
+            state: Mutex::new(state),
+            room: Notify::new(),
+            loads: Semaphore::new(1),
+            waited,
+        }
     }
 
     /// Takes a subscription in. None: the connection has ended, or has as many as it may.

@@ -51,9 +51,6 @@ use subscription::Subscription;
 use ticket::Tickets;
 use tokio::sync::{Notify, Semaphore};
 
-/// The app that every request and subscription is of, until apps are told apart by host or path.
-pub const DEFAULT_APP: &str = "app";
-
 /// Results that are read at a time, all connections together: a storm of subscriptions queues here instead
 /// of holding all its results in memory at once.
 const LOADS: usize = 64;
@@ -64,7 +61,6 @@ pub struct Gateway {
     changelog: Arc<dyn ChangeLog>,
     authenticate: Arc<dyn Authenticate>,
     options: LiveOptions,
-    app: Arc<str>,
     log: LogId,
     registry: Registry,
     answers: Arc<Answers>,
@@ -102,7 +98,6 @@ impl Gateway {
             changelog,
             authenticate,
             options,
-            app: DEFAULT_APP.into(),
             registry: Registry::default(),
             frontier: Frontier::default(),
             engine: Mutex::new(None),
@@ -190,14 +185,14 @@ impl Gateway {
     }
 
     /// A new connection; none if there are too many.
-    fn connect(&self, address: IpAddr) -> Option<Arc<Connection>> {
+    fn connect(&self, app: Arc<str>, address: IpAddr) -> Option<Arc<Connection>> {
         let mut connections = lock(&self.connections);
         if self.stopping.load(Relaxed) || connections.len() >= self.options.connections {
             self.counters.connections_refused.fetch_add(1, Relaxed);
             return None;
         }
         let budget = Budget { events: self.options.queue_events, bytes: self.options.queue_bytes };
-        let connection = Arc::new(Connection::new(address, budget, self.delivery.clone()));
+        let connection = Arc::new(Connection::new(app, address, budget, self.delivery.clone()));
         let number = connections.insert(connection.clone());
         let _ = connection.number.set(number);
         Some(connection)

@@ -8,6 +8,7 @@ use super::messages::{self, Refused, Subscribe, bucket_name};
 use super::outbox::Outgoing;
 use super::socket::Guard;
 use super::subscription::Subscription;
+use crate::apps;
 use crate::auth::Session;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, Request, State};
@@ -70,12 +71,13 @@ pub(crate) fn events(gateway: Arc<Gateway>, request: &Request) -> Response {
 }
 
 /// `POST /events/ticket`.
-pub(crate) async fn ticket(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    let session = bearer(&headers).and_then(|token| gateway.authenticate.session(&gateway.app, token));
+pub(crate) async fn ticket(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let app = apps::of(request.extensions());
+    let session = bearer(request.headers()).and_then(|token| gateway.authenticate.session(&app, token));
     let Some(session) = session else {
         return answer_of(&Refused::new(466, "login-required", "log in to get a ticket; an anonymous event stream needs none"));
     };
-    match gateway.tickets.issue(session) {
+    match gateway.tickets.issue(app, session) {
         Some(ticket) => {
             let seconds = gateway.options.ticket_seconds;
             let body = serde_json::json!({ "ticket": ticket, "seconds": seconds });
@@ -101,22 +103,23 @@ fn answer_of(refused: &Refused) -> Response {
 fn open(gateway: Arc<Gateway>, request: &Request) -> Result<EventStream, Refused> {
     let bad = |what: String| Refused::new(400, "malformed-message", what);
     let Query(parameters) = Query::<Parameters>::try_from_uri(request.uri()).map_err(|error| bad(error.body_text()))?;
+    let app = apps::of(request.extensions());
     let address = remote(request.extensions());
     let session = match (&parameters.ticket, bearer(request.headers())) {
         // A ticket that is nobody's is not taken for an anonymous caller: the client has to know.
-        (Some(ticket), _) => gateway.tickets.redeem(ticket).ok_or_else(|| {
+        (Some(ticket), _) => gateway.tickets.redeem(&app, ticket).ok_or_else(|| {
             Refused::new(
                 466,
                 "ticket-invalid",
                 "the ticket is unknown, used or older than its lifetime; get a new one for each event stream",
             )
         })?,
-        (None, Some(token)) => gateway.authenticate.session(&gateway.app, token).unwrap_or_else(|| Session::anonymous(address)),
+        (None, Some(token)) => gateway.authenticate.session(&app, token).unwrap_or_else(|| Session::anonymous(address)),
         (None, None) => Session::anonymous(address),
     };
     let subscribe = subscribe(parameters, request.headers()).map_err(bad)?;
     let connection =
-        gateway.connect(address).ok_or_else(|| Refused::new(503, "too-many-connections", "too many connections; try again later"))?;
+        gateway.connect(app, address).ok_or_else(|| Refused::new(503, "too-many-connections", "too many connections; try again later"))?;
     let guard = Guard { gateway: gateway.clone(), connection: connection.clone() };
     gateway.try_subscribe(&connection, subscribe, &session)?;
     let options = &gateway.options;

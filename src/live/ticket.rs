@@ -6,16 +6,23 @@
 use super::lock;
 use crate::auth::Session;
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Tickets that may be out at a time.
 const OUT: usize = 100_000;
 
+/// What a ticket stands for.
+struct Ticket {
+    until: Instant,
+    app: Arc<str>,
+    session: Session,
+}
+
 /// The tickets that are out.
 pub(crate) struct Tickets {
     lifetime: Duration,
-    out: Mutex<HashMap<u128, (Instant, Session)>>,
+    out: Mutex<HashMap<u128, Ticket>>,
 }
 
 impl Tickets {
@@ -24,28 +31,28 @@ impl Tickets {
     }
 
     /// A new one, as text; none if too many are out.
-    pub(crate) fn issue(&self, session: Session) -> Option<String> {
+    pub(crate) fn issue(&self, app: Arc<str>, session: Session) -> Option<String> {
         let now = Instant::now();
         let mut out = lock(&self.out);
         if out.len() >= OUT {
-            out.retain(|_, (until, _)| now < *until);
+            out.retain(|_, ticket| now < ticket.until);
         }
         if out.len() >= OUT {
             return None;
         }
         let ticket: u128 = rand::random();
-        out.insert(ticket, (now + self.lifetime, session));
+        out.insert(ticket, Ticket { until: now + self.lifetime, app, session });
         Some(format!("{ticket:032x}"))
     }
 
-    /// Whose it is. A second time it is nobody's. Found by hash with a random key: the time that takes tells nothing of others.
-    pub(crate) fn redeem(&self, ticket: &str) -> Option<Session> {
+    /// Whose it is in this app. A second time it is nobody's. Found by hash with a random key: the time that takes tells nothing of others.
+    pub(crate) fn redeem(&self, app: &str, ticket: &str) -> Option<Session> {
         if ticket.len() != 32 || !ticket.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;
         }
         let ticket = u128::from_str_radix(ticket, 16).ok()?;
-        let (until, session) = lock(&self.out).remove(&ticket)?;
-        (Instant::now() < until).then_some(session)
+        let ticket = lock(&self.out).remove(&ticket)?;
+        (Instant::now() < ticket.until && *ticket.app == *app).then_some(ticket.session)
     }
 }
 
@@ -62,18 +69,18 @@ mod tests {
     #[test]
     fn a_ticket_is_good_once() {
         let tickets = Tickets::new(Duration::from_secs(60));
-        let ticket = tickets.issue(session()).unwrap();
-        assert_eq!(tickets.redeem(&ticket).unwrap().hash, session().hash);
-        assert!(tickets.redeem(&ticket).is_none());
+        let ticket = tickets.issue("app".into(), session()).unwrap();
+        assert_eq!(tickets.redeem("app", &ticket).unwrap().hash, session().hash);
+        assert!(tickets.redeem("app", &ticket).is_none());
     }
 
     #[test]
     fn an_old_or_invented_ticket_is_nobodys() {
         let tickets = Tickets::new(Duration::ZERO);
-        let ticket = tickets.issue(session()).unwrap();
-        assert!(tickets.redeem(&ticket).is_none());
+        let ticket = tickets.issue("app".into(), session()).unwrap();
+        assert!(tickets.redeem("app", &ticket).is_none());
         for invented in ["", "+0000000000000000000000000000001", "00", &"f".repeat(32), &"ü".repeat(16)] {
-            assert!(tickets.redeem(invented).is_none());
+            assert!(tickets.redeem("app", invented).is_none());
         }
     }
 }

@@ -5,6 +5,7 @@
 mod first_start;
 mod measure;
 
+use crate::apps::Apps;
 use crate::auth::Authority;
 use crate::auth::password::{Brake, PasswordError, Passwords};
 use crate::changelog::kafka::{self, KafkaLog, KafkaLogError, Relay, Topic};
@@ -40,7 +41,7 @@ const LAST_EVENTS: Duration = Duration::from_secs(5);
 const LAST_CHANGES: Duration = Duration::from_secs(5);
 
 /// The app of a server that was not told of others.
-pub use crate::live::DEFAULT_APP as APP;
+pub use crate::apps::DEFAULT_APP as APP;
 
 /// What a server is started with.
 #[derive(Default)]
@@ -192,7 +193,7 @@ impl Server {
             measure::measure_topic(&metrics, log);
         }
         let front = Arc::new(Front {
-            app: APP.into(),
+            apps: Arc::new(Apps::new(&config.server.base)),
             query_limits: QueryLimits { bytes: config.live.query_bytes, ..QueryLimits::default() },
             options: config.server.clone(),
             store: store.clone(),

@@ -36,7 +36,7 @@ pub(super) async fn explain(
     // It is installed for as long as it takes to ask; nobody gets its deltas.
     let (installed, told) = oneshot::channel();
     let query = admin.engine.subscribe(
-        admin.front.app.clone(),
+        identity.app.name.clone(),
         bucket,
         &filter,
         Box::new(move |result| {
