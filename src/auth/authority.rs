@@ -52,7 +52,15 @@ impl Authority {
 
     /// What a token of an app says, if it is valid now.
     pub fn claims(&self, app: &str, token: &str) -> Option<Claims> {
-        let claims = self.key(app)?.verify(token, self.now())?;
+        self.alive(app, self.key(app)?.verify(token, self.now())?)
+    }
+
+    /// What the token of an app says whose holder signed this one path with it, if it is valid now.
+    pub fn claims_of_path(&self, app: &str, path: &str, signed: &str) -> Option<Claims> {
+        self.alive(app, self.key(app)?.verify_path(path, signed, self.now())?)
+    }
+
+    fn alive(&self, app: &str, claims: Claims) -> Option<Claims> {
         let generations = self.generations.read().unwrap_or_else(PoisonError::into_inner);
         let alive = generations.is_empty()
             || generations.get(&(app.into(), (*claims.user).into())).is_none_or(|generation| claims.generation >= *generation);
