@@ -25,7 +25,7 @@ mod recorded;
 mod support;
 
 use choice::{Choice, Scheme};
-use mocha::Outcome;
+use mocha::{Outcome, Titles};
 use package::Package;
 use recorded::{Line, Recorded};
 use std::io::Write;
@@ -82,7 +82,8 @@ fn suite(version: &str, scheme: Scheme) {
 
     let mut table = Vec::new();
     for file in package.files().into_iter().filter(|file| choice.wants(file)) {
-        let outcome = mocha::run(&package, &file, choice.grep.as_deref(), authority.as_ref().map(|authority| &*authority.certificate));
+        let titles = choice.grep.as_deref().map_or_else(|| Titles::Without(recorded.left_out(&file)), Titles::Matching);
+        let outcome = mocha::run(&package, &file, &titles, authority.as_ref().map(|authority| &*authority.certificate));
         say(&format!("{version} {scheme}: {file}: {} passed, {} failed\n", outcome.passed, outcome.failed.len()));
         table.push(Line { recorded: recorded.of(&file), file, outcome });
     }

@@ -51,8 +51,16 @@ impl Drop for Ended {
     }
 }
 
+/// Which of a file's tests run.
+pub enum Titles<'t> {
+    /// Those that match a regular expression
+    Matching(&'t str),
+    /// All but those with one of these in their titles
+    Without(&'t [String]),
+}
+
 /// Runs one spec file; `trusted` is a certificate in PEM.
-pub fn run(package: &Package, file: &str, grep: Option<&str>, trusted: Option<&Path>) -> Outcome {
+pub fn run(package: &Package, file: &str, titles: &Titles<'_>, trusted: Option<&Path>) -> Outcome {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk_suite");
     let (report, said) = (package.folder.join(format!("{file}.report")), package.folder.join(format!("{file}.said")));
     let output = std::fs::File::create(&said).unwrap();
@@ -60,8 +68,10 @@ pub fn run(package: &Package, file: &str, grep: Option<&str>, trusted: Option<&P
     command.current_dir(&package.folder).arg(&package.mocha);
     command.args(["--no-config", "--exit", "--timeout", TEST_TIMEOUT_MS]);
     command.arg("--require").arg(ours.join("chai-as-promised.js")).arg("--reporter").arg(ours.join("reporter.js"));
-    if let Some(grep) = grep {
-        command.args(["--grep", grep]);
+    match titles {
+        Titles::Matching(pattern) => drop(command.args(["--grep", pattern])),
+        Titles::Without([]) => {}
+        Titles::Without(titles) => drop(command.args(["--invert", "--grep", &titles.join("|")])),
     }
     command.arg(format!("spec/{file}.spec.js"));
     // Nothing of the environment may lead the SDK around the server.
