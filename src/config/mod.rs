@@ -43,6 +43,10 @@ pub struct ServerOptions {
     pub admin_listen: String,
     /// Addresses whose `X-Forwarded-For` is believed
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Certificate of the API and those that it leads to, PEM; empty: no TLS
+    pub tls_cert: std::path::PathBuf,
+    /// The certificate's private key, PEM
+    pub tls_key: std::path::PathBuf,
     /// First segment of every path, `v1`
     pub base: String,
     /// Largest request body, bytes

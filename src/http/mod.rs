@@ -9,6 +9,7 @@
 //! * `connect`, `schema`, `objects`, `query`, `users`: the resources
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
+//! * [`tls`]: certificate and key, changed without a restart
 //!
 //! What decides lies elsewhere: [`crate::object`], [`crate::schema`], `dataflows::access`.
 
@@ -24,6 +25,7 @@ mod objects;
 pub mod path;
 mod query;
 mod schema;
+pub mod tls;
 mod users;
 
 use crate::apps::Apps;

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{ChangelogOptions, Config, StoreOptions};
 use crate::http::admin::Admin;
 use crate::http::listener::Listener;
+use crate::http::tls::{Tls, TlsError};
 use crate::http::{self, Front};
 use crate::ingest::{self, Ingest, IngestError};
 use crate::live::Gateway;
@@ -86,6 +87,9 @@ pub enum StartError {
         /// What the operating system said
         reason: String,
     },
+    /// Certificate and key
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Reading or writing what a server needs
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -119,6 +123,7 @@ impl StartError {
         match self {
             StartError::Open(error) => error.code(),
             StartError::Listen { .. } => "listen",
+            StartError::Tls(error) => error.code(),
             StartError::Store(error) => error.code(),
             StartError::Password(_) => "password",
             StartError::Option { .. } => "config-unfit-value",
@@ -133,6 +138,7 @@ impl StartError {
 pub struct Server {
     api: SocketAddr,
     admin: SocketAddr,
+    encrypted: bool,
     base: String,
     root_password: Option<String>,
     store: Arc<Embedded>,
@@ -153,6 +159,9 @@ impl Server {
     pub async fn start(setup: impl Into<Setup>) -> Result<Server, StartError> {
         let Setup { config, root_password, pages } = setup.into();
         check(&config)?;
+        let (cert, key) = (config.server.tls_cert.clone(), config.server.tls_key.clone());
+        let reading = tokio::task::spawn_blocking(move || Tls::configured(&cert, &key)).await;
+        let tls = reading.map_err(|error| StartError::Engine(error.to_string()))??;
         // First the sockets: a second server on the same port must not touch the data.
         let api_socket = bind(&config.server.listen, "server.listen", "--listen").await?;
         let admin_socket = bind(&config.server.admin_listen, "server.admin_listen", "--set server.admin_listen=HOST:PORT").await?;
@@ -210,6 +219,7 @@ impl Server {
         let router = http::router(front.clone(), gateway.router()).merge(pages);
         let api_listener = Listener {
             socket: api_socket,
+            tls: tls.clone(),
             router,
             connections: config.server.connections,
             trusted_proxies: config.server.trusted_proxies.clone().into(),
@@ -222,12 +232,23 @@ impl Server {
         }
         let administration = Admin::new(front, store.clone(), engine.clone(), ingest.clone(), config.server.admin_listen.clone());
         let admin_router = http::admin::router(administration);
-        let admin_listener =
-            Listener { socket: admin_socket, router: admin_router, connections: 64, trusted_proxies: [].into(), open: Arc::default() };
+        let admin_listener = Listener {
+            socket: admin_socket,
+            tls: None,
+            router: admin_router,
+            connections: 64,
+            trusted_proxies: [].into(),
+            open: Arc::default(),
+        };
+        let encrypted = tls.is_some();
+        if let Some(tls) = tls {
+            tokio::spawn(tls.follow(ended.clone()));
+        }
         let listeners = vec![tokio::spawn(api_listener.run(ended.clone())), tokio::spawn(admin_listener.run(ended.clone()))];
         Ok(Server {
             api,
             admin,
+            encrypted,
             base: config.server.base.clone(),
             root_password,
             store,
@@ -256,7 +277,8 @@ impl Server {
 
     /// What clients connect to, without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://{}/{}", self.api, self.base)
+        let scheme = if self.encrypted { "https" } else { "http" };
+        format!("{scheme}://{}/{}", self.api, self.base)
     }
 
     /// The password of `root`, if it was generated at this start.
