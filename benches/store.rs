@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tidegate::changelog::Position;
 use tidegate::config::{Config, Durability};
 use tidegate::store::embedded::Embedded;
-use tidegate::store::{Decision, Key, Selection, Store, Write};
+use tidegate::store::{Actor, Decision, Key, Selection, Store, Write};
 
 fn random(state: &AtomicU64) -> u64 {
     let mixed = state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
@@ -41,7 +41,7 @@ fn write(id: u64) -> Write {
         text.push('}');
         Ok(Decision::Put(Bytes::from(text)))
     };
-    Write { key, decide: Arc::new(decide), writer: Writer::default() }
+    Write { key, decide: Arc::new(decide), actor: Actor::server(), writer: Writer::default() }
 }
 
 /// Writes/s and the time from a write to its answer (p50, p99) with so many writers who each wait for their answer.

@@ -13,6 +13,7 @@
 //! * [`live`]: the gateway: sessions, protocol messages, queues, resume
 //! * [`object`]: one object: id, text, shape, decisions on writes
 //! * [`http`]: the front stage, one file per resource
+//! * [`rights`]: who belongs to which role, whose tokens are dead
 //! * [`server`]: all of it put together, in one process
 //! * [`metrics`], [`telemetry`]: what is measured and told
 //! * [`cli`]: the command line, one file a command
@@ -37,6 +38,7 @@ pub mod kafka;
 pub mod live;
 pub mod metrics;
 pub mod object;
+pub mod rights;
 pub mod schema;
 pub mod server;
 pub mod store;

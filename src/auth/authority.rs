@@ -3,13 +3,10 @@
 use super::token::{Claims, TokenKey};
 use super::{Authenticate, Session};
 use crate::clock::Clock;
+use crate::rights::{Revocation, Rights};
 use crate::store::{Secrets, StoreError};
-use dataflows::access::{Caller, LOGGED_IN_ROLE};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-
-/// (app, user) to the generation of the credentials
-type Generations = HashMap<(Box<str>, Box<str>), u32>;
 
 /// Issues and verifies tokens. Cheap to ask: nothing is looked up but keys in memory.
 #[derive(Debug)]
@@ -17,14 +14,14 @@ pub struct Authority {
     clock: Arc<Clock>,
     lifetime: u32,
     keys: RwLock<HashMap<Box<str>, TokenKey>>,
-    /// Where it is known to be above 0: tokens of older ones are dead
-    generations: RwLock<Generations>,
+    /// Whose tokens are dead, and who has which roles
+    rights: Arc<Rights>,
 }
 
 impl Authority {
     /// `lifetime` of tokens in seconds.
-    pub fn new(clock: Arc<Clock>, lifetime: u64) -> Authority {
-        Authority { clock, lifetime: u32::try_from(lifetime).unwrap_or(u32::MAX), keys: RwLock::default(), generations: RwLock::default() }
+    pub fn new(clock: Arc<Clock>, lifetime: u64, rights: Arc<Rights>) -> Authority {
+        Authority { clock, lifetime: u32::try_from(lifetime).unwrap_or(u32::MAX), keys: RwLock::default(), rights }
     }
 
     /// Reads an app's signing key, or makes one at first.
@@ -43,20 +40,16 @@ impl Authority {
         Ok(())
     }
 
-    /// From now on tokens of a user with older credentials are dead.
-    pub fn revoke_before(&self, app: &str, user: &str, generation: u32) {
-        if generation > 0 {
-            self.generations.write().unwrap_or_else(PoisonError::into_inner).insert((app.into(), user.into()), generation);
-        }
+    /// What makes a user's tokens of older generations dead; to be committed with what it is about.
+    pub fn revocation(&self, app: &str, user: &str, generation: u32) -> Revocation {
+        let until = i64::from(self.now()).saturating_add(i64::from(self.lifetime)).saturating_add(1);
+        Revocation { app: app.into(), user: user.into(), generation, until }
     }
 
     /// What a token of an app says, if it is valid now.
     pub fn claims(&self, app: &str, token: &str) -> Option<Claims> {
         let claims = self.key(app)?.verify(token, self.now())?;
-        let generations = self.generations.read().unwrap_or_else(PoisonError::into_inner);
-        let alive = generations.is_empty()
-            || generations.get(&(app.into(), (*claims.user).into())).is_none_or(|generation| claims.generation >= *generation);
-        alive.then_some(claims)
+        self.rights.is_alive(app, &claims.user, claims.generation).then_some(claims)
     }
 
     /// A token for somebody who has just logged in.
@@ -75,11 +68,10 @@ impl Authority {
         self.sign(app, claims.renewed(self.now(), self.lifetime)).map(|(_, token)| token)
     }
 
-    /// The session of somebody with such claims.
-    pub fn session_of(&self, claims: &Claims) -> Session {
-        let references = claims.roles.iter().map(|role| &**role).chain([&*claims.user, LOGGED_IN_ROLE]);
+    /// The session of somebody with such claims, with the roles that he has now.
+    pub fn session_of(&self, app: &str, claims: &Claims) -> Session {
         Session {
-            caller: Arc::new(Caller::new(references)),
+            caller: Arc::new(self.rights.caller(app, &claims.user)),
             user: Some(claims.user.clone()),
             // Random already, the same on every node; of no use to anybody without a signature over it.
             hash: claims.session | 1,
@@ -102,6 +94,6 @@ impl Authority {
 
 impl Authenticate for Authority {
     fn session(&self, app: &str, token: &str) -> Option<Session> {
-        self.claims(app, token).map(|claims| self.session_of(&claims))
+        self.claims(app, token).map(|claims| self.session_of(app, &claims))
     }
 }

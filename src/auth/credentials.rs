@@ -1,7 +1,7 @@
 //! Credentials: what proves that somebody is a user. They live beside the objects, never in one, so that
 //! they are in no image, log, export or query (CONTRACT section 6).
 
-use crate::store::{Secrets, StoreError};
+use crate::store::{SecretWrite, Secrets, StoreError};
 use serde::{Deserialize, Serialize};
 
 /// What is kept of a user.
@@ -20,10 +20,15 @@ impl Credentials {
         serde_json::from_slice(&text).map(Some).map_err(|error| StoreError::Broken(format!("the credentials of {user}: {error}")))
     }
 
-    /// Writes a user's credentials.
-    pub async fn write(&self, secrets: &dyn Secrets, app: &str, user: &str) -> Result<(), StoreError> {
-        let text = serde_json::to_vec(self).map_err(|error| StoreError::Broken(error.to_string()))?;
-        secrets.put_secret(&name(app, user), text).await
+    /// What makes these a user's credentials; to be committed with what else belongs to it. `before`: what must stand
+    /// there until then; None: whatever it is.
+    pub fn write(&self, app: &str, user: &str, before: Option<Option<&Credentials>>) -> Result<SecretWrite, StoreError> {
+        let expect = before.map(|before| before.map(Credentials::text).transpose()).transpose()?;
+        Ok(SecretWrite { name: name(app, user), expect, value: Some(self.text()?) })
+    }
+
+    fn text(&self) -> Result<Vec<u8>, StoreError> {
+        serde_json::to_vec(self).map_err(|error| StoreError::Broken(error.to_string()))
     }
 }
 

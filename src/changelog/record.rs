@@ -55,6 +55,8 @@ pub enum Payload {
     Rights {
         /// Whose
         subject: Box<str>,
+        /// Of a user: tokens of an older generation are dead
+        generation: Option<u32>,
     },
 }
 
@@ -131,6 +133,8 @@ struct ObjectPayload<'a> {
 struct RightsPayload<'a> {
     #[serde(borrow)]
     subject: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
 }
 
 /// The JSON text of a record.
@@ -148,7 +152,9 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, RecordError> {
         }
         Payload::Truncate => envelope(record, "truncate", serde_json::Map::new()),
         Payload::Schema(schema) => envelope(record, "schema", schema),
-        Payload::Rights { subject } => envelope(record, "rights", RightsPayload { subject: Cow::Borrowed(subject) }),
+        Payload::Rights { subject, generation } => {
+            envelope(record, "rights", RightsPayload { subject: Cow::Borrowed(subject), generation: *generation })
+        }
     }
 }
 
@@ -211,7 +217,10 @@ pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
         }
         "truncate" => Payload::Truncate,
         "schema" => Payload::Schema(Arc::new(serde_json::from_str(payload)?)),
-        "rights" => Payload::Rights { subject: (*serde_json::from_str::<RightsPayload<'_>>(payload)?.subject).into() },
+        "rights" => {
+            let rights: RightsPayload<'_> = serde_json::from_str(payload)?;
+            Payload::Rights { subject: (*rights.subject).into(), generation: rights.generation }
+        }
         kind => return Err(RecordError::Kind(short(kind))),
     };
     Ok(Record {
@@ -321,7 +330,8 @@ mod tests {
             };
             Payload::Object(ObjectChange { id: id.into(), operation, before, after, session })
         });
-        let rights = ".{0,20}".prop_map(|subject: String| Payload::Rights { subject: subject.into() });
+        let rights = (".{0,20}", prop::option::of(any::<u32>()))
+            .prop_map(|(subject, generation): (String, _)| Payload::Rights { subject: subject.into(), generation });
         let schema = any::<u64>().prop_map(|version| Payload::Schema(Arc::new(Schema { version, ..Schema::default() })));
         prop_oneof![4 => object, 1 => Just(Payload::Truncate), 1 => rights, 1 => schema]
     }

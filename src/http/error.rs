@@ -141,7 +141,7 @@ impl From<Refusal> for ApiError {
             Refusal::OutOfDate { .. } => OUT_OF_DATE,
             Refusal::Exists(_) => EXISTS,
             Refusal::Missing(_) => NO_SUCH_OBJECT,
-            Refusal::Denied(_) => DENIED,
+            Refusal::Denied(_) | Refusal::ClassDenied { .. } => DENIED,
             Refusal::Invalid(_) => BAD_REQUEST,
         };
         ApiError::new(kind, refusal.to_string())

@@ -9,6 +9,7 @@ use super::error::{self, ApiError};
 use crate::apps::App;
 use crate::auth::Session;
 use crate::auth::token::Claims;
+use crate::store::Actor;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, OriginalUri, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header, request::Parts};
@@ -40,8 +41,20 @@ pub struct NoRenewal;
 impl Identity {
     fn of(front: &Front, app: Arc<App>, token: Option<&str>, address: IpAddr) -> Identity {
         match token.and_then(|token| front.authority.claims(&app.name, token)) {
-            Some(claims) => Identity { session: front.authority.session_of(&claims), claims: Some(Arc::new(claims)), address, app },
+            Some(claims) => {
+                Identity { session: front.authority.session_of(&app.name, &claims), claims: Some(Arc::new(claims)), address, app }
+            }
             None => Identity { session: Session::anonymous(address), claims: None, address, app },
+        }
+    }
+}
+
+impl Identity {
+    /// Whose rights a write of his is judged by, inside the store's transaction.
+    pub fn actor(&self) -> Actor {
+        match &self.session.user {
+            Some(user) => Actor::User(user.clone()),
+            None => Actor::Fixed(self.session.caller.clone()),
         }
     }
 }

@@ -108,9 +108,8 @@ pub(super) async fn replace(
     }
     let creates = !NAMED_BY_SERVER.contains(&&*bucket) && !MADE_ELSEWHERE.contains(&&*bucket);
     let draft = draft(&schema, &bucket, id, &object)?;
-    let caller = identity.session.caller.clone();
     write(&front, &identity, &bucket, draft, StatusCode::OK, move |draft, before, stamp| {
-        decide::replace(draft, &expected, creates, &caller, before, stamp)
+        decide::replace(draft, &expected, creates, before, stamp)
     })
     .await
 }
@@ -125,11 +124,10 @@ pub(super) async fn delete(
     front.require_own(&bucket)?;
     permit(&front.store.schema(&identity.app.name).rights_of(&bucket).delete, "delete", &bucket, &identity)?;
     let expected = conditions::expected(&headers);
-    let caller = identity.session.caller.clone();
     let answer = Answer::begin(&front, &identity);
     let key = id::key(&identity.app.name, &bucket, id.clone());
-    let decide: Decide = Arc::new(move |before, _| decide::delete(&id, &expected, &caller, before));
-    let committed = front.commit(Write { key, decide, writer: answer.writer() }).await?;
+    let decide: Decide = Arc::new(move |before, stamp| decide::delete(&id, &expected, before, stamp));
+    let committed = front.commit(Write { key, decide, actor: identity.actor(), writer: answer.writer() }).await?;
     let mut response = body::empty();
     super::set_position(&mut response, &committed.position);
     Ok(answer.out(response))
@@ -141,7 +139,7 @@ async fn write(
     bucket: &Arc<str>,
     draft: Draft,
     status: StatusCode,
-    decide: impl Fn(&Draft, Option<&Image>, &crate::store::Stamp) -> Result<crate::store::Decision, crate::store::Refusal>
+    decide: impl Fn(&Draft, Option<&Image>, &crate::store::Stamp<'_>) -> Result<crate::store::Decision, crate::store::Refusal>
     + Send
     + Sync
     + 'static,
@@ -149,7 +147,7 @@ async fn write(
     let answer = Answer::begin(front, identity);
     let key = id::key(&identity.app.name, bucket, draft.id.clone());
     let decide: Decide = Arc::new(move |before, stamp| decide(&draft, before, stamp));
-    let committed = front.commit(Write { key, decide, writer: answer.writer() }).await?;
+    let committed = front.commit(Write { key, decide, actor: identity.actor(), writer: answer.writer() }).await?;
     let stored = committed.change.as_ref().and_then(|change| change.after.as_ref());
     let image = stored.ok_or_else(|| ApiError::new(error::CRASHED, "the store kept nothing of the write"))?;
     let mut response = body::json(status, image.json().clone());

@@ -45,7 +45,7 @@ pub(super) async fn login(State(front): State<Arc<Front>>, identity: Identity, b
         return Err(ApiError::plain(error::BAD_CREDENTIALS));
     };
     front.brake.succeeded(&username, identity.address);
-    let roles = roles_of(&front, &identity, id).await?;
+    let roles = front.store.rights().roles(&identity.app.name, id);
     let issued = front.authority.issue(&identity.app.name, id.into(), roles, credentials.generation);
     let (_, token) = issued.ok_or_else(|| ApiError::new(error::CRASHED, "the app has no key to sign tokens with"))?;
     let mut response = body::json(StatusCode::OK, image.json().clone());
@@ -82,12 +82,6 @@ async fn by_name(front: &Front, identity: &Identity, username: &str) -> Result<O
     let users = select(front, identity, "User", named).await?;
     // Two of one name must not be one person.
     Ok(if users.len() == 1 { users.into_iter().next() } else { None })
-}
-
-/// The roles that name a user as a member, as they are now.
-async fn roles_of(front: &Front, identity: &Identity, user: &str) -> Result<Vec<Arc<str>>, ApiError> {
-    let has = Predicate::Field(Path::new("users"), Test::Eq(Literal::String(user.into())));
-    Ok(select(front, identity, "Role", has).await?.iter().filter_map(|image| text_of(image, "id").map(Arc::from)).collect())
 }
 
 async fn select(front: &Front, identity: &Identity, bucket: &str, predicate: Predicate) -> Result<Vec<Arc<Image>>, ApiError> {

@@ -5,7 +5,7 @@
 use super::meaning::Fields;
 use crate::object::text::{self, object_entries};
 use crate::object::{id, time};
-use crate::store::{Decide, Decision, Key, Refusal, Stamp, Write};
+use crate::store::{Actor, Decide, Decision, Key, Refusal, Stamp, Write};
 use dataflows::access::{Acl, Rights, Rule};
 use dataflows::change::{Image, Writer};
 use dataflows::document::Value;
@@ -37,14 +37,14 @@ impl Target {
     pub(crate) fn put(self: &Arc<Self>, key: Key, fields: Fields) -> Write {
         let put = Put::new(Arc::clone(self), Arc::clone(&key.id), fields);
         let decide: Decide = Arc::new(move |before, stamp| put.decide(before, stamp));
-        Write { key, decide, writer: WRITER }
+        Write { key, decide, actor: Actor::server(), writer: WRITER }
     }
 }
 
 /// The object is gone.
 pub(crate) fn delete(key: Key) -> Write {
     static DELETE: std::sync::OnceLock<Decide> = std::sync::OnceLock::new();
-    Write { key, decide: DELETE.get_or_init(|| Arc::new(|_, _| Ok(Decision::Delete))).clone(), writer: WRITER }
+    Write { key, decide: DELETE.get_or_init(|| Arc::new(|_, _| Ok(Decision::Delete))).clone(), actor: Actor::server(), writer: WRITER }
 }
 
 /// The whole state of an object as the source tells it.
@@ -177,7 +177,7 @@ mod tests {
     fn after(write: &Write, before: Option<&Image>, now: i64) -> Option<Image> {
         let version = before.map_or(0, Image::version) + 1;
         let dates = DateFields { fields: vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)] };
-        match (write.decide)(before, &Stamp { commit: 1, version, now }).unwrap() {
+        match (write.decide)(before, &Stamp::of_server(1, version, now)).unwrap() {
             Decision::Put(text) => Some(Image::parse(text, &dates, DocumentLimits::default()).unwrap()),
             Decision::Delete => panic!("a delete"),
             Decision::Nothing => None,
@@ -246,7 +246,7 @@ mod tests {
         let key = target(None).key("1").unwrap();
         let text = Bytes::from_static(br#"{"id":"/db/Order/1","version":1}"#);
         let image = Image::parse(text, &DateFields::default(), DocumentLimits::default()).unwrap();
-        let decision = (delete(key).decide)(Some(&image), &Stamp { commit: 1, version: 2, now: 1 });
+        let decision = (delete(key).decide)(Some(&image), &Stamp::of_server(1, 2, 1));
         assert!(matches!(decision, Ok(Decision::Delete)));
     }
 }

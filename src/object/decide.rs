@@ -5,7 +5,7 @@
 
 use crate::object::text::{self, AclRequest};
 use crate::store::{Decision, Refusal, Stamp};
-use dataflows::access::{Acl, Caller};
+use dataflows::access::{Acl, Rights};
 use dataflows::change::Image;
 use dataflows::document::Value;
 use smallvec::SmallVec;
@@ -35,8 +35,16 @@ pub struct Draft {
     pub fields: String,
 }
 
+/// The class's rights in the state before the commit. They were judged before the object was looked at, too, but a role or
+/// a class may have changed since.
+fn class_permits(right: &Rights, name: &'static str, id: &str, stamp: &Stamp<'_>) -> Result<(), Refusal> {
+    let bucket = || id.strip_prefix("/db/").and_then(|rest| rest.split('/').next()).unwrap_or(id).to_owned();
+    if right.permits(stamp.caller) { Ok(()) } else { Err(Refusal::ClassDenied { right: name, bucket: bucket() }) }
+}
+
 /// An insert: nothing may be there, also nothing that the caller cannot see.
-pub fn insert(draft: &Draft, before: Option<&Image>, stamp: &Stamp) -> Result<Decision, Refusal> {
+pub fn insert(draft: &Draft, before: Option<&Image>, stamp: &Stamp<'_>) -> Result<Decision, Refusal> {
+    class_permits(&stamp.class.insert, "insert", &draft.id, stamp)?;
     match before {
         Some(_) => Err(Refusal::Exists(draft.id.to_string())),
         None => Ok(put(draft, None, stamp)),
@@ -44,14 +52,15 @@ pub fn insert(draft: &Draft, before: Option<&Image>, stamp: &Stamp) -> Result<De
 }
 
 /// Replaces an object, or makes it where nothing was expected and `creates` allows it.
-pub fn replace(
-    draft: &Draft,
-    expected: &Expected,
-    creates: bool,
-    caller: &Caller,
-    before: Option<&Image>,
-    stamp: &Stamp,
-) -> Result<Decision, Refusal> {
+pub fn replace(draft: &Draft, expected: &Expected, creates: bool, before: Option<&Image>, stamp: &Stamp<'_>) -> Result<Decision, Refusal> {
+    if *expected != Expected::Nothing {
+        class_permits(&stamp.class.update, "update", &draft.id, stamp)?;
+    }
+    if matches!(expected, Expected::Anything | Expected::Nothing) {
+        // Whoever does not say that it must be there may make it.
+        class_permits(&stamp.class.insert, "insert", &draft.id, stamp)?;
+    }
+    let caller = stamp.caller;
     let visible = before.filter(|image| image.acl.read.permits(caller));
     meets(&draft.id, expected, visible)?;
     match (visible, before) {
@@ -65,7 +74,9 @@ pub fn replace(
 }
 
 /// Deletes an object; without a condition also where none is, or none that the caller may know of.
-pub fn delete(id: &str, expected: &Expected, caller: &Caller, before: Option<&Image>) -> Result<Decision, Refusal> {
+pub fn delete(id: &str, expected: &Expected, before: Option<&Image>, stamp: &Stamp<'_>) -> Result<Decision, Refusal> {
+    class_permits(&stamp.class.delete, "delete", id, stamp)?;
+    let caller = stamp.caller;
     let visible = before.filter(|image| image.acl.read.permits(caller));
     meets(id, expected, visible)?;
     match visible {
@@ -91,7 +102,7 @@ fn meets(id: &str, expected: &Expected, visible: Option<&Image>) -> Result<(), R
     Err(Refusal::OutOfDate { id: id.to_owned(), asked, found })
 }
 
-fn put(draft: &Draft, before: Option<&Image>, stamp: &Stamp) -> Decision {
+fn put(draft: &Draft, before: Option<&Image>, stamp: &Stamp<'_>) -> Decision {
     let kept;
     let acl = match &draft.acl {
         AclRequest::List(acl) => Some(acl),
@@ -113,6 +124,7 @@ fn put(draft: &Draft, before: Option<&Image>, stamp: &Stamp) -> Decision {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use dataflows::access::{Caller, ClassRights};
     use dataflows::document::{DateField, DateFields, DocumentLimits};
     use proptest::prelude::*;
     use smallvec::smallvec;
@@ -131,8 +143,9 @@ mod tests {
         Image::parse(Bytes::from(text), &dates, DocumentLimits::default()).unwrap()
     }
 
-    fn stamp(version: u64) -> Stamp {
-        Stamp { commit: 9, version, now: 5_500 }
+    fn stamp(version: u64, caller: &Caller) -> Stamp<'_> {
+        static PUBLIC: std::sync::LazyLock<ClassRights> = std::sync::LazyLock::new(ClassRights::default);
+        Stamp { commit: 9, version, now: 5_500, caller, class: &PUBLIC }
     }
 
     fn text(decision: Result<Decision, Refusal>) -> String {
@@ -146,18 +159,21 @@ mod tests {
     fn an_insert_has_version_one_and_one_time() {
         let now = "1970-01-01T00:00:05.5Z";
         assert_eq!(
-            text(insert(&draft(AclRequest::Keep), None, &stamp(1))),
+            text(insert(&draft(AclRequest::Keep), None, &stamp(1, &Caller::anonymous()))),
             format!(r#"{{"id":"{ID}","version":1,"acl":null,"createdAt":"{now}","updatedAt":"{now}","a":1}}"#)
         );
         let hidden = image(1, r#"{"read":{"/db/User/x":"allow"}}"#);
-        assert_eq!(insert(&draft(AclRequest::Keep), Some(&hidden), &stamp(2)).unwrap_err(), Refusal::Exists(ID.into()));
+        assert_eq!(
+            insert(&draft(AclRequest::Keep), Some(&hidden), &stamp(2, &Caller::anonymous())).unwrap_err(),
+            Refusal::Exists(ID.into())
+        );
     }
 
     #[test]
     fn an_update_keeps_the_creation_and_a_list_it_does_not_mention() {
         let before = image(3, r#"{"read":{},"write":{"/db/User/x":"allow"}}"#);
         let caller = Caller::new(["/db/User/x"]);
-        let replaced = |acl| text(replace(&draft(acl), &Expected::Anything, true, &caller, Some(&before), &stamp(4)));
+        let replaced = |acl| text(replace(&draft(acl), &Expected::Anything, true, Some(&before), &stamp(4, &caller)));
         let kept = replaced(AclRequest::Keep);
         assert!(kept.contains(r#""createdAt":"1970-01-01T00:00:01Z","updatedAt":"1970-01-01T00:00:05.5Z""#), "{kept}");
         assert!(kept.contains(r#""version":4,"acl":{"read":{},"write":{"/db/User/x":"allow"}}"#), "{kept}");
@@ -202,11 +218,11 @@ mod tests {
         ] {
             let before = there.map(|(version, acl)| image(version, acl));
             let caller = Caller::anonymous();
-            let found = replace(&draft(AclRequest::Keep), expected, true, &caller, before.as_ref(), &stamp(5));
+            let found = replace(&draft(AclRequest::Keep), expected, true, before.as_ref(), &stamp(5, &caller));
             assert_eq!(outcome(found), replaced, "replace {there:?} {expected:?}");
-            assert_eq!(outcome(delete(ID, expected, &caller, before.as_ref())), deleted, "delete {there:?} {expected:?}");
+            assert_eq!(outcome(delete(ID, expected, before.as_ref(), &stamp(5, &caller))), deleted, "delete {there:?} {expected:?}");
         }
-        assert_eq!(outcome(replace(&draft(AclRequest::Keep), &any, false, &Caller::admin(), None, &stamp(1))), "466");
+        assert_eq!(outcome(replace(&draft(AclRequest::Keep), &any, false, None, &stamp(1, &Caller::admin()))), "466");
     }
 
     proptest! {
@@ -215,7 +231,7 @@ mod tests {
             let hidden = image(version, r#"{"read":{"/db/User/x":"allow"}}"#);
             let expected = Expected::Versions(smallvec![asked]);
             let caller = Caller::anonymous();
-            let refusal = |before: Option<&Image>| delete(ID, &expected, &caller, before).unwrap_err();
+            let refusal = |before: Option<&Image>| delete(ID, &expected, before, &stamp(9, &caller)).unwrap_err();
             prop_assert_eq!(refusal(Some(&hidden)), refusal(None));
         }
     }

@@ -7,7 +7,7 @@ use crate::auth::credentials::Credentials;
 use crate::auth::password::{self, Passwords};
 use crate::object::text::{self, push_string};
 use crate::schema::{Schema, built_in};
-use crate::store::{Decision, Key, Secrets, Store, StoreError, Write};
+use crate::store::{Actor, Batch, Decision, Key, Secrets, Store, StoreError, Write};
 use dataflows::access::{ADMIN_ROLE, Acl};
 use dataflows::change::Writer;
 use std::sync::Arc;
@@ -38,15 +38,9 @@ pub(super) async fn prepare(
 
     let known = Credentials::read(secrets, app, ROOT)?;
     let (password, generated) = match (given, &known) {
-        (Some(given), Some(known)) if passwords.verify(given.clone(), Some(known.hash.clone())).await? => {
-            authority.revoke_before(app, ROOT, known.generation);
-            return Ok(None);
-        }
+        (Some(given), Some(known)) if passwords.verify(given.clone(), Some(known.hash.clone())).await? => return Ok(None),
         (Some(given), _) => (given, None),
-        (None, Some(known)) => {
-            authority.revoke_before(app, ROOT, known.generation);
-            return Ok(None);
-        }
+        (None, Some(_)) => return Ok(None),
         (None, None) => {
             let password = password::generate();
             (password.clone(), Some(password))
@@ -55,8 +49,12 @@ pub(super) async fn prepare(
     // A new password ends the tokens that the old one brought.
     let generation = known.map_or(0, |known| known.generation + 1);
     let credentials = Credentials { hash: passwords.hash(password).await?, generation };
-    credentials.write(secrets, app, ROOT).await?;
-    authority.revoke_before(app, ROOT, generation);
+    let batch = Batch {
+        secrets: vec![credentials.write(app, ROOT, None)?],
+        revocations: (generation > 0).then(|| authority.revocation(app, ROOT, generation)).into_iter().collect(),
+        ..Batch::default()
+    };
+    store.commit_batch(batch).await.map_err(|error| StoreError::Broken(error.to_string()))?;
     Ok(generated)
 }
 
@@ -81,11 +79,11 @@ async fn object(app: &str, store: &dyn Store, bucket: &str, id: &str, acl: Acl, 
         return Ok(());
     }
     let id: Arc<str> = id.into();
-    let decide = Arc::new(move |before: Option<&dataflows::change::Image>, stamp: &crate::store::Stamp| {
+    let decide = Arc::new(move |before: Option<&dataflows::change::Image>, stamp: &crate::store::Stamp<'_>| {
         Ok(match before {
             Some(_) => Decision::Nothing,
             None => Decision::Put(text::canonical(&id, stamp.version, Some(&acl), stamp.now, stamp.now, &fields).into()),
         })
     });
-    store.commit(Write { key, decide, writer: Writer::default() }).await.map(drop)
+    store.commit(Write { key, decide, actor: Actor::server(), writer: Writer::default() }).await.map(drop)
 }

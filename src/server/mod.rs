@@ -184,7 +184,7 @@ impl Server {
             None => (None, None),
         };
         let changelog = topic_log.clone().map_or_else(|| store.changelog(), |log| log as Arc<dyn ChangeLog>);
-        let authority = Arc::new(Authority::new(store.clock().clone(), config.server.token_seconds));
+        let authority = Arc::new(Authority::new(store.clock().clone(), config.server.token_seconds, store.rights().clone()));
         authority.open(APP, &*store).await?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let passwords = Passwords::new(cores.div_ceil(2))?;

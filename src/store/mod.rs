@@ -4,20 +4,23 @@
 //! before; the store runs it inside its transaction, so versions and object access are judged against
 //! what is really there, and an implementation may run it again after a conflict.
 
+mod batch;
 pub mod embedded;
 mod intake;
 
+pub use batch::{Batch, BatchCommitted, BatchError, SecretWrite};
 pub use intake::{Intake, IntakeError, Intakes, Note};
 
 use crate::changelog::Position;
 use crate::changelog::gate::Closed;
+use crate::rights::Rights;
 use crate::schema::Schema;
 use bytes::Bytes;
-use dataflows::access::Caller;
+use dataflows::access::{Caller, ClassRights};
 use dataflows::change::{Change, CommitNumber, Image, Writer};
 use dataflows::query::ast::Predicate;
 use futures_util::future::BoxFuture;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Where an object lives. Ids are canonical: decoded and encoded again once, at the edge.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,13 +35,25 @@ pub struct Key {
 
 /// What the store gives to a decision beside the image before.
 #[derive(Debug, Clone, Copy)]
-pub struct Stamp {
+pub struct Stamp<'a> {
     /// The commit that the write will be if it is decided
     pub commit: CommitNumber,
     /// One more than the version before; 1 for an insert
     pub version: u64,
     /// Milliseconds since 1970; larger than that of every earlier commit of this object
     pub now: i64,
+    /// Whose rights are judged, with the roles that he has in the state before this commit
+    pub caller: &'a Caller,
+    /// What the object's class lets whom do in that state
+    pub class: &'a ClassRights,
+}
+
+impl Stamp<'static> {
+    /// Of a write of the server itself, in a bucket without a class.
+    pub fn of_server(commit: CommitNumber, version: u64, now: i64) -> Stamp<'static> {
+        static SERVER: LazyLock<(Caller, ClassRights)> = LazyLock::new(|| (Caller::admin(), ClassRights::default()));
+        Stamp { commit, version, now, caller: &SERVER.0, class: &SERVER.1 }
+    }
 }
 
 /// What a decision decided.
@@ -72,6 +87,14 @@ pub enum Refusal {
     /// The object is not there, or the caller may not know that it is
     #[error("there is no object {0}")]
     Missing(String),
+    /// The rights of the object's class refuse
+    #[error("{right} permissions are required on the bucket {bucket}")]
+    ClassDenied {
+        /// Which
+        right: &'static str,
+        /// Of which bucket
+        bucket: String,
+    },
     /// The object's access list refuses
     #[error("write permissions are required on {0}")]
     Denied(String),
@@ -81,7 +104,24 @@ pub enum Refusal {
 }
 
 /// Decides a write: (image before, stamp) to what happens. Pure: it may be run more than once.
-pub type Decide = Arc<dyn Fn(Option<&Image>, &Stamp) -> Result<Decision, Refusal> + Send + Sync>;
+pub type Decide = Arc<dyn Fn(Option<&Image>, &Stamp<'_>) -> Result<Decision, Refusal> + Send + Sync>;
+
+/// Whose rights a decision judges.
+#[derive(Debug, Clone)]
+pub enum Actor {
+    /// One whose rights do not change: the server itself, ingest, or nobody in particular
+    Fixed(Arc<Caller>),
+    /// A user's id: he is judged with the roles that he has inside the transaction
+    User(Arc<str>),
+}
+
+impl Actor {
+    /// The server itself.
+    pub fn server() -> Actor {
+        static SERVER: LazyLock<Arc<Caller>> = LazyLock::new(|| Arc::new(Caller::admin()));
+        Actor::Fixed(SERVER.clone())
+    }
+}
 
 /// A write of one object.
 #[derive(Clone)]
@@ -90,6 +130,8 @@ pub struct Write {
     pub key: Key,
     /// What happens to it
     pub decide: Decide,
+    /// Whose rights are judged
+    pub actor: Actor,
     /// Who does it
     pub writer: Writer,
 }
@@ -149,6 +191,7 @@ impl Refusal {
             Refusal::OutOfDate { .. } => "object-out-of-date",
             Refusal::Exists(_) => "object-exists",
             Refusal::Missing(_) => "object-missing",
+            Refusal::ClassDenied { .. } => "class-denied",
             Refusal::Denied(_) => "object-denied",
             Refusal::Invalid(_) => "object-invalid",
         }
@@ -203,6 +246,12 @@ pub struct Selection {
 pub trait Store: Send + Sync + 'static {
     /// Commits a write; resolves when it is durable at the configured level.
     fn commit(&self, write: Write) -> BoxFuture<'static, Result<Committed, StoreError>>;
+
+    /// Commits several writes as one, with what belongs to them; resolves when it is durable, secrets at either level.
+    fn commit_batch(&self, batch: Batch) -> BoxFuture<'static, Result<BatchCommitted, BatchError>>;
+
+    /// Rights as of the last published commit.
+    fn rights(&self) -> &Arc<Rights>;
 
     /// The newest durable state. Whoever was told of a commit finds it here.
     fn snapshot(&self) -> BoxFuture<'static, Result<Arc<dyn Snapshot>, StoreError>>;

@@ -15,7 +15,7 @@ use tidegate::changelog::ChangeLog;
 use tidegate::config::{Config, Durability, LiveOptions};
 use tidegate::live::{Gateway, LiveStatistics};
 use tidegate::store::embedded::Embedded;
-use tidegate::store::{Committed, Decision, Key, Store, Write};
+use tidegate::store::{Actor, Committed, Decision, Key, Store, Write};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -95,12 +95,15 @@ impl Server {
             object["version"] = json!(stamp.version);
             Ok(Decision::Put(object.to_string().into()))
         });
-        self.store.commit(Write { key, decide, writer }).await.unwrap()
+        self.store.commit(Write { key, decide, actor: Actor::server(), writer }).await.unwrap()
     }
 
     pub(crate) async fn delete(&self, id: &str) -> Committed {
         let key = Key { app: "app".into(), bucket: "Thing".into(), id: format!("/db/Thing/{id}").into() };
-        self.store.commit(Write { key, decide: Arc::new(|_, _| Ok(Decision::Delete)), writer: Writer::default() }).await.unwrap()
+        self.store
+            .commit(Write { key, decide: Arc::new(|_, _| Ok(Decision::Delete)), actor: Actor::server(), writer: Writer::default() })
+            .await
+            .unwrap()
     }
 
     /// Waits until the gateway's numbers are so.

@@ -1,6 +1,8 @@
 //! The embedded store: a data directory, one writer, and the change log in the same transactions.
 //!
 //! * `writer`: the one thread that decides and commits, in groups
+//! * `batch`: several writes, secrets and revocations as one
+//! * `revocations`: whose tokens are dead, on the disk and in the log
 //! * `intake`: many writes and the notes of ingest as one
 //! * `snapshot`: what readers see
 //! * `schemas`: every app's classes, and which fields hold times
@@ -14,11 +16,13 @@
 //! The log itself is [`crate::changelog::embedded`].
 
 pub mod backup;
+mod batch;
 mod directory;
 mod error;
 mod intake;
 mod keys;
 mod meta;
+mod revocations;
 pub(crate) mod schemas;
 mod shared_scans;
 mod snapshot;
@@ -29,7 +33,7 @@ mod writer;
 pub use error::OpenError;
 pub use statistics::Statistics;
 
-use super::{Committed, SchemaChange, Secrets, Snapshot, Store, StoreError, Write};
+use super::{Batch, BatchCommitted, BatchError, Committed, SchemaChange, Secrets, Snapshot, Store, StoreError, Write};
 use crate::changelog::embedded::{Cuts, EmbeddedLog, Gap, Opened};
 use crate::changelog::gate::{Gate, Limits, Progress};
 use crate::changelog::outbox::Outbox;
@@ -37,6 +41,7 @@ use crate::changelog::trim::{Keep, Mark};
 use crate::changelog::{ChangeLog, Home, LogId};
 use crate::clock::Clock;
 use crate::config::{ChangelogOptions, Durability, StoreOptions};
+use crate::rights::Rights;
 use crate::schema::Schema;
 use dataflows::document::DocumentLimits;
 use directory::Directory;
@@ -124,6 +129,7 @@ pub struct Embedded {
     keyspaces: Keyspaces,
     database: Database,
     counters: Arc<Counters>,
+    rights: Arc<Rights>,
     closing: Arc<AtomicBool>,
     trimmer: Arc<trimmer::Signal>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
@@ -159,6 +165,8 @@ impl Embedded {
         clock.raise(state.at);
 
         let schemas = Arc::new(schemas::load(&keyspaces.schemas).map_err(OpenError::Damaged)?);
+        let membership = revocations::load(&keyspaces, schemas.keys(), &schemas, clock.now_ms() / 1000)?;
+        let rights = Arc::new(Rights::new(membership.clone()));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let readers = Arc::new(Semaphore::new(cores + 1));
         let keep = Keep { age: i64::try_from(log.age_seconds).unwrap_or(i64::MAX).saturating_mul(1000), size: log.size_bytes };
@@ -218,6 +226,8 @@ impl Embedded {
             limits: DocumentLimits { bytes: options.object_bytes, ..DocumentLimits::default() },
             counters: Arc::clone(&counters),
             schemas,
+            membership,
+            rights: Arc::clone(&rights),
             state,
             moment: HashSet::new(),
             failed: None,
@@ -232,6 +242,7 @@ impl Embedded {
             keyspaces,
             database,
             counters,
+            rights,
             closing: Arc::new(AtomicBool::new(false)),
             trimmer: signal,
             threads: Arc::new(Mutex::new(threads)),
@@ -302,6 +313,14 @@ impl Embedded {
 impl Store for Embedded {
     fn commit(&self, write: Write) -> BoxFuture<'static, Result<Committed, StoreError>> {
         self.send(|answer| Command::Write { write, answer })
+    }
+
+    fn commit_batch(&self, batch: Batch) -> BoxFuture<'static, Result<BatchCommitted, BatchError>> {
+        self.send(|answer| Command::Batch { batch: Box::new(batch), answer })
+    }
+
+    fn rights(&self) -> &Arc<Rights> {
+        &self.rights
     }
 
     fn snapshot(&self) -> BoxFuture<'static, Result<Arc<dyn Snapshot>, StoreError>> {

@@ -5,6 +5,7 @@
 //! fill. Only when the group is durable is it published (snapshot, then log), and only then are its writers
 //! answered: nobody sees a state that a crash could take back.
 
+use super::batch::BatchAnswer;
 use super::intake::IntakeAnswer;
 use super::schemas::{self, AppSchema, Schemas};
 use super::snapshot::{EmbeddedSnapshot, Reading, broken, parse};
@@ -17,12 +18,16 @@ use crate::changelog::trim::Mark;
 use crate::changelog::{LogId, Position};
 use crate::clock::Clock;
 use crate::config::Durability;
+use crate::rights::{Membership, ROLES, Revocation, Rights};
 use crate::schema::Schema;
-use crate::store::{Committed, Decision, Intake, IntakeError, Refusal, SchemaChange, Stamp, StoreError, Write};
+use crate::store::{
+    Actor, Batch, BatchCommitted, BatchError, Committed, Decision, Intake, IntakeError, Refusal, SchemaChange, Stamp, StoreError, Write,
+};
 use bytes::Bytes;
 use dataflows::change::{Change, CommitNumber, Image, Operation};
 use dataflows::document::DocumentLimits;
 use fjall::{Database, OwnedWriteBatch as WriteBatch, PersistMode};
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, RwLock};
@@ -41,6 +46,7 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(super) enum Command {
     Write { write: Write, answer: Answer<Committed> },
     Intake { intake: Box<Intake>, answer: IntakeAnswer },
+    Batch { batch: Box<Batch>, answer: BatchAnswer },
     Schema { app: Arc<str>, change: SchemaChange, answer: Answer<Arc<Schema>> },
     Secret { name: String, value: Vec<u8>, answer: Answer<()> },
     Trim { mark: Mark, done: std::sync::mpsc::Sender<bool> },
@@ -61,6 +67,10 @@ pub(super) struct Writer {
     pub(super) limits: DocumentLimits,
     pub(super) counters: Arc<Counters>,
     pub(super) schemas: Arc<Schemas>,
+    /// As of the write before, by which the next one is judged
+    pub(super) membership: Membership,
+    /// As of the last published commit
+    pub(super) rights: Arc<Rights>,
     pub(super) state: meta::State,
     /// Keys of the objects written at `state.at`, so that the next write of one of them gets a later time
     pub(super) moment: HashSet<Vec<u8>>,
@@ -78,12 +88,33 @@ pub(super) struct Group {
     pub(super) images: Images,
     /// Notes as this group leaves them
     pub(super) notes: HashMap<Bytes, Option<Bytes>>,
-    records: Vec<Recorded>,
+    pub(super) records: Vec<Recorded>,
+    /// What became of rights
+    pub(super) noted: Vec<Noted>,
+    /// Secrets as this group leaves them
+    pub(super) secrets: HashMap<String, Option<Vec<u8>>>,
     answers: Vec<(Answer<Committed>, Result<Committed, StoreError>)>,
+    batches: Vec<(BatchAnswer, Result<BatchCommitted, BatchError>)>,
     intakes: Vec<(IntakeAnswer, Result<Position, IntakeError>)>,
     /// How many writes it has judged
     pub(super) writes: usize,
     bytes: u64,
+}
+
+/// What changes rights.
+pub(super) enum Noted {
+    Role(Arc<Change>),
+    Revoked(Revocation),
+}
+
+impl Group {
+    pub(super) fn put_secret(&mut self, secrets: &fjall::Keyspace, name: String, value: Option<Vec<u8>>) {
+        match &value {
+            Some(value) => self.batch.insert(secrets, name.as_str(), value.as_slice()),
+            None => self.batch.remove(secrets, name.as_str()),
+        }
+        self.secrets.insert(name, value);
+    }
 }
 
 /// A write that was decided.
@@ -108,7 +139,7 @@ impl Writer {
         let mut next = None;
         while let Some(command) = next.take().or_else(|| self.queue.blocking_recv()) {
             match command {
-                command @ (Command::Write { .. } | Command::Intake { .. }) => next = self.group(command),
+                command @ (Command::Write { .. } | Command::Intake { .. } | Command::Batch { .. }) => next = self.group(command),
                 Command::Schema { app, change, answer } => {
                     let _ = answer.send(self.schema(&app, &change));
                 }
@@ -136,6 +167,9 @@ impl Writer {
             notes: HashMap::new(),
             records: Vec::new(),
             answers: Vec::new(),
+            noted: Vec::new(),
+            secrets: HashMap::new(),
+            batches: Vec::new(),
             intakes: Vec::new(),
             writes: 0,
             bytes: 0,
@@ -153,21 +187,30 @@ impl Writer {
                     let outcome = self.take_in(&intake, &mut group);
                     group.intakes.push((answer, outcome));
                 }
+                Some(Command::Batch { batch, answer }) => {
+                    let outcome = self.together(&batch, &mut group);
+                    group.batches.push((answer, outcome));
+                }
                 other => break other,
             }
             if group.writes < GROUP_WRITES && group.bytes < GROUP_BYTES {
                 next = self.queue.try_recv().ok();
             }
         };
-        let Group { batch, records, answers, intakes, notes, .. } = group;
-        let done = match (records.is_empty(), notes.is_empty()) {
+        let Group { batch, records, answers, intakes, batches, notes, noted, secrets, .. } = group;
+        // Secrets are on the disk when they are answered, at either durability.
+        let batch = if secrets.is_empty() { self.durable(batch) } else { batch.durability(Some(PersistMode::SyncAll)) };
+        let done = match (records.is_empty(), notes.is_empty() && secrets.is_empty()) {
             (true, true) => Ok(()),
             (true, false) => self.publish_notes(batch),
-            (false, _) => self.publish(batch, records, before),
+            (false, _) => self.publish(batch, records, &noted, before),
         };
         for (answer, outcome) in answers {
             // Also a refusal was decided on a state that is published only now, or not at all.
             let _ = answer.send(done.clone().and(outcome));
+        }
+        for (answer, outcome) in batches {
+            let _ = answer.send(done.clone().map_err(BatchError::Store).and(outcome));
         }
         for (answer, outcome) in intakes {
             let _ = answer.send(done.clone().map_err(IntakeError::Store).and(outcome));
@@ -207,6 +250,11 @@ impl Writer {
         group.bytes += record.len() as u64;
         self.append(&mut group.batch, change.at, record);
         group.images.insert(key.clone(), change.after.clone());
+        if &*change.bucket == ROLES {
+            self.membership.apply(&change);
+            self.state.control = self.state.commit;
+            group.noted.push(Noted::Role(change.clone()));
+        }
         self.moment.insert(key);
         group.records.push(Recorded::Change(change));
     }
@@ -230,7 +278,11 @@ impl Writer {
         };
         let now = place.at.unwrap_or_else(|| self.now(&key));
         let version = before.as_ref().map_or(0, |image| image.version()).saturating_add(1);
-        let stamp = Stamp { commit: place.last + 1, version, now };
+        let caller = match &write.actor {
+            Actor::Fixed(caller) => Cow::Borrowed(&**caller),
+            Actor::User(user) => Cow::Owned(self.membership.caller(&write.key.app, user)),
+        };
+        let stamp = Stamp { commit: place.last + 1, version, now, caller: &caller, class: schema.schema.rights_of(&write.key.bucket) };
         let (operation, after) = match ((write.decide)(before.as_deref(), &stamp)?, &before) {
             (Decision::Nothing, _) | (Decision::Delete, None) => return Ok(None),
             (Decision::Delete, Some(_)) => (Operation::Delete, None),
@@ -258,7 +310,7 @@ impl Writer {
     }
 
     /// Whether anything can be written that leaves a record.
-    fn open(&self) -> Result<(), StoreError> {
+    pub(super) fn open(&self) -> Result<(), StoreError> {
         match &self.failed {
             Some(failed) => Err(failed.clone()),
             None => Ok(self.log.admits(self.state.bytes)?),
@@ -266,7 +318,7 @@ impl Writer {
     }
 
     /// What cannot get into the log must not get into the store.
-    fn fits_log(&self, record: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn fits_log(&self, record: &[u8]) -> Result<(), StoreError> {
         let (found, largest) = (record.len(), self.log.largest());
         if found > largest {
             let reason = format!("with the images before and after its change record has {found} bytes, the change log takes {largest}");
@@ -277,14 +329,14 @@ impl Writer {
 
     /// The time of the next commit: not before the last one, and behind the last one of this object. With the
     /// clock set back it stands still, and moves on only where an object is written again.
-    fn now(&self, key: &[u8]) -> i64 {
+    pub(super) fn now(&self, key: &[u8]) -> i64 {
         let now = self.clock.now_ms().max(self.state.at);
         let taken = now == self.state.at && (self.moment.contains(key) || self.moment.len() >= MOMENT_OBJECTS);
         if taken { now.saturating_add(1) } else { now }
     }
 
     /// Adds a record to the log and moves the state on.
-    fn append(&mut self, batch: &mut WriteBatch, at: i64, record: Vec<u8>) {
+    pub(super) fn append(&mut self, batch: &mut WriteBatch, at: i64, record: Vec<u8>) {
         if at > self.state.at {
             self.moment.clear();
             self.state.at = at;
@@ -297,7 +349,7 @@ impl Writer {
     }
 
     /// Makes a group durable, then known.
-    fn publish(&mut self, mut batch: WriteBatch, records: Vec<Recorded>, before: meta::State) -> Result<(), StoreError> {
+    fn publish(&mut self, mut batch: WriteBatch, records: Vec<Recorded>, noted: &[Noted], before: meta::State) -> Result<(), StoreError> {
         let tail = self.state.tail();
         let mark = self.log.wants_mark(&tail).then_some(tail);
         let prepared = (|| {
@@ -307,13 +359,26 @@ impl Writer {
             }
             Ok::<_, String>(batch)
         })();
-        let committed = prepared.map_err(StoreError::Broken).and_then(|batch| self.commit(self.durable(batch)));
+        let committed = prepared.map_err(StoreError::Broken).and_then(|batch| self.commit(batch));
         if let Err(error) = committed {
             self.state = before;
+            // Nothing is written any more; what is judged until then is judged by what is there.
+            for noted in noted.iter().rev() {
+                if let Noted::Role(change) = noted {
+                    self.membership.undo(change);
+                }
+            }
             return Err(error);
         }
         Counters::add(&self.counters.commits, records.len() as u64);
         Counters::add(&self.counters.groups, 1);
+        // Rights first: nobody sees what was written after a right was taken away and is still judged by it.
+        for noted in noted {
+            match noted {
+                Noted::Role(change) => self.rights.apply(change),
+                Noted::Revoked(revocation) => self.rights.revoke(revocation),
+            }
+        }
         // Snapshot before log: whoever reads of a change in the log finds it in the store.
         self.show();
         self.log.publish(records, tail, mark);
@@ -325,7 +390,7 @@ impl Writer {
 
     /// Makes notes durable beside which nothing changed.
     fn publish_notes(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
-        self.commit(self.durable(batch))?;
+        self.commit(batch)?;
         // For backups, which copy what is shown.
         self.show();
         Ok(())
@@ -397,7 +462,7 @@ impl Writer {
         let mut schemas = Schemas::clone(&self.schemas);
         schemas.insert(Arc::clone(app), Arc::new(AppSchema::new(Arc::clone(&schema))));
         self.schemas = Arc::new(schemas);
-        if let Err(error) = self.publish(batch, vec![Recorded::Control(Arc::new(record))], before) {
+        if let Err(error) = self.publish(self.durable(batch), vec![Recorded::Control(Arc::new(record))], &[], before) {
             self.schemas = former;
             return Err(error);
         }

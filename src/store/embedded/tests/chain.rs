@@ -44,7 +44,7 @@ async fn write(store: &Embedded, count: usize) {
         let decide = Arc::new(move |_: Option<&_>, stamp: &Stamp| {
             Ok(Decision::Put(format!(r#"{{"id":"{id}","version":{},"at":{}}}"#, stamp.version, stamp.now).into()))
         });
-        store.commit(Write { key, decide, writer: Writer::default() }).await.unwrap();
+        store.commit(Write { key, decide, actor: crate::store::Actor::server(), writer: Writer::default() }).await.unwrap();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The store and its log together, on real directories.
 
 mod backups;
+mod batches;
 mod chain;
 mod intakes;
 mod log;
@@ -12,7 +13,7 @@ use super::*;
 use crate::changelog::record::{ObjectChange, Payload};
 use crate::changelog::{LogError, Position, Record};
 use crate::config::{Config, Durability};
-use crate::store::{Decide, Decision, Key, Refusal, Selection};
+use crate::store::{Actor, Decide, Decision, Key, Refusal, Selection};
 use bytes::Bytes;
 use dataflows::access::Caller;
 use dataflows::change::{Change, Image, Operation, Writer as Who};
@@ -52,7 +53,7 @@ fn key(bucket: &str, id: &str) -> Key {
 }
 
 fn write(key: Key, decide: impl Fn(Option<&Image>, &Stamp) -> Result<Decision, Refusal> + Send + Sync + 'static) -> Write {
-    Write { key, decide: Arc::new(decide) as Decide, writer: Who { session: 7, request: 1 } }
+    Write { key, decide: Arc::new(decide) as Decide, actor: Actor::server(), writer: Who { session: 7, request: 1 } }
 }
 
 use crate::store::Stamp;

@@ -1,0 +1,176 @@
+//! Who belongs to which role, and whose tokens are dead: a fold over the control stream.
+
+use super::{ROLES, Revocation};
+use dataflows::access::{Caller, LOGGED_IN_ROLE};
+use dataflows::change::{Change, Image};
+use dataflows::document::Value;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Of every app.
+#[derive(Debug, Clone, Default)]
+pub struct Membership {
+    apps: HashMap<Arc<str>, OfApp>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct OfApp {
+    /// User to roles; nobody is in it without one
+    roles: HashMap<Box<str>, BTreeSet<Arc<str>>>,
+    /// User to the generation below which his tokens are dead; absent where none is
+    generations: HashMap<Box<str>, u32>,
+}
+
+impl Membership {
+    /// A change of a role; of other objects it does nothing. The change with its images exchanged takes it back.
+    pub fn apply(&mut self, change: &Change) {
+        if &*change.bucket == ROLES {
+            self.replace(&change.app, &change.id, change.before.as_deref(), change.after.as_deref());
+        }
+    }
+
+    /// Takes a change back, as if it had not been.
+    pub fn undo(&mut self, change: &Change) {
+        if &*change.bucket == ROLES {
+            self.replace(&change.app, &change.id, change.after.as_deref(), change.before.as_deref());
+        }
+    }
+
+    /// A role as it was read from the store.
+    pub fn load(&mut self, app: &Arc<str>, role: &Arc<str>, image: &Image) {
+        self.replace(app, role, None, Some(image));
+    }
+
+    /// Tokens below its generation are dead from now on.
+    pub fn revoke(&mut self, revocation: &Revocation) {
+        if revocation.generation > 0 {
+            let generations = &mut self.apps.entry(revocation.app.clone()).or_default().generations;
+            let known = generations.entry((*revocation.user).into()).or_default();
+            *known = (*known).max(revocation.generation);
+        }
+    }
+
+    /// Forgets an app that is gone.
+    pub fn forget(&mut self, app: &str) {
+        self.apps.remove(app);
+    }
+
+    /// A user with the roles that he has.
+    pub fn caller(&self, app: &str, user: &str) -> Caller {
+        Caller::new(self.roles(app, user).map(|role| &**role).chain([user, LOGGED_IN_ROLE]))
+    }
+
+    /// The roles that name a user as a member.
+    pub fn roles(&self, app: &str, user: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.apps.get(app).and_then(|of| of.roles.get(user)).into_iter().flatten()
+    }
+
+    /// Whether tokens of this generation are alive.
+    pub fn is_alive(&self, app: &str, user: &str, generation: u32) -> bool {
+        let least = self.apps.get(app).and_then(|of| of.generations.get(user));
+        least.is_none_or(|least| generation >= *least)
+    }
+
+    fn replace(&mut self, app: &Arc<str>, role: &Arc<str>, before: Option<&Image>, after: Option<&Image>) {
+        let (old, new) = (members(before), members(after));
+        let roles = &mut self.apps.entry(app.clone()).or_default().roles;
+        for user in old.difference(&new) {
+            if let Some(of_user) = roles.get_mut(*user) {
+                of_user.remove(role);
+                if of_user.is_empty() {
+                    roles.remove(*user);
+                }
+            }
+        }
+        for user in new {
+            if !roles.get(user).is_some_and(|of_user| of_user.contains(role)) {
+                roles.entry(user.into()).or_default().insert(role.clone());
+            }
+        }
+    }
+}
+
+/// The users whom a role lists.
+fn members(role: Option<&Image>) -> BTreeSet<&str> {
+    match role.and_then(|image| image.document.root().get("users")) {
+        Some(Value::Array(users)) => {
+            users.iter().filter_map(|user| if let Value::String(user) = user { Some(user) } else { None }).collect()
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use dataflows::change::{Operation, Writer};
+    use dataflows::document::{DateFields, DocumentLimits};
+    use proptest::prelude::*;
+
+    fn image(users: &[u8]) -> Option<Arc<Image>> {
+        let users: Vec<_> = users.iter().map(|user| format!("/db/User/{user}")).collect();
+        let text = serde_json::json!({"id": "/db/Role/x", "version": 1, "users": users}).to_string();
+        Some(Arc::new(Image::parse(text.into(), &DateFields::default(), DocumentLimits::default()).unwrap()))
+    }
+
+    fn change(role: u8, before: Option<Arc<Image>>, after: Option<Arc<Image>>) -> Change {
+        Change {
+            commit: 1,
+            at: 0,
+            app: "app".into(),
+            bucket: ROLES.into(),
+            id: format!("/db/Role/{role}").into(),
+            operation: Operation::Update,
+            before,
+            after,
+            schema_version: 0,
+            control: 0,
+            writer: Writer::default(),
+        }
+    }
+
+    fn told(membership: &Membership) -> Vec<Vec<String>> {
+        let of = |user: u8| membership.roles("app", &format!("/db/User/{user}")).map(ToString::to_string).collect();
+        (0..4).map(of).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_what_the_roles_list_and_every_change_can_be_taken_back(
+            changes in prop::collection::vec((0u8..3, prop::option::of(prop::collection::vec(0u8..4, 0..4))), 0..20),
+        ) {
+            let mut membership = Membership::default();
+            let mut lists: HashMap<u8, Vec<u8>> = HashMap::new();
+            for (role, users) in changes {
+                let before = lists.get(&role).and_then(|users| image(users));
+                let change = change(role, before, users.as_deref().and_then(image));
+                let was = told(&membership);
+                membership.apply(&change);
+                membership.undo(&change);
+                prop_assert_eq!(&told(&membership), &was);
+                membership.apply(&change);
+                match users {
+                    Some(users) => lists.insert(role, users),
+                    None => lists.remove(&role),
+                };
+                for user in 0..4u8 {
+                    let mut expected: Vec<_> =
+                        lists.iter().filter(|(_, users)| users.contains(&user)).map(|(role, _)| format!("/db/Role/{role}")).collect();
+                    expected.sort();
+                    prop_assert_eq!(&told(&membership)[usize::from(user)], &expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn revocations_only_ever_rise() {
+        let mut membership = Membership::default();
+        let revocation = |generation| Revocation { app: "app".into(), user: "/db/User/a".into(), generation, until: 0 };
+        membership.revoke(&revocation(3));
+        membership.revoke(&revocation(2));
+        assert!(membership.is_alive("app", "/db/User/a", 3) && !membership.is_alive("app", "/db/User/a", 2));
+        assert!(membership.is_alive("app", "/db/User/b", 0) && membership.is_alive("other", "/db/User/a", 0));
+    }
+}

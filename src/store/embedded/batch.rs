@@ -1,0 +1,76 @@
+//! Batches: several writes, secrets and revocations, all or nothing, in the same groups as every other write.
+//!
+//! Everything that may fail is prepared first on a picture of its own over the group's, so that a refusal leaves the group
+//! as it was.
+
+use super::revocations;
+use super::snapshot::broken;
+use super::writer::{Group, Images, Place, Writer};
+use crate::store::{Batch, BatchCommitted, BatchError, Committed, StoreError};
+use tokio::sync::oneshot;
+
+/// Where the answer to a batch goes.
+pub(super) type BatchAnswer = oneshot::Sender<Result<BatchCommitted, BatchError>>;
+
+impl Writer {
+    /// Adds a batch to the group, or changes nothing.
+    pub(super) fn together(&mut self, batch: &Batch, group: &mut Group) -> Result<BatchCommitted, BatchError> {
+        group.writes += batch.writes.len().max(1);
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone().into());
+        }
+        for secret in &batch.secrets {
+            if let Some(expected) = &secret.expect
+                && self.secret_of(&secret.name, group)? != *expected
+            {
+                return Err(BatchError::Conflict);
+            }
+        }
+        // One time for all of it: that of the object which needs the latest.
+        let at = batch.writes.iter().map(|write| self.now(&super::keys::object(&write.key))).max();
+        let mut own = Images::new();
+        let mut prepared = Vec::with_capacity(batch.writes.len());
+        let mut commits = self.state.commit;
+        for (place, write) in batch.writes.iter().enumerate() {
+            let failed = |error| BatchError::Write { place, error };
+            let done = self.prepare_alone(write, Place { last: commits, at }, &[&own, &group.images]).map_err(failed)?;
+            if let Some(done) = &done {
+                if own.insert(done.key.clone(), done.change.after.clone()).is_some() {
+                    return Err(failed(StoreError::Unfit(format!("a batch writes each object once; {} stands there twice", write.key.id))));
+                }
+                commits += 1;
+            }
+            prepared.push(done);
+        }
+        let records = self.records_of(&batch.revocations, commits)?;
+        let mut writes = Vec::with_capacity(prepared.len());
+        for done in prepared {
+            let change = done.as_ref().map(|done| done.change.clone());
+            if let Some(done) = done {
+                self.add(done, group);
+            }
+            writes.push(Committed { change, position: self.position() });
+        }
+        for (revocation, record) in batch.revocations.iter().zip(records) {
+            let text = serde_json::to_vec(revocation).map_err(|error| StoreError::Broken(error.to_string()))?;
+            group.put_secret(&self.keyspaces.secrets, revocations::name(revocation), Some(text));
+            self.revoke(revocation, record, group);
+        }
+        for secret in &batch.secrets {
+            group.put_secret(&self.keyspaces.secrets, secret.name.clone(), secret.value.clone());
+        }
+        let position = self.position();
+        for committed in &mut writes {
+            committed.position = position.clone();
+        }
+        Ok(BatchCommitted { writes, position })
+    }
+
+    /// What stands under the name of a secret, the group included.
+    fn secret_of(&self, name: &str, group: &Group) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(value) = group.secrets.get(name) {
+            return Ok(value.clone());
+        }
+        Ok(self.keyspaces.secrets.get(name).map_err(|error| broken(&error))?.map(|value| value.to_vec()))
+    }
+}
