@@ -29,6 +29,8 @@ pub struct Config {
     pub engine: EngineOptions,
     /// The gateway
     pub live: LiveOptions,
+    /// What one app may use
+    pub limits: LimitOptions,
     /// Logs and traces
     pub log: LogOptions,
 }
@@ -43,6 +45,10 @@ pub struct ServerOptions {
     pub admin_listen: String,
     /// Addresses whose `X-Forwarded-For` is believed
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Certificate of the API and those that it leads to, PEM; empty: no TLS
+    pub tls_cert: std::path::PathBuf,
+    /// The certificate's private key, PEM
+    pub tls_key: std::path::PathBuf,
     /// First segment of every path, `v1`
     pub base: String,
     /// Largest request body, bytes
@@ -149,6 +155,30 @@ pub struct LiveOptions {
     pub resume_changes: u64,
     /// Lifetime of a ticket for an event stream, seconds
     pub ticket_seconds: u64,
+}
+
+/// What one app may use of what all share.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitOptions {
+    /// Apps at a time, the default one included
+    pub apps: usize,
+    /// Requests per second; 0: no bound
+    pub requests_per_second: u32,
+    /// Requests that are worked on at a time
+    pub requests: usize,
+    /// Requests that may wait for their turn
+    pub waiting: usize,
+    /// Writes that wait for the disk at a time
+    pub writes: usize,
+    /// Queries that are answered, and live results that are read, at a time
+    pub scans: usize,
+    /// Passwords that are hashed at a time; 0: as many as the server hashes at a time
+    pub hashings: usize,
+    /// Websockets and event streams; 0: as many as leave as much free for others
+    pub connections: usize,
+    /// Subscriptions, all connections together
+    pub subscriptions: usize,
 }
 
 /// Logs and traces.
