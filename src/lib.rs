@@ -41,6 +41,7 @@ pub mod live;
 pub mod mail;
 pub mod metrics;
 pub mod object;
+pub mod oidc;
 pub mod rights;
 pub mod schema;
 pub mod server;
