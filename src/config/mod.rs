@@ -2,9 +2,15 @@
 
 mod kafka;
 mod layers;
+mod mail;
+mod oidc;
+mod secret;
 
 pub use kafka::{IngestFormat, IngestOptions, IngestRead, KafkaOptions};
 pub use layers::{ConfigError, Effective, Layers, OTHER_VARIABLES, Setting, Source};
+pub use mail::{MailOptions, MailSecurity, MailTransport};
+pub use oidc::{OidcOptions, is_safe};
+pub use secret::{SecretError, SecretPlace};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +37,10 @@ pub struct Config {
     pub live: LiveOptions,
     /// What one app may use
     pub limits: LimitOptions,
+    /// Mail
+    pub mail: MailOptions,
+    /// Providers at which users log in
+    pub oidc: Vec<OidcOptions>,
     /// Logs and traces
     pub log: LogOptions,
 }
@@ -59,6 +69,8 @@ pub struct ServerOptions {
     pub result_objects: usize,
     /// Origins that browsers may come from; `*` for all
     pub origins: Vec<String>,
+    /// Where the API is reached from outside, such as `https://api.example.org`; empty: links cannot be made
+    pub public_url: String,
     /// Lifetime of a token, seconds
     pub token_seconds: u64,
     /// Whether the page at `/_tidegate/` is served
