@@ -7,10 +7,12 @@
 //! * [`shape`]: declared fields only, with their types
 //! * [`sort`]: the order of one-shot answers
 //! * [`time`]: instants as text
+//! * [`partial`]: `{"$op": {"path": value}}`, applied to what is there
 //! * [`decide`]: (image before, stamp, request) to what happens
 
 pub mod decide;
 pub mod id;
+pub mod partial;
 pub mod shape;
 pub mod sort;
 pub mod text;

@@ -6,6 +6,7 @@ mod administration;
 mod harness;
 mod live;
 mod objects;
+mod partial;
 #[path = "../support/people.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod people;
