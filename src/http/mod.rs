@@ -6,6 +6,7 @@
 //! * [`body`]: reading bodies within their limits
 //! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
 //! * [`answer`]: answers to writes go out before their events
+//! * `linger`: answers to requests that were not read to their end arrive
 //! * `connect`, `schema`, `objects`, `query`, `users`: the resources
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
@@ -19,6 +20,7 @@ pub mod conditions;
 mod connect;
 pub mod error;
 pub mod identity;
+mod linger;
 pub mod listener;
 mod objects;
 pub mod path;
@@ -107,6 +109,7 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(axum::extract::DefaultBodyLimit::max(front.options.body_bytes))
         .layer(cors)
+        .layer(middleware::from_fn(linger::linger))
         .layer(middleware::from_fn_with_state(front, observe))
 }
 
