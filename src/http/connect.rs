@@ -13,12 +13,12 @@ use std::sync::Arc;
 /// What a client reads.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Welcome {
+pub(super) struct Welcome {
     schema: Box<RawValue>,
     bloom_filter_refresh: u32,
     bloom_filter: BloomFilter,
     #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
+    pub(super) token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,12 +32,30 @@ struct BloomFilter {
     b: &'static str,
 }
 
+impl Welcome {
+    /// As it is sent.
+    pub(super) fn json(&self) -> Result<String, ApiError> {
+        serde_json::to_string(self).map_err(crashed)
+    }
+}
+
+fn crashed(error: serde_json::Error) -> ApiError {
+    ApiError::new(error::CRASHED, error.to_string())
+}
+
+/// `GET /connect`
+pub(super) async fn connect(State(front): State<Arc<Front>>, identity: Identity, headers: HeaderMap) -> Result<Response<Body>, ApiError> {
+    let mut response = body::json(StatusCode::OK, welcome(&front, &identity, &headers).await?.json()?);
+    identity::private(&mut response);
+    response.extensions_mut().insert(NoRenewal);
+    Ok(response)
+}
+
 /// Schema, and for somebody with a valid token that token and his user. The SDK takes what is in here for its
 /// own, so a valid token that was left out would be erased there.
-pub(super) async fn connect(State(front): State<Arc<Front>>, identity: Identity, headers: HeaderMap) -> Result<Response<Body>, ApiError> {
-    let crashed = |error: serde_json::Error| ApiError::new(error::CRASHED, error.to_string());
+pub(super) async fn welcome(front: &Front, identity: &Identity, headers: &HeaderMap) -> Result<Welcome, ApiError> {
     let mut welcome = Welcome {
-        schema: super::schema::all(&front, &identity)?,
+        schema: super::schema::all(front, identity)?,
         // Nothing is served for caches to keep, so nothing can be stale in them: the filter is empty.
         bloom_filter_refresh: 60,
         bloom_filter: BloomFilter { m: 8, h: 1, b: "AA==" },
@@ -46,7 +64,7 @@ pub(super) async fn connect(State(front): State<Arc<Front>>, identity: Identity,
         websocket: None,
     };
     if let Some(claims) = &identity.claims
-        && let Some(user) = users::visible(&front, &claims.user, &identity).await?
+        && let Some(user) = users::visible(front, &claims.user, identity).await?
         && let Some(token) = front.authority.reissue(&identity.app.name, claims)
     {
         welcome.token = Some(token);
@@ -58,10 +76,7 @@ pub(super) async fn connect(State(front): State<Arc<Front>>, identity: Identity,
     {
         welcome.websocket = Some(format!("//{host}/{}/events", front.options.base));
     }
-    let mut response = body::json(StatusCode::OK, serde_json::to_string(&welcome).map_err(crashed)?);
-    identity::private(&mut response);
-    response.extensions_mut().insert(NoRenewal);
-    Ok(response)
+    Ok(welcome)
 }
 
 /// Whether the server takes requests, and what it is.
