@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::identity::{self, Identity, NoRenewal};
 use super::{Front, connect};
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -25,13 +25,14 @@ static SCRIPT_HASH: LazyLock<String> = LazyLock::new(|| STANDARD.encode(Sha256::
 pub(super) async fn page(
     State(front): State<Arc<Front>>,
     identity: Identity,
+    OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     form: Whole,
 ) -> Result<Response<Body>, ApiError> {
     // A token has no character that a form would escape.
     let token = form.text()?.split('&').find_map(|field| field.strip_prefix("BAT=")).map(str::trim);
     let identity = identity.with_token(&front, token);
-    let welcome = connect::welcome(&front, &identity, &headers).await?;
+    let welcome = connect::welcome(&front, &identity, &uri, &headers).await?;
     let origins = origins(&front.options.origins);
     let markup = markup(&welcome.json()?, welcome.token.as_deref(), &origins);
     let mut response = body::json(StatusCode::OK, markup);
