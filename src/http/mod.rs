@@ -8,7 +8,7 @@
 //! * `quota`: each app's turn at what all share
 //! * [`answer`]: answers to writes go out before their events
 //! * `linger`: answers to requests that were not read to their end arrive
-//! * `connect`, `schema`, `objects`, `query`, `users`: the resources
+//! * `connect`, `schema`, `objects`, `query`, `users`: the resources; `bridge`: the frame of browsers that come from elsewhere
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
 //! * [`tls`]: certificate and key, changed without a restart
@@ -18,6 +18,7 @@
 pub mod admin;
 pub mod answer;
 pub mod body;
+mod bridge;
 pub mod conditions;
 mod connect;
 pub mod error;
@@ -92,7 +93,7 @@ pub struct Front {
 /// The API below its base, such as `/v1`. `live` is the gateway's router.
 pub fn router(front: Arc<Front>, live: Router) -> Router {
     let resources = Router::new()
-        .route("/connect", get(connect::connect))
+        .route("/connect", get(connect::connect).post(bridge::page))
         .route("/status", get(connect::status))
         .route("/schema", get(schema::read_all).post(schema::merge_all))
         .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one))
