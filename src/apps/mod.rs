@@ -43,6 +43,11 @@ impl Apps {
         self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<App>> {
+        self.by_name.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
     /// The app that a request is for: `word` is the first segment of its path, `host` the name in its `Host` header.
     pub fn resolve(&self, _host: Option<&str>, word: &str) -> Option<Arc<App>> {
         if word == &*self.base { Some(self.default.clone()) } else { self.get(word) }

@@ -6,6 +6,9 @@
 //! * [`body`]: reading bodies within their limits
 //! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
 //! * [`answer`]: answers to writes go out before their events
+//! * `batch`: several objects written as one
+//! * `transfer`: export, import and truncate of a bucket
+//! * `logs`: entries of the app's own log
 //! * `connect`, `schema`, `objects`, `query`, `users`: the resources
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
@@ -14,17 +17,22 @@
 
 pub mod admin;
 pub mod answer;
+mod batch;
 pub mod body;
 pub mod conditions;
 mod connect;
 pub mod error;
 pub mod identity;
 pub mod listener;
+mod logs;
 mod objects;
 pub mod path;
 mod query;
 mod schema;
+mod transfer;
 mod users;
+
+pub use transfer::TRANSFERS;
 
 use crate::apps::Apps;
 use crate::auth::Authority;
@@ -33,6 +41,7 @@ use crate::changelog::Position;
 use crate::clock::Clock;
 use crate::config::ServerOptions;
 use crate::live::answers::Answers;
+use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::store::{Committed, Secrets, Store, Write};
 use axum::Router;
@@ -44,6 +53,7 @@ use error::ApiError;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -78,6 +88,10 @@ pub struct Front {
     pub answers: Arc<Answers>,
     /// Buckets that are filled from topics, with their topics: nobody else writes them
     pub ingested: HashMap<Arc<str>, String>,
+    /// The apps' own logs
+    pub logs: Arc<Logs>,
+    /// Exports, imports and truncations at a time
+    pub transfers: Arc<Semaphore>,
     /// What is counted
     pub metrics: Arc<Metrics>,
 }
@@ -92,7 +106,8 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .route("/db/User/login", post(users::login))
         .route("/db/User/logout", get(users::logout))
         .route("/db/User/me", get(users::me))
-        .route("/db/{bucket}", post(objects::insert))
+        .route("/batch", post(batch::batch))
+        .route("/db/{bucket}", post(objects::insert).get(transfer::export).put(transfer::import).delete(transfer::truncate))
         .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))
         .route("/db/{bucket}/count", get(query::count).post(query::count_by_body))
         .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).delete(objects::delete))

@@ -8,8 +8,10 @@
 //! * [`sort`]: the order of one-shot answers
 //! * [`time`]: instants as text
 //! * [`decide`]: (image before, stamp, request) to what happens
+//! * [`expiry`]: when an object ends
 
 pub mod decide;
+pub mod expiry;
 pub mod id;
 pub mod shape;
 pub mod sort;
