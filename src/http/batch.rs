@@ -10,6 +10,7 @@ use super::identity::Identity;
 use super::{Front, conditions, objects};
 use crate::object::decide::{self, Expected};
 use crate::object::id;
+use crate::object::partial::Update;
 use crate::object::text::Body as ObjectBody;
 use crate::schema::Schema;
 use crate::store::{Batch, BatchError, Decide, Write};
@@ -31,6 +32,8 @@ const ALONE: [&str; 2] = ["User", crate::logs::BUCKET];
 enum Operation {
     Insert,
     Put,
+    /// An update in part: `object` is what the body of its single request would be
+    Partial,
     Delete,
 }
 
@@ -39,6 +42,7 @@ impl Operation {
         match self {
             Operation::Insert => "insert",
             Operation::Put => "put",
+            Operation::Partial => "partial",
             Operation::Delete => "delete",
         }
     }
@@ -46,7 +50,7 @@ impl Operation {
     fn status(self) -> StatusCode {
         match self {
             Operation::Insert => StatusCode::CREATED,
-            Operation::Put => StatusCode::OK,
+            Operation::Put | Operation::Partial => StatusCode::OK,
             Operation::Delete => StatusCode::NO_CONTENT,
         }
     }
@@ -119,8 +123,9 @@ pub(super) async fn batch(State(front): State<Arc<Front>>, identity: Identity, b
 
 /// What one write comes to, as its single request is judged.
 fn judge(front: &Front, identity: &Identity, schema: &Schema, item: &Item<'_>) -> Result<(crate::store::Key, Decide), ApiError> {
-    let object = item.object.map(|object| ObjectBody::parse(object.get().as_bytes()));
-    let object = object.transpose().map_err(|error| ApiError::new(error::BAD_JSON, error.to_string()))?;
+    let object = item.object.filter(|_| item.operation != Operation::Partial);
+    let object = object.map(|object| ObjectBody::parse(object.get().as_bytes())).transpose();
+    let object = object.map_err(|error| ApiError::new(error::BAD_JSON, error.to_string()))?;
     let named = item.id.as_deref().or_else(|| object.as_ref()?.id.as_deref()).map(id::whole).transpose()?;
     let bucket = match (&named, &item.bucket) {
         (Some((_, bucket)), _) => bucket.clone(),
@@ -156,6 +161,12 @@ fn judge(front: &Front, identity: &Identity, schema: &Schema, item: &Item<'_>) -
             let (id, _) = named.ok_or_else(unnamed)?;
             let (draft, creates) = objects::replacement(schema, &bucket, id.clone(), &object.ok_or_else(missing)?)?;
             Ok((key(&id), Arc::new(move |before, stamp| decide::replace(&draft, &expected, creates, before, stamp))))
+        }
+        Operation::Partial => {
+            objects::permit(&schema.rights_of(&bucket).update, "update", &bucket, identity)?;
+            let (id, _) = named.ok_or_else(unnamed)?;
+            let update = Update::parse(item.object.ok_or_else(missing)?.get().as_bytes())?;
+            Ok((key(&id), Arc::new(move |before, stamp| decide::update(&id, &update, &expected, before, stamp))))
         }
         Operation::Delete => {
             objects::permit(&schema.rights_of(&bucket).delete, "delete", &bucket, identity)?;

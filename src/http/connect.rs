@@ -4,8 +4,8 @@ use super::error::{self, ApiError};
 use super::identity::{self, Identity, NoRenewal};
 use super::{Front, body, users};
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::extract::{OriginalUri, State};
+use axum::http::{HeaderMap, Response, StatusCode};
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -34,7 +34,12 @@ struct BloomFilter {
 
 /// Schema, and for somebody with a valid token that token and his user. The SDK takes what is in here for its
 /// own, so a valid token that was left out would be erased there.
-pub(super) async fn connect(State(front): State<Arc<Front>>, identity: Identity, headers: HeaderMap) -> Result<Response<Body>, ApiError> {
+pub(super) async fn connect(
+    State(front): State<Arc<Front>>,
+    identity: Identity,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+) -> Result<Response<Body>, ApiError> {
     let crashed = |error: serde_json::Error| ApiError::new(error::CRASHED, error.to_string());
     let mut welcome = Welcome {
         schema: super::schema::all(&front, &identity)?,
@@ -52,11 +57,12 @@ pub(super) async fn connect(State(front): State<Arc<Front>>, identity: Identity,
         welcome.token = Some(token);
         welcome.user = Some(serde_json::from_slice(user.json()).map_err(crashed)?);
     }
-    // The SDK finds the events at /v1/events by itself.
-    if front.options.base != "v1"
-        && let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok())
+    // The SDK finds the events at /v1/events by itself, and nowhere else.
+    let word = uri.path().split('/').nth(1).unwrap_or_default();
+    if word != "v1"
+        && let Some(host) = identity::host(&uri, &headers)
     {
-        welcome.websocket = Some(format!("//{host}/{}/events", front.options.base));
+        welcome.websocket = Some(format!("//{host}/{word}/events"));
     }
     let mut response = body::json(StatusCode::OK, serde_json::to_string(&welcome).map_err(crashed)?);
     identity::private(&mut response);

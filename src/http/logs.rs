@@ -30,7 +30,7 @@ pub(super) async fn insert(front: &Front, identity: &Identity, schema: &Schema, 
     }
     let mut object = ObjectBody::parse(&body.0).map_err(|error| ApiError::new(error::BAD_JSON, error.to_string()))?;
     let level: Option<String> = field(&object, "level").and_then(|level| serde_json::from_str(level.get()).ok());
-    if !front.logs.keeps(&identity.app.name, level.as_deref().unwrap_or_default()) {
+    if !front.logs.keeps(&identity.app.word, level.as_deref().unwrap_or_default()) {
         // Accepted, and not kept.
         return Ok(body::json(StatusCode::ACCEPTED, "null"));
     }

@@ -5,13 +5,16 @@
 //! * [`path`]: which bucket or object a URL names
 //! * [`body`]: reading bodies within their limits
 //! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
+//! * `quota`: each app's turn at what all share
 //! * [`answer`]: answers to writes go out before their events
 //! * `batch`: several objects written as one
 //! * `transfer`: export, import and truncate of a bucket
 //! * `logs`: entries of the app's own log
+//! * `linger`: answers to requests that were not read to their end arrive
 //! * `connect`, `schema`, `objects`, `query`, `users`: the resources
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
+//! * [`tls`]: certificate and key, changed without a restart
 //!
 //! What decides lies elsewhere: [`crate::object`], [`crate::schema`], `dataflows::access`.
 
@@ -23,16 +26,20 @@ pub mod conditions;
 mod connect;
 pub mod error;
 pub mod identity;
+mod linger;
 pub mod listener;
 mod logs;
 mod objects;
+mod partial;
 pub mod path;
 mod query;
+mod quota;
 mod schema;
+pub mod tls;
 mod transfer;
 mod users;
 
-pub use transfer::TRANSFERS;
+pub use transfer::Transfers;
 
 use crate::apps::Apps;
 use crate::auth::Authority;
@@ -53,7 +60,6 @@ use error::ApiError;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::RequestBodyTimeoutLayer;
@@ -91,7 +97,7 @@ pub struct Front {
     /// The apps' own logs
     pub logs: Arc<Logs>,
     /// Exports, imports and truncations at a time
-    pub transfers: Arc<Semaphore>,
+    pub transfers: Arc<Transfers>,
     /// What is counted
     pub metrics: Arc<Metrics>,
 }
@@ -110,18 +116,26 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .route("/db/{bucket}", post(objects::insert).get(transfer::export).put(transfer::import).delete(transfer::truncate))
         .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))
         .route("/db/{bucket}/count", get(query::count).post(query::count_by_body))
-        .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).delete(objects::delete))
+        .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).post(partial::update).delete(objects::delete))
+        .route("/db/{bucket}/{oid}/{field}", post(partial::update_field))
         .method_not_allowed_fallback(async || ApiError::plain(error::WRONG_METHOD))
         .layer(middleware::from_fn_with_state(front.clone(), identity::establish))
         .with_state(front.clone());
     let cors = cors(&front.options.origins);
     Router::new()
-        .nest("/{app}", resources.merge(live).layer(middleware::from_fn_with_state(front.clone(), identity::enter)))
+        .nest(
+            "/{app}",
+            resources
+                .merge(live)
+                .layer(middleware::from_fn(quota::admit))
+                .layer(middleware::from_fn_with_state(front.clone(), identity::enter)),
+        )
         .fallback(async || ApiError::plain(error::NO_SUCH_PAGE))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(axum::extract::DefaultBodyLimit::max(front.options.body_bytes))
         .layer(cors)
+        .layer(middleware::from_fn(linger::linger))
         .layer(middleware::from_fn_with_state(front, observe))
 }
 

@@ -210,7 +210,7 @@ fn of_creator(identity: &Identity) -> AclRequest {
     }
 }
 
-fn set_etag(response: &mut Response<Body>, image: &Image) {
+pub(super) fn set_etag(response: &mut Response<Body>, image: &Image) {
     if let Some(etag) = conditions::etag(image.version()) {
         response.headers_mut().insert(header::ETAG, etag);
     }

@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn places_are_used_again_and_a_look_stays_as_it_was() {
         let connection = Arc::new(Connection::new(
-            "app".into(),
+            crate::apps::Apps::default().default_app().clone(),
             IpAddr::V4(Ipv4Addr::LOCALHOST),
             Budget { events: 1, bytes: 1 },
             Arc::default(),

@@ -50,7 +50,6 @@ pub(in crate::http) async fn export(
         "schema": front.store.schema(&app).version,
     });
     tokio::spawn(async move {
-        let _turn = turn;
         let send = async |piece: Vec<u8>| tokio::time::timeout(STALLED, pieces.send(Ok(piece.into()))).await.is_ok_and(|sent| sent.is_ok());
         let mut count = 0u64;
         let mut text = if as_array { b"[".to_vec() } else { format!("{head}\n").into_bytes() };
@@ -77,7 +76,7 @@ pub(in crate::http) async fn export(
                 }
                 count += 1;
             }
-            if !send(std::mem::take(&mut text)).await {
+            if !turn.goes_on() || !send(std::mem::take(&mut text)).await {
                 return;
             }
         }

@@ -11,7 +11,7 @@ use super::super::objects;
 use super::super::path::BucketPath;
 use super::records::{Record, Records};
 use super::report::{self, Report};
-use super::{PIECE, PIECE_BYTES, begin, commit_all, is_of_one, wants_json};
+use super::{PIECE, PIECE_BYTES, Turn, begin, commit_all, ending, is_of_one, wants_json};
 use crate::object::decide::{self, Present};
 use crate::object::id;
 use crate::object::text::Body as ObjectBody;
@@ -68,6 +68,7 @@ struct Import {
     asked: Asked,
     count: Count,
     report: Report,
+    turn: Turn,
 }
 
 pub(in crate::http) async fn import(
@@ -81,8 +82,7 @@ pub(in crate::http) async fn import(
     front.require_own(&bucket)?;
     let turn = begin(&front, &identity, "insert", &bucket)?;
     Ok(report::answer(wants_json(&headers), |report| async move {
-        let _turn = turn;
-        Import { front, identity, bucket, asked, count: Count::default(), report }.run(body).await;
+        Import { front, identity, bucket, asked, count: Count::default(), report, turn }.run(body).await;
     })
     .await)
 }
@@ -141,6 +141,9 @@ impl Import {
     }
 
     async fn write_piece(&mut self, records: Vec<Record>) -> Result<(), End> {
+        if !self.turn.goes_on() {
+            return Err(ending().into());
+        }
         let last = records.last().map_or(self.count.read, |record| record.number);
         let (mut writes, mut places, mut failures) = (Vec::new(), Vec::new(), Vec::new());
         for record in records.into_iter().filter(|record| record.number >= self.asked.from) {

@@ -16,15 +16,17 @@ pub(super) use truncate::truncate;
 use super::Front;
 use super::error::{self, ApiError};
 use super::identity::Identity;
+use crate::apps::{App, UnderWay};
 use crate::store::{Committed, StoreError, Write};
 use axum::http::{HeaderMap, header};
 use futures_util::future::join_all;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 
-/// Transfers at a time: each export holds a snapshot, which keeps old data on the disk.
-pub const TRANSFERS: usize = 4;
+/// Transfers at a time, all together and of one app: each may hold a snapshot, which keeps old data on the disk.
+const ALL: usize = 16;
+const OF_AN_APP: usize = 2;
 /// Objects that are read or written together, and bytes of their texts.
 const PIECE: usize = 256;
 const PIECE_BYTES: usize = 256 << 10;
@@ -39,13 +41,60 @@ fn wants_json(headers: &HeaderMap) -> bool {
     accept.contains("application/json") && !accept.contains("ndjson")
 }
 
+/// The transfers that are under way, by app.
+#[derive(Debug, Default)]
+pub struct Transfers(Mutex<HashMap<Arc<str>, usize>>);
+
+/// Kept while a transfer is under way. Its app is not taken away under it.
+struct Turn {
+    transfers: Arc<Transfers>,
+    app: Arc<App>,
+    _under_way: UnderWay,
+}
+
+impl Transfers {
+    fn begin(self: &Arc<Transfers>, app: &Arc<App>) -> Option<Turn> {
+        let under_way = app.begin()?;
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.values().sum::<usize>() >= ALL || turns.get(&app.name).is_some_and(|turns| *turns >= OF_AN_APP) {
+            return None;
+        }
+        *turns.entry(app.name.clone()).or_default() += 1;
+        Some(Turn { transfers: self.clone(), app: app.clone(), _under_way: under_way })
+    }
+}
+
+impl Turn {
+    /// Whether the app goes on to be there.
+    fn goes_on(&self) -> bool {
+        self.app.is_open()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut turns = self.transfers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = turns.get_mut(&self.app.name) {
+            *count -= 1;
+            if *count == 0 {
+                turns.remove(&self.app.name);
+            }
+        }
+    }
+}
+
 /// Administrators only, a few at a time.
-fn begin(front: &Front, identity: &Identity, right: &str, bucket: &str) -> Result<OwnedSemaphorePermit, ApiError> {
+fn begin(front: &Front, identity: &Identity, right: &str, bucket: &str) -> Result<Turn, ApiError> {
     if !identity.session.caller.is_admin() {
         return Err(ApiError::class_right(right, bucket));
     }
-    let turn = front.transfers.clone().try_acquire_owned();
-    turn.map_err(|_| ApiError::new(error::BUSY, "other exports, imports or truncations are under way; try again when one has ended"))
+    let busy = || ApiError::new(error::BUSY, "other exports, imports or truncations are under way; try again when one has ended");
+    front.transfers.begin(&identity.app).ok_or_else(busy)
+}
+
+/// The app is being deleted.
+fn ending() -> ApiError {
+    ApiError::new(error::CLOSING, "the app is being deleted")
 }
 
 /// Commits writes side by side, each by itself; waits where the store's queue is full.

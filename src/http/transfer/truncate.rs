@@ -8,7 +8,7 @@ use super::super::error::{self, ApiError};
 use super::super::identity::Identity;
 use super::super::path::BucketPath;
 use super::report::{self, Report};
-use super::{PIECE, PIECE_BYTES, begin, commit_all, is_of_one, wants_json};
+use super::{PIECE, PIECE_BYTES, Turn, begin, commit_all, ending, is_of_one, wants_json};
 use crate::object::decide::{self, Expected};
 use crate::object::id;
 use crate::store::{Decide, Page, Write};
@@ -34,13 +34,12 @@ pub(in crate::http) async fn truncate(
         return Err(ApiError::new(error::DENIED, format!("the bucket {bucket} is not truncated: delete what is to go one by one")));
     }
     Ok(report::answer(wants_json(&headers), |report| async move {
-        let _turn = turn;
-        run(&front, &identity, &bucket, &report).await;
+        run(&front, &identity, &bucket, &report, &turn).await;
     })
     .await)
 }
 
-async fn run(front: &Arc<Front>, identity: &Identity, bucket: &Arc<str>, report: &Report) {
+async fn run(front: &Arc<Front>, identity: &Identity, bucket: &Arc<str>, report: &Report, turn: &Turn) {
     let (mut deleted, mut failed) = (0u64, 0u64);
     let told = |deleted: u64, failed: u64, done: Option<bool>| -> Value {
         let mut told = json!({"deleted": deleted, "failed": failed});
@@ -55,6 +54,9 @@ async fn run(front: &Arc<Front>, identity: &Identity, bucket: &Arc<str>, report:
     };
     let mut after = None;
     loop {
+        if !turn.goes_on() {
+            return report.fail(ending(), told(deleted, failed, None)).await;
+        }
         let page = Page { app: identity.app.name.clone(), bucket: bucket.clone(), after, objects: PIECE, bytes: PIECE_BYTES };
         let objects = match snapshot.page(page).await {
             Ok(objects) => objects,
