@@ -36,6 +36,7 @@ macro_rules! kinds {
 kinds! {
     BAD_REQUEST = 400, "bad-request", "BadRequest", "The request is not well formed. The message says which part.";
     BAD_JSON = 400, "bad-json", "BadRequest", "The body is not JSON of the form that is expected here. The message says where it stops being so.";
+    BAD_UPDATE = 400, "bad-update", "BadUpdate", "A partial update names an operation, a path or a value that there is not, or too many. The message says which.";
     BAD_ID = 400, "bad-id", "BadRequest", "The id is not of the form /db/<bucket>/<encodeURIComponent(key)>, or the body names another object than the URL.";
     BAD_QUERY = 400, "bad-query", "BadQuery", "The query cannot be read or asks for something that there is not. The message names path and operator.";
     NOT_SUPPORTED = 400, "not-supported", "NotSupported", "This server does not do that (yet).";
@@ -148,6 +149,8 @@ impl From<Refusal> for ApiError {
             Refusal::Missing(_) => NO_SUCH_OBJECT,
             Refusal::Denied(_) | Refusal::ClassDenied { .. } => DENIED,
             Refusal::Invalid(_) => BAD_REQUEST,
+            Refusal::Update(_) => BAD_UPDATE,
+            Refusal::UnfitValue(_) => UNFIT_VALUE,
         };
         ApiError::new(kind, refusal.to_string())
     }

@@ -26,6 +26,7 @@ pub mod identity;
 mod linger;
 pub mod listener;
 mod objects;
+mod partial;
 pub mod path;
 mod query;
 mod quota;
@@ -102,7 +103,8 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .route("/db/{bucket}", post(objects::insert))
         .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))
         .route("/db/{bucket}/count", get(query::count).post(query::count_by_body))
-        .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).delete(objects::delete))
+        .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).post(partial::update).delete(objects::delete))
+        .route("/db/{bucket}/{oid}/{field}", post(partial::update_field))
         .method_not_allowed_fallback(async || ApiError::plain(error::WRONG_METHOD))
         .layer(middleware::from_fn_with_state(front.clone(), identity::establish))
         .with_state(front.clone());

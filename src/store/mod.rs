@@ -46,13 +46,16 @@ pub struct Stamp<'a> {
     pub caller: &'a Caller,
     /// What the object's class lets whom do in that state
     pub class: &'a ClassRights,
+    /// The app's classes in that state
+    pub schema: &'a Schema,
 }
 
 impl Stamp<'static> {
     /// Of a write of the server itself, in a bucket without a class.
     pub fn of_server(commit: CommitNumber, version: u64, now: i64) -> Stamp<'static> {
-        static SERVER: LazyLock<(Caller, ClassRights)> = LazyLock::new(|| (Caller::admin(), ClassRights::default()));
-        Stamp { commit, version, now, caller: &SERVER.0, class: &SERVER.1 }
+        static SERVER: LazyLock<(Caller, ClassRights, Schema)> =
+            LazyLock::new(|| (Caller::admin(), ClassRights::default(), Schema::built_in()));
+        Stamp { commit, version, now, caller: &SERVER.0, class: &SERVER.1, schema: &SERVER.2 }
     }
 }
 
@@ -101,6 +104,12 @@ pub enum Refusal {
     /// The object cannot be stored as it is
     #[error("{0}")]
     Invalid(String),
+    /// A partial update names an operation or a path that there is not
+    #[error("{0}")]
+    Update(String),
+    /// A value does not have the type of its field
+    #[error("{0}")]
+    UnfitValue(String),
 }
 
 /// Decides a write: (image before, stamp) to what happens. Pure: it may be run more than once.
@@ -194,6 +203,8 @@ impl Refusal {
             Refusal::ClassDenied { .. } => "class-denied",
             Refusal::Denied(_) => "object-denied",
             Refusal::Invalid(_) => "object-invalid",
+            Refusal::Update(_) => "bad-update",
+            Refusal::UnfitValue(_) => "unfit-value",
         }
     }
 }

@@ -7,6 +7,10 @@ mod bridge;
 mod harness;
 mod live;
 mod objects;
+mod partial;
+#[path = "../support/people.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod people;
 mod queries;
 mod schema;
 mod transport;
