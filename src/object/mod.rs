@@ -7,11 +7,13 @@
 //! * [`shape`]: declared fields only, with their types
 //! * [`sort`]: the order of one-shot answers
 //! * [`time`]: instants as text
+//! * [`lens`]: reading stored objects while fields of their class are being renamed or removed
 //! * [`partial`]: `{"$op": {"path": value}}`, applied to what is there
 //! * [`decide`]: (image before, stamp, request) to what happens
 
 pub mod decide;
 pub mod id;
+pub mod lens;
 pub mod partial;
 pub mod shape;
 pub mod sort;
