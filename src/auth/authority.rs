@@ -53,7 +53,15 @@ impl Authority {
 
     /// What a token of an app says, if it is valid now.
     pub fn claims(&self, app: &str, token: &str) -> Option<Claims> {
-        let claims = self.key(app)?.verify(token, self.now())?;
+        self.alive(app, self.key(app)?.verify(token, self.now())?)
+    }
+
+    /// What the token of an app says whose holder signed this one path with it, if it is valid now.
+    pub fn claims_of_path(&self, app: &str, path: &str, signed: &str) -> Option<Claims> {
+        self.alive(app, self.key(app)?.verify_path(path, signed, self.now())?)
+    }
+
+    fn alive(&self, app: &str, claims: Claims) -> Option<Claims> {
         self.rights.is_alive(app, &claims.user, claims.generation).then_some(claims)
     }
 

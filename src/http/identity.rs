@@ -1,7 +1,7 @@
 //! Who asks: from the token of a request to a session, and renewal of the token on the way out.
 //!
-//! A token travels in `Authorization: BAT <token>`, and for `GET /connect` also as `?BAT=` (CONTRACT
-//! section 4). One that is not valid is nobody's, never an error. Renewal: only a successful answer to a
+//! A token travels in `Authorization: BAT <token>`. `GET /connect` also takes `?BAT=`, which is no token but opens this one path
+//! (CONTRACT section 4). One that is not valid is nobody's, never an error. Renewal: only a successful answer to a
 //! request with the header, of a token that is two seconds old, never on connect or logout.
 
 use super::Front;
@@ -39,8 +39,8 @@ pub struct Identity {
 pub struct NoRenewal;
 
 impl Identity {
-    fn of(front: &Front, app: Arc<App>, token: Option<&str>, address: IpAddr) -> Identity {
-        match token.and_then(|token| front.authority.claims(&app.name, token)) {
+    fn of(front: &Front, app: Arc<App>, claims: Option<Claims>, address: IpAddr) -> Identity {
+        match claims {
             Some(claims) => {
                 Identity { session: front.authority.session_of(&app.name, &claims), claims: Some(Arc::new(claims)), address, app }
             }
@@ -76,12 +76,14 @@ fn header_token(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("BAT ").map(str::trim)
 }
 
-/// The token in the query of `GET <base>/connect`; the base is off the path already.
-fn query_token(request: &Request<Body>) -> Option<&str> {
+/// What the query of `GET <base>/connect` says instead of the header, and the whole path, over which it is signed as it was sent.
+fn signed_path(request: &Request<Body>) -> Option<(&str, &str)> {
+    // The base is off this path already, so no object of any name is meant.
     if request.uri().path() != "/connect" || request.method() != axum::http::Method::GET {
         return None;
     }
-    request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("BAT="))
+    let signed = request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("BAT="))?;
+    Some((request.extensions().get::<OriginalUri>()?.path(), signed))
 }
 
 /// The host and port that a request was sent to: in HTTP/2 they stand in the URI.
@@ -108,8 +110,11 @@ pub async fn enter(State(front): State<Arc<Front>>, mut request: Request<Body>, 
 pub async fn establish(State(front): State<Arc<Front>>, mut request: Request<Body>, next: Next) -> Response<Body> {
     let app = request.extensions().get::<Arc<App>>().unwrap_or(front.apps.default_app()).clone();
     let from_header = header_token(request.headers());
-    let token = from_header.or_else(|| query_token(&request));
-    let identity = Identity::of(&front, app.clone(), token, address(request.extensions().get()));
+    let claims = match from_header {
+        Some(token) => front.authority.claims(&app.name, token),
+        None => signed_path(&request).and_then(|(path, signed)| front.authority.claims_of_path(&app.name, path, signed)),
+    };
+    let identity = Identity::of(&front, app.clone(), claims, address(request.extensions().get()));
     let renewable = from_header.is_some().then(|| identity.claims.clone()).flatten();
     request.extensions_mut().insert(identity);
     let mut response = next.run(request).await;

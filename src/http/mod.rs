@@ -7,6 +7,7 @@
 //! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
 //! * `quota`: each app's turn at what all share
 //! * [`answer`]: answers to writes go out before their events
+//! * `linger`: answers to requests that were not read to their end arrive
 //! * `connect`, `schema`, `objects`, `query`, `users`: the resources
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
@@ -21,6 +22,7 @@ pub mod conditions;
 mod connect;
 pub mod error;
 pub mod identity;
+mod linger;
 pub mod listener;
 mod objects;
 pub mod path;
@@ -117,6 +119,7 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(axum::extract::DefaultBodyLimit::max(front.options.body_bytes))
         .layer(cors)
+        .layer(middleware::from_fn(linger::linger))
         .layer(middleware::from_fn_with_state(front, observe))
 }
 

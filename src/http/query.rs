@@ -13,6 +13,7 @@ use axum::extract::{Query, State};
 use axum::http::{Response, StatusCode};
 use dataflows::change::Image;
 use dataflows::query::Filter;
+use dataflows::query::ast::Predicate;
 use std::sync::Arc;
 
 /// What stands in the URL; the query itself may stand in the body.
@@ -80,11 +81,16 @@ async fn answer(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str
     let sort = asked.sort.as_deref().filter(|text| !text.is_empty()).map(Sort::parse).transpose().map_err(bad)?;
     let snapshot = front.store.snapshot().await?;
     let position = snapshot.position();
+    let predicate = selection.predicate.clone();
     let mut images = snapshot.select(selection).await?;
-    if let Some(sort) = sort.filter(|sort| !sort.is_empty()) {
+    let sort = sort.filter(|sort| !sort.is_empty());
+    if sort.is_some() || predicate.nearest().is_some() {
         // Large results take their time; they take it elsewhere.
         let sorting = tokio::task::spawn_blocking(move || {
-            sort.sort(&mut images);
+            match sort {
+                Some(sort) => sort.sort(&mut images),
+                None => nearest_first(&predicate, &mut images),
+            }
             images
         });
         images = sorting.await.map_err(|error| ApiError::new(error::CRASHED, error.to_string()))?;
@@ -94,6 +100,14 @@ async fn answer(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str
     let mut response = body::json(StatusCode::OK, array(window));
     super::set_position(&mut response, &position);
     Ok(response)
+}
+
+/// Who asks for what is near and for no order wants the nearest first. Stable: at one distance in the order of their ids.
+fn nearest_first(predicate: &Predicate, images: &mut [Arc<Image>]) {
+    if let Some(nearest) = predicate.nearest() {
+        // Distances are not negative, and the bits of such doubles are in the doubles' order.
+        images.sort_by_cached_key(|image| nearest.distance(image.document.root()).to_bits());
+    }
 }
 
 async fn counted(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str) -> Result<Response<Body>, ApiError> {

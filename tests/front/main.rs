@@ -6,6 +6,9 @@ mod administration;
 mod harness;
 mod live;
 mod objects;
+#[path = "../support/people.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod people;
 mod queries;
 mod schema;
 mod transport;

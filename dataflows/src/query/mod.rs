@@ -6,6 +6,7 @@
 //! * `matches`: the tree against a document; live and one-shot answers both come from here
 //! * [`order`]: comparing values with operands, brackets of types
 //! * [`geo`]: points, shapes, distances
+//! * [`nearest`]: the order that `$nearSphere` gives
 //! * `limits`: how deep, how large, how costly a query may be, and why one is refused
 
 pub mod ast;
@@ -13,6 +14,7 @@ pub mod geo;
 mod json;
 mod limits;
 mod matches;
+pub mod nearest;
 mod normal;
 pub mod order;
 mod parse;
