@@ -13,7 +13,7 @@ use crate::object::decide::{self, Draft, Expected};
 use crate::object::text::{AclRequest, Body as ObjectBody};
 use crate::object::{id, shape};
 use crate::schema::{Schema, built_in};
-use crate::store::{Decide, Write};
+use crate::store::{Decide, Refusal, Write};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, header};
@@ -54,7 +54,8 @@ pub(super) async fn insert(
     if &*bucket == "Role" && !matches!(draft.acl, AclRequest::List(_)) {
         draft.acl = of_creator(&identity);
     }
-    write(&front, &identity, &bucket, draft, StatusCode::CREATED, decide::insert).await
+    let shaped = Shaped { schema: schema.version, body };
+    write(&front, &identity, &bucket, draft, shaped, StatusCode::CREATED, decide::insert).await
 }
 
 /// `GET /db/:bucket/:oid`
@@ -108,7 +109,8 @@ pub(super) async fn replace(
     }
     let creates = !NAMED_BY_SERVER.contains(&&*bucket) && !MADE_ELSEWHERE.contains(&&*bucket);
     let draft = draft(&schema, &bucket, id, &object)?;
-    write(&front, &identity, &bucket, draft, StatusCode::OK, move |draft, before, stamp| {
+    let shaped = Shaped { schema: schema.version, body };
+    write(&front, &identity, &bucket, draft, shaped, StatusCode::OK, move |draft, before, stamp| {
         decide::replace(draft, &expected, creates, before, stamp)
     })
     .await
@@ -133,11 +135,28 @@ pub(super) async fn delete(
     Ok(answer.out(response))
 }
 
+/// By which version of the schema a draft was made, and of what: where the transaction meets another one it is made anew.
+struct Shaped {
+    schema: u64,
+    body: Whole,
+}
+
+impl Shaped {
+    fn anew(&self, schema: &Schema, bucket: &str, draft: &Draft) -> Result<Option<Draft>, Refusal> {
+        if schema.version == self.schema {
+            return Ok(None);
+        }
+        let object = ObjectBody::parse(&self.body.0).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        Ok(Some(Draft { fields: fields(schema, bucket, &object)?, ..draft.clone() }))
+    }
+}
+
 async fn write(
     front: &Front,
     identity: &Identity,
     bucket: &Arc<str>,
     draft: Draft,
+    shaped: Shaped,
     status: StatusCode,
     decide: impl Fn(&Draft, Option<&Image>, &crate::store::Stamp<'_>) -> Result<crate::store::Decision, crate::store::Refusal>
     + Send
@@ -146,7 +165,11 @@ async fn write(
 ) -> Result<Response<Body>, ApiError> {
     let answer = Answer::begin(front, identity);
     let key = id::key(&identity.app.name, bucket, draft.id.clone());
-    let decide: Decide = Arc::new(move |before, stamp| decide(&draft, before, stamp));
+    let of = bucket.clone();
+    let decide: Decide = Arc::new(move |before, stamp| match shaped.anew(stamp.schema, &of, &draft)? {
+        Some(draft) => decide(&draft, before, stamp),
+        None => decide(&draft, before, stamp),
+    });
     let committed = front.commit(Write { key, decide, actor: identity.actor(), writer: answer.writer() }).await?;
     let stored = committed.change.as_ref().and_then(|change| change.after.as_ref());
     let image = stored.ok_or_else(|| ApiError::new(error::CRASHED, "the store kept nothing of the write"))?;
@@ -161,17 +184,17 @@ fn read(body: &Whole) -> Result<ObjectBody<'_>, ApiError> {
 }
 
 fn draft(schema: &Schema, bucket: &str, id: Arc<str>, object: &ObjectBody<'_>) -> Result<Draft, ApiError> {
-    let fields = match schema.class(bucket) {
+    Ok(Draft { id, acl: object.acl.clone(), fields: fields(schema, bucket, object)? })
+}
+
+fn fields(schema: &Schema, bucket: &str, object: &ObjectBody<'_>) -> Result<String, Refusal> {
+    match schema.class(bucket) {
         Some(class) if class.embedded => {
-            return Err(ApiError::new(
-                error::BAD_REQUEST,
-                format!("the class {bucket} is embedded: its values live inside other objects only"),
-            ));
+            Err(Refusal::Invalid(format!("the class {bucket} is embedded: its values live inside other objects only")))
         }
-        Some(_) => shape::fields(schema, bucket, &object.fields).map_err(|error| ApiError::new(error::UNFIT_VALUE, error.to_string()))?,
-        None => object.open_fields(),
-    };
-    Ok(Draft { id, acl: object.acl.clone(), fields })
+        Some(_) => shape::fields(schema, bucket, &object.fields).map_err(|error| Refusal::UnfitValue(error.to_string())),
+        None => Ok(object.open_fields()),
+    }
 }
 
 pub(super) fn permit(rights: &Rights, right: &str, bucket: &str, identity: &Identity) -> Result<(), ApiError> {

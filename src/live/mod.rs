@@ -17,6 +17,7 @@ mod members;
 pub mod messages;
 mod outbox;
 mod resume;
+mod schema;
 mod socket;
 mod sse;
 mod standing;

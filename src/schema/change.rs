@@ -106,7 +106,9 @@ fn replacing(class: &Class, request: &ClassRequest, caller: &Caller) -> Result<C
     for field in merge::named(&request.fields) {
         match class.fields.get(&*field.name) {
             Some(former) if keeps(&field.name) => merge::same_type(&class.class, former, &field)?,
-            Some(former) if former.kind != field.kind && !widens(former, &field) => return Err(merge::other_type(&class.class, former, &field)),
+            Some(former) if former.kind != field.kind && !widens(former, &field) => {
+                return Err(merge::other_type(&class.class, former, &field));
+            }
             _ => {
                 replaced.fields.insert(field.name.clone(), field);
             }
@@ -138,9 +140,11 @@ fn with_renamed(schema: &Schema, bucket: &str, from: &str, to: &str, caller: &Ca
     renamed.fields = class
         .fields
         .iter()
-        .map(|(name, known)| {
-            if **name == *from { (to.into(), Field { name: to.into(), ..field.clone() }) } else { (name.clone(), known.clone()) }
-        })
+        .map(
+            |(name, known)| {
+                if **name == *from { (to.into(), Field { name: to.into(), ..field.clone() }) } else { (name.clone(), known.clone()) }
+            },
+        )
         .collect();
     let mut changed = schema.clone();
     changed.classes.insert(bucket.into(), Arc::new(renamed));

@@ -113,7 +113,11 @@ pub(super) fn bucket_of(class: &str) -> Result<&str, SchemaError> {
 /// Somebody must have been named: a list without anybody lets administrators pass alone.
 pub(super) fn permit(rights: &dataflows::access::Rights, right: &'static str, class: &str, caller: &Caller) -> Result<(), SchemaError> {
     let names_somebody = rights.0.values().any(|rule| *rule == dataflows::access::Rule::Allow);
-    if caller.is_admin() || (names_somebody && rights.permits(caller)) { Ok(()) } else { Err(SchemaError::Denied { right, class: class.to_owned() }) }
+    if caller.is_admin() || (names_somebody && rights.permits(caller)) {
+        Ok(())
+    } else {
+        Err(SchemaError::Denied { right, class: class.to_owned() })
+    }
 }
 
 /// A class keeps its parent and whether it is embedded.
@@ -272,7 +276,8 @@ mod tests {
         let mut closed = before.clone();
         let mut lot = (**closed.class("Lot").unwrap()).clone();
         let named = |user: &str| Rights([(user.into(), Rule::Allow)].into());
-        (lot.acl.schema_subclass, lot.acl.schema_add, lot.acl.schema_replace) = (named("/db/User/a"), named("/db/Role/3"), named("/db/User/b"));
+        (lot.acl.schema_subclass, lot.acl.schema_add, lot.acl.schema_replace) =
+            (named("/db/User/a"), named("/db/Role/3"), named("/db/User/b"));
         closed.classes.insert("Lot".into(), lot.into());
         let may = |text: &str| merge(&closed, &requests(text), &anybody).is_ok();
         assert!(may(child) && may(field), "named, or a role of his");

@@ -67,10 +67,13 @@ pub(super) fn note(old: &Schema, new: &mut Schema, renamed: Option<(&str, &str, 
     }
     for (bucket, name) in &touched {
         let open = old.moves.iter().find(|moved| {
-            (moved.from == *name || moved.to.as_ref() == Some(name)) && (new.are_related(bucket, &moved.class) || old.are_related(bucket, &moved.class))
+            (moved.from == *name || moved.to.as_ref() == Some(name))
+                && (new.are_related(bucket, &moved.class) || old.are_related(bucket, &moved.class))
         });
         if open.is_some() {
-            return Err(SchemaError::Busy(format!("objects of /db/{bucket} are still being rewritten for a former change of the field {name}")));
+            return Err(SchemaError::Busy(format!(
+                "objects of /db/{bucket} are still being rewritten for a former change of the field {name}"
+            )));
         }
     }
     new.moves.retain(|moved| new.classes.contains_key(&moved.class));

@@ -37,9 +37,7 @@ pub(super) struct EmbeddedSnapshot {
 /// An object as it is stored, in its present form.
 pub(super) fn parse(text: &[u8], view: &View) -> Result<Arc<Image>, StoreError> {
     let text = view.present(text).map_or_else(|| Bytes::copy_from_slice(text), Bytes::from);
-    Image::parse(text, view, STORED)
-        .map(Arc::new)
-        .map_err(|error| StoreError::Broken(format!("a stored object cannot be read: {error}")))
+    Image::parse(text, view, STORED).map(Arc::new).map_err(|error| StoreError::Broken(format!("a stored object cannot be read: {error}")))
 }
 
 pub(super) fn broken(error: &fjall::Error) -> StoreError {
