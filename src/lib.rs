@@ -11,10 +11,14 @@
 //! * [`auth`]: tokens, passwords, sessions
 //! * [`bench`]: the load generator
 //! * [`live`]: the gateway: sessions, protocol messages, queues, resume
+//! * [`logs`]: the apps' own logs: what is taken in, how long it is kept
+//! * [`expiry`]: objects whose time has come are deleted
 //! * [`object`]: one object: id, text, shape, decisions on writes
 //! * [`http`]: the front stage, one file per resource
 //! * [`rights`]: who belongs to which role, whose tokens are dead
 //! * [`server`]: all of it put together, in one process
+//! * [`mail`]: what users are sent
+//! * [`oidc`]: login at a provider
 //! * [`metrics`], [`telemetry`]: what is measured and told
 //! * [`cli`]: the command line, one file a command
 //! * [`console`]: the page at `/_tidegate/`
@@ -32,12 +36,16 @@ pub mod clock;
 pub mod config;
 pub mod console;
 pub mod demo;
+pub mod expiry;
 pub mod http;
 pub mod ingest;
 pub mod kafka;
 pub mod live;
+pub mod logs;
+pub mod mail;
 pub mod metrics;
 pub mod object;
+pub mod oidc;
 pub mod rights;
 pub mod schema;
 pub mod server;

@@ -5,27 +5,42 @@
 //! * [`path`]: which bucket or object a URL names
 //! * [`body`]: reading bodies within their limits
 //! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
+//! * `quota`: each app's turn at what all share
 //! * [`answer`]: answers to writes go out before their events
-//! * `connect`, `schema`, `objects`, `query`, `users`: the resources
+//! * `batch`: several objects written as one
+//! * `transfer`: export, import and truncate of a bucket
+//! * `logs`: entries of the app's own log
+//! * `linger`: answers to requests that were not read to their end arrive
+//! * `connect`, `schema`, `objects`, `query`, `users`: the resources; `bridge`: the frame of browsers that come from elsewhere
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
+//! * [`tls`]: certificate and key, changed without a restart
 //!
 //! What decides lies elsewhere: [`crate::object`], [`crate::schema`], `dataflows::access`.
 
 pub mod admin;
 pub mod answer;
+mod batch;
 pub mod body;
+mod bridge;
 pub mod conditions;
 mod connect;
 pub mod error;
 pub mod identity;
+mod linger;
 pub mod listener;
+mod logs;
 mod objects;
 mod partial;
 pub mod path;
 mod query;
+mod quota;
 mod schema;
+pub mod tls;
+mod transfer;
 mod users;
+
+pub use transfer::Transfers;
 
 use crate::apps::Apps;
 use crate::auth::Authority;
@@ -34,6 +49,7 @@ use crate::changelog::Position;
 use crate::clock::Clock;
 use crate::config::ServerOptions;
 use crate::live::answers::Answers;
+use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::store::{Committed, Secrets, Store, Write};
 use axum::Router;
@@ -79,6 +95,10 @@ pub struct Front {
     pub answers: Arc<Answers>,
     /// Buckets that are filled from topics, with their topics: nobody else writes them
     pub ingested: HashMap<Arc<str>, String>,
+    /// The apps' own logs
+    pub logs: Arc<Logs>,
+    /// Exports, imports and truncations at a time
+    pub transfers: Arc<Transfers>,
     /// What is counted
     pub metrics: Arc<Metrics>,
 }
@@ -86,14 +106,15 @@ pub struct Front {
 /// The API below its base, such as `/v1`. `live` is the gateway's router.
 pub fn router(front: Arc<Front>, live: Router) -> Router {
     let resources = Router::new()
-        .route("/connect", get(connect::connect))
+        .route("/connect", get(connect::connect).post(bridge::page))
         .route("/status", get(connect::status))
         .route("/schema", get(schema::read_all).post(schema::merge_all).put(schema::replace_all))
         .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one).put(schema::replace_one).delete(schema::delete_one))
         .route("/db/User/login", post(users::login))
         .route("/db/User/logout", get(users::logout))
         .route("/db/User/me", get(users::me))
-        .route("/db/{bucket}", post(objects::insert))
+        .route("/batch", post(batch::batch))
+        .route("/db/{bucket}", post(objects::insert).get(transfer::export).put(transfer::import).delete(transfer::truncate))
         .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))
         .route("/db/{bucket}/count", get(query::count).post(query::count_by_body))
         .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).post(partial::update).delete(objects::delete))
@@ -103,12 +124,19 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .with_state(front.clone());
     let cors = cors(&front.options.origins);
     Router::new()
-        .nest("/{app}", resources.merge(live).layer(middleware::from_fn_with_state(front.clone(), identity::enter)))
+        .nest(
+            "/{app}",
+            resources
+                .merge(live)
+                .layer(middleware::from_fn(quota::admit))
+                .layer(middleware::from_fn_with_state(front.clone(), identity::enter)),
+        )
         .fallback(async || ApiError::plain(error::NO_SUCH_PAGE))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(axum::extract::DefaultBodyLimit::max(front.options.body_bytes))
         .layer(cors)
+        .layer(middleware::from_fn(linger::linger))
         .layer(middleware::from_fn_with_state(front, observe))
 }
 

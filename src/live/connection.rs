@@ -1,14 +1,17 @@
 //! One connection as the rest of the gateway sees it: its outbox behind a lock, and whom to wake.
 //!
 //! The lock is held for the time of a push or a pop and never across an await. Whoever holds it takes no
-//! other lock but that of [`super::answers`].
+//! other lock but those of [`super::answers`] and [`super::batches`].
 
 use super::answers::Answers;
+use super::batches::Batches;
 use super::event::Event;
 use super::lock;
 use super::messages::{Refused, ServerMessage};
 use super::outbox::{Budget, Loaded, Outbox, Outgoing, Tally};
 use super::subscription::{Cut, SlotKey, Subscription, Terms};
+use crate::apps::App;
+use crate::apps::quota::Place;
 use crate::changelog::LogId;
 use crate::metrics::Histogram;
 use dataflows::access::Caller;
@@ -31,7 +34,9 @@ pub(crate) enum End {
 
 pub(crate) struct Connection {
     /// Whose subscriptions it carries
-    pub(crate) app: Arc<str>,
+    pub(crate) app: Arc<App>,
+    /// Its place among those of the app, given back with it
+    pub(crate) place: OnceLock<Place>,
     pub(crate) address: IpAddr,
     /// Its number in the gateway
     pub(crate) number: OnceLock<usize>,
@@ -42,6 +47,7 @@ pub(crate) struct Connection {
     pub(crate) loads: Semaphore,
     /// How long the oldest event of what is taken together has waited
     waited: Arc<Histogram>,
+    batches: Arc<Batches>,
 }
 
 struct State {
@@ -74,7 +80,7 @@ pub(crate) struct Work {
 }
 
 impl Connection {
-    pub(crate) fn new(app: Arc<str>, address: IpAddr, budget: Budget, waited: Arc<Histogram>) -> Connection {
+    pub(crate) fn new(app: Arc<App>, address: IpAddr, budget: Budget, waited: Arc<Histogram>, batches: Arc<Batches>) -> Connection {
         let state = State {
             outbox: Outbox::new(budget),
             by_id: HashMap::new(),
@@ -87,16 +93,18 @@ impl Connection {
         };
         Connection {
             app,
+            place: OnceLock::new(),
             address,
             number: OnceLock::new(),
             state: Mutex::new(state),
             room: Notify::new(),
             loads: Semaphore::new(1),
             waited,
+            batches,
         }
     }
 
-    /// Takes a subscription in. None: the connection has ended, or has as many as it may.
+    /// Takes a subscription in. None: the connection has ended, or it or its app has as many as it may.
     pub(crate) fn open(
         self: &Arc<Self>,
         id: &str,
@@ -110,9 +118,10 @@ impl Connection {
         if state.end.is_some() || state.outbox.subscriptions() >= limit {
             return None;
         }
+        let place = self.app.quota.subscription()?;
         let subscription = state.outbox.open(&quoted.clone(), terms, |slot| {
             let (connection, membership) = (self.clone(), OnceLock::new());
-            Arc::new(Subscription { id: quoted, terms, caller, session, slot, connection, membership })
+            Arc::new(Subscription { id: quoted, terms, caller, session, slot, connection, membership, _place: place })
         });
         state.by_id.insert(id.into(), subscription.slot);
         Some(subscription)
@@ -144,7 +153,7 @@ impl Connection {
         answers: &Answers,
     ) -> Loaded {
         let (slot, session) = (subscription.slot, subscription.session);
-        self.change(|outbox| outbox.loaded(slot, cut, through, result, |event| answers.is_open(&event.change.writer, session)))
+        self.change(|outbox| outbox.loaded(slot, cut, through, result, |event| self.is_held(event, session, answers)))
     }
 
     pub(crate) fn announce(&self, slot: SlotKey, message: ServerMessage) {
@@ -159,10 +168,15 @@ impl Connection {
         lock(&self.state).outbox.settle(slot);
     }
 
-    /// An answer is out: sends what waited for it.
+    /// An answer is out, or a batch complete: sends what waited for it.
     pub(crate) fn release(&self, subscription: &Subscription, answers: &Answers) {
         let (slot, session) = (subscription.slot, subscription.session);
-        self.change(|outbox| outbox.release(slot, |event| answers.is_open(&event.change.writer, session)));
+        self.change(|outbox| outbox.release(slot, |event| self.is_held(event, session, answers)));
+    }
+
+    /// Whether an event must not be sent yet: its writer has not got his answer, or its batch is not complete.
+    fn is_held(&self, event: &Event, session: u64, answers: &Answers) -> bool {
+        self.batches.is_open(&event.change) || answers.is_open(&event.change.writer, session)
     }
 
     pub(crate) fn reply(&self, message: ServerMessage) {

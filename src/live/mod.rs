@@ -4,9 +4,10 @@
 //! joins it to its standing query (`standing`); `load` reads the result, or `resume` what was missed; from then on
 //! `delivery` turns deltas into events ([`event`]) and puts them into the connection's `outbox`, whose bounds
 //! and compositions are decided there; the transport sends what is in it. `feed` gives the engine what the
-//! change log has. [`answers`] keeps a writer's event behind his answer.
+//! change log has. [`answers`] keeps a writer's event behind his answer, `batches` those of a batch together.
 
 pub mod answers;
+mod batches;
 mod connection;
 mod delivery;
 pub mod event;
@@ -28,6 +29,7 @@ mod ticket;
 
 pub use statistics::LiveStatistics;
 
+use crate::apps::{App, Apps};
 use crate::auth::Authenticate;
 use crate::changelog::{ChangeLog, LogId};
 use crate::config::LiveOptions;
@@ -35,6 +37,7 @@ use crate::metrics::Histogram;
 use crate::store::Store;
 use answers::Answers;
 use axum::Router;
+use batches::Batches;
 use connection::{Connection, End};
 use dataflows::engine::Engine;
 use frontier::Frontier;
@@ -61,12 +64,14 @@ pub struct Gateway {
     store: Arc<dyn Store>,
     changelog: Arc<dyn ChangeLog>,
     authenticate: Arc<dyn Authenticate>,
+    apps: Arc<Apps>,
     options: LiveOptions,
     log: LogId,
     registry: Registry,
     answers: Arc<Answers>,
     delivery: Arc<Histogram>,
     frontier: Frontier,
+    batches: Arc<Batches>,
     engine: Mutex<Option<Arc<Engine>>>,
     connections: Mutex<Slab<Arc<Connection>>>,
     loads: Semaphore,
@@ -87,6 +92,7 @@ impl Gateway {
         store: Arc<dyn Store>,
         changelog: Arc<dyn ChangeLog>,
         authenticate: Arc<dyn Authenticate>,
+        apps: Arc<Apps>,
         options: LiveOptions,
     ) -> Arc<Gateway> {
         let milliseconds = Duration::from_millis;
@@ -98,9 +104,11 @@ impl Gateway {
             store,
             changelog,
             authenticate,
+            apps,
             options,
             registry: Registry::default(),
             frontier: Frontier::default(),
+            batches: Arc::default(),
             engine: Mutex::new(None),
             connections: Mutex::default(),
             loads: Semaphore::new(LOADS),
@@ -116,6 +124,7 @@ impl Gateway {
     pub fn attach(self: &Arc<Self>, engine: Arc<Engine>, changes_under_way: u64) {
         let head = self.changelog.head();
         self.frontier.advance(head.commit());
+        self.batches.complete(head.commit());
         *lock(&self.engine) = Some(engine.clone());
         tokio::spawn(feed::feed(self.clone(), engine, head, changes_under_way.max(1)));
     }
@@ -186,14 +195,18 @@ impl Gateway {
     }
 
     /// A new connection; none if there are too many.
-    fn connect(&self, app: Arc<str>, address: IpAddr) -> Option<Arc<Connection>> {
+    fn connect(&self, app: Arc<App>, address: IpAddr) -> Option<Arc<Connection>> {
         let mut connections = lock(&self.connections);
-        if self.stopping.load(Relaxed) || connections.len() >= self.options.connections {
+        let free = self.options.connections.saturating_sub(connections.len());
+        // Looked at under the lock: who closes an app ends what is in there afterwards.
+        let takes = app.is_open() && free > 0 && !self.stopping.load(Relaxed);
+        let Some(place) = takes.then(|| app.quota.connection(free, self.apps.count() <= 1)).flatten() else {
             self.counters.connections_refused.fetch_add(1, Relaxed);
             return None;
-        }
+        };
         let budget = Budget { events: self.options.queue_events, bytes: self.options.queue_bytes };
-        let connection = Arc::new(Connection::new(app, address, budget, self.delivery.clone()));
+        let connection = Arc::new(Connection::new(app, address, budget, self.delivery.clone(), self.batches.clone()));
+        let _ = connection.place.set(place);
         let number = connections.insert(connection.clone());
         let _ = connection.number.set(number);
         Some(connection)
@@ -254,6 +267,14 @@ impl Gateway {
             connection.fail_all(&load::stopped());
         }
         drop(engine);
+    }
+
+    /// Ends all connections of an app, which was closed before.
+    pub fn end_app(&self, app: &Arc<App>) {
+        for connection in self.connections().into_iter().filter(|connection| Arc::ptr_eq(&connection.app, app)) {
+            connection.fail_all(&Refused::new(404, "app-deleted", "the app was deleted"));
+            connection.ask_to_end(End::GoingAway);
+        }
     }
 
     fn connections(&self) -> Vec<Arc<Connection>> {

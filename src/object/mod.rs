@@ -5,17 +5,17 @@
 //! * [`id`]: ids, decoded and encoded canonically once
 //! * [`text`]: what clients send, and the canonical JSON text that is stored
 //! * [`shape`]: declared fields only, with their types
-//! * [`sort`]: the order of one-shot answers
 //! * [`time`]: instants as text
 //! * [`lens`]: reading stored objects while fields of their class are being renamed or removed
 //! * [`partial`]: `{"$op": {"path": value}}`, applied to what is there
 //! * [`decide`]: (image before, stamp, request) to what happens
+//! * [`expiry`]: when an object ends
 
 pub mod decide;
+pub mod expiry;
 pub mod id;
 pub mod lens;
 pub mod partial;
 pub mod shape;
-pub mod sort;
 pub mod text;
 pub mod time;

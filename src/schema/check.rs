@@ -1,6 +1,7 @@
 //! What must hold of a schema as a whole, and how large it may be.
 
 use super::built_in::OBJECT;
+use super::expiry::{self, EXPIRES};
 use super::merge::{SchemaError, bucket_of};
 use super::{Class, Kind, Schema};
 use crate::object::text::METADATA;
@@ -28,6 +29,15 @@ pub(super) fn check(schema: &Schema) -> Result<(), SchemaError> {
             return invalid(format!("the class {} has more than {LARGEST} fields", class.class));
         }
         lineage(schema, bucket, class)?;
+        if let Some(name) = class.metadata.get(EXPIRES).filter(|name| !name.is_empty())
+            && schema.field(bucket, name).is_none_or(|field| &*field.kind != expiry::KIND)
+        {
+            return invalid(format!(
+                "the objects of {} are to end by their field {name}, which is not one of type {}",
+                class.class,
+                expiry::KIND
+            ));
+        }
         for field in class.fields.values() {
             let Some(kind) = Kind::parse(&field.kind) else {
                 return invalid(format!("the field {} of {} has the type {:?}, which there is not", field.name, class.class, field.kind));

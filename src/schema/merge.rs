@@ -4,6 +4,7 @@
 //! out of their own model what they do not use. Posting the same again changes nothing.
 
 use super::built_in::OBJECT;
+use super::expiry::EXPIRES;
 use super::{Class, Field, Schema};
 use crate::object::id;
 use dataflows::access::{Caller, ClassRights};
@@ -155,6 +156,10 @@ fn extended(class: &Class, request: &ClassRequest, caller: &Caller) -> Result<Cl
     let mut merged = class.clone();
     same_place(class, request)?;
     if let Some(metadata) = &request.metadata {
+        if metadata.get(EXPIRES).is_some_and(|field| class.metadata.get(EXPIRES) != Some(field)) {
+            // Whoever may add a field may not by that have objects deleted.
+            permit(&class.acl.schema_replace, "schemaReplace", &class.class, caller)?;
+        }
         merged.metadata.extend(metadata.clone());
     }
     if let Some(code) = request.validation_code.as_ref().filter(|code| class.validation_code.as_ref() != Some(*code)) {

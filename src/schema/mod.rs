@@ -6,12 +6,14 @@ pub mod alteration;
 pub mod built_in;
 mod change;
 mod check;
+mod expiry;
 mod kind;
 mod merge;
 pub mod moves;
 
 pub use alteration::Alteration;
 pub use change::{Request, change};
+pub use expiry::EXPIRES;
 pub use kind::Kind;
 pub use merge::{ClassRequest, SchemaError, merge};
 pub use moves::Move;
