@@ -82,6 +82,8 @@ pub async fn ask(http: &Http, request: Request, bucket: &str, key: &str, version
         Request::Load => http.request(Method::GET, &path),
         Request::Insert => with(Method::POST, &format!("/db/{bucket}"), &object),
         Request::Save(condition) => conditional(with(Method::PUT, &path, &object), condition, version),
+        Request::Change(condition) => conditional(with(Method::POST, &path, &json!({"$set": {"note": note}})), condition, version),
+        Request::ChangeField => with(Method::POST, &format!("{path}/note"), &json!({"$set": note})),
         Request::Delete(condition) => conditional(http.request(Method::DELETE, &path), condition, version),
     };
     http.send(request).await
