@@ -49,12 +49,13 @@ kinds! {
     TOO_SLOW = 408, "too-slow", "RequestTimeout", "The request did not arrive in time. Send it again.";
     EXISTS = 409, "exists", "ObjectExists", "An object with this id exists already.";
     OUT_OF_DATE = 412, "out-of-date", "ObjectOutOfDate", "The object has another version than the one that If-Match names, or is not there. Load it again.";
-    TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes.";
+    TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes, or a log entry than logs.entry_bytes.";
     BAD_APP = 400, "bad-app", "BadRequest", "No app can be called so, have such a host or such limits. The message says which.";
     NO_SUCH_APP = 404, "no-such-app", "NotFound", "There is no app of this name.";
     APP_CONFLICT = 409, "app-conflict", "Conflict", "The name or host is another app's, or the app is one that stays. The message says which.";
     OVER_QUOTA = 429, "over-quota", "TooManyRequests", "The app has used up what it may have of what all apps share (section limits of the configuration). Come again after the seconds in Retry-After.";
     TOO_MANY_TRIES = 429, "too-many-tries", "TooManyRequests", "Too many failed logins of this user or from this address. Wait a minute.";
+    TOO_MANY_LOGS = 429, "too-many-logs", "TooManyRequests", "More log entries came from this address than logs.per_minute. Send fewer, or wait.";
     BAD_CREDENTIALS = 460, "bad-credentials", "BadCredentials", "User name or password is incorrect.";
     NO_SUCH_BUCKET = 461, "no-such-bucket", "BucketNotFound", "The schema has no class of this name.";
     UNFIT_VALUE = 463, "unfit-value", "InvalidType", "A value does not have the type that its field is declared with. The message names the field.";

@@ -8,8 +8,10 @@
 //! * [`time`]: instants as text
 //! * [`partial`]: `{"$op": {"path": value}}`, applied to what is there
 //! * [`decide`]: (image before, stamp, request) to what happens
+//! * [`expiry`]: when an object ends
 
 pub mod decide;
+pub mod expiry;
 pub mod id;
 pub mod partial;
 pub mod shape;

@@ -4,6 +4,7 @@
 //! out of their own model what they do not use. Posting the same again changes nothing.
 
 use super::built_in::OBJECT;
+use super::expiry::{self, EXPIRES};
 use super::{Class, Field, Kind, Schema};
 use crate::object::id;
 use dataflows::access::{Caller, ClassRights};
@@ -123,6 +124,10 @@ fn extended(class: &Class, request: &ClassRequest, caller: &Caller) -> Result<Cl
         )));
     }
     if let Some(metadata) = &request.metadata {
+        if metadata.get(EXPIRES).is_some_and(|field| class.metadata.get(EXPIRES) != Some(field)) {
+            // Whoever may add a field may not by that have objects deleted.
+            permit(&class.acl.schema_replace, "schemaReplace", &class.class, caller)?;
+        }
         merged.metadata.extend(metadata.clone());
     }
     if let Some(code) = request.validation_code.as_ref().filter(|code| class.validation_code.as_ref() != Some(*code)) {
@@ -204,6 +209,16 @@ fn check(schema: &Schema) -> Result<(), SchemaError> {
                 },
                 None => None,
             };
+        }
+        if let Some(name) = class.metadata.get(EXPIRES).filter(|name| !name.is_empty()) {
+            let found = schema.fields(bucket_of(&class.class)?).into_iter().find(|field| field.name == *name);
+            if found.is_none_or(|field| &*field.kind != expiry::KIND) {
+                return invalid(format!(
+                    "the objects of {} are to end by their field {name}, which is not one of type {}",
+                    class.class,
+                    expiry::KIND
+                ));
+            }
         }
         for field in class.fields.values() {
             let Some(kind) = Kind::parse(&field.kind) else {

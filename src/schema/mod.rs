@@ -3,9 +3,11 @@
 //! A bucket without a class is open: any fields, no types. Both kinds live side by side.
 
 pub mod built_in;
+mod expiry;
 mod kind;
 mod merge;
 
+pub use expiry::EXPIRES;
 pub use kind::Kind;
 pub use merge::{ClassRequest, SchemaError, merge};
 

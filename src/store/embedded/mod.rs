@@ -335,6 +335,10 @@ impl Store for Embedded {
         Arc::clone(&schemas::of(&self.snapshot_now().schemas, app).schema)
     }
 
+    fn schemas(&self) -> Vec<(Arc<str>, Arc<Schema>)> {
+        self.snapshot_now().schemas.iter().map(|(app, schema)| (Arc::clone(app), Arc::clone(&schema.schema))).collect()
+    }
+
     fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>> {
         self.send(|answer| Command::Schema { app, change, answer })
     }

@@ -24,7 +24,7 @@ use crate::store::{
     Actor, Batch, BatchCommitted, BatchError, Committed, Decision, Intake, IntakeError, Refusal, SchemaChange, Stamp, StoreError, Write,
 };
 use bytes::Bytes;
-use dataflows::change::{Change, CommitNumber, Image, Operation};
+use dataflows::change::{BatchSpan, Change, CommitNumber, Image, Operation};
 use dataflows::document::DocumentLimits;
 use fjall::{Database, OwnedWriteBatch as WriteBatch, PersistMode};
 use std::borrow::Cow;
@@ -122,6 +122,21 @@ pub(super) struct Prepared {
     pub(super) key: Vec<u8>,
     pub(super) change: Arc<Change>,
     record: Vec<u8>,
+}
+
+impl Prepared {
+    /// Says that it is a part of a batch, of which one knows only in the end how long it is.
+    pub(super) fn join(mut self, batch: BatchSpan) -> Result<Prepared, StoreError> {
+        let previous = self.change.commit - 1;
+        Arc::make_mut(&mut self.change).batch = Some(batch);
+        self.record = record::encode(&Record::of(&self.change, previous)).map_err(|error| StoreError::Unfit(error.to_string()))?;
+        Ok(self)
+    }
+
+    /// Bytes of its change record.
+    pub(super) fn record(&self) -> &[u8] {
+        &self.record
+    }
 }
 
 /// Where a write would stand.
@@ -304,6 +319,7 @@ impl Writer {
             schema_version: schema.schema.version,
             control: self.state.control,
             writer: write.writer,
+            batch: None,
         };
         let record = record::encode(&Record::of(&change, place.last)).map_err(|error| StoreError::Unfit(error.to_string()))?;
         self.fits_log(&record)?;
@@ -450,6 +466,7 @@ impl Writer {
             previous: self.state.commit,
             control: self.state.control,
             at,
+            batch: None,
             payload: Payload::Schema(Arc::clone(&schema)),
         };
         let unfit = |error: String| StoreError::Unfit(error);
