@@ -3,8 +3,11 @@
 
 mod access;
 mod administration;
+mod batch;
+mod expiry;
 mod harness;
 mod live;
+mod logs;
 mod objects;
 mod partial;
 #[path = "../support/people.rs"]
@@ -12,5 +15,8 @@ mod partial;
 mod people;
 mod queries;
 mod schema;
+#[path = "../support/mod.rs"]
+mod support;
+mod transfer;
 mod transport;
 mod users;
