@@ -47,6 +47,8 @@ kinds! {
     TOO_SLOW = 408, "too-slow", "RequestTimeout", "The request did not arrive in time. Send it again.";
     EXISTS = 409, "exists", "ObjectExists", "An object with this id exists already.";
     OUT_OF_DATE = 412, "out-of-date", "ObjectOutOfDate", "The object has another version than the one that If-Match names, or is not there. Load it again.";
+    UNIQUE_VIOLATED = 409, "unique-index-violated", "UniqueIndexViolation", "Another object has the same values in a unique index. The message says which index and value.";
+    INDEX_FAILED = 409, "index-failed", "IndexFailed", "The index cannot be built over the objects that are there. The message says which value stands in the way; GET /index/:bucket keeps it until the index is declared again or dropped.";
     TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes.";
     TOO_MANY_TRIES = 429, "too-many-tries", "TooManyRequests", "Too many failed logins of this user or from this address. Wait a minute.";
     BAD_CREDENTIALS = 460, "bad-credentials", "BadCredentials", "User name or password is incorrect.";
@@ -55,6 +57,7 @@ kinds! {
     DENIED = 466, "permission-denied", "PermissionDenied", "The rights of the class or the access list of the object do not let the caller do this.";
     BUCKET_INGESTED = 466, "bucket-ingested", "PermissionDenied", "The bucket is filled from a topic, and by that alone: write to the topic. Nobody writes it here, not even an administrator.";
     SCHEMA_INCOMPATIBLE = 469, "schema-incompatible", "SchemaIncompatible", "A field or class is there already and is declared otherwise. POST adds, it changes nothing.";
+    BAD_INDEX = 400, "bad-index", "BadIndex", "The index cannot be declared. The message says why.";
     RESULT_TOO_LARGE = 400, "result-too-large", "BadQuery", "The query matches more objects than one answer may have (server.result_objects). Ask for fewer.";
     CRASHED = 500, "internal", "InternalError", "The server failed. Its log says more under the same time.";
     STORE_FAILED = 500, "store-failed", "StoreFailed", "The store could not do it; nothing was acknowledged. The server's log says more.";
@@ -143,6 +146,8 @@ impl From<Refusal> for ApiError {
             Refusal::Missing(_) => NO_SUCH_OBJECT,
             Refusal::Denied(_) | Refusal::ClassDenied { .. } => DENIED,
             Refusal::Invalid(_) => BAD_REQUEST,
+            Refusal::Taken { .. } => UNIQUE_VIOLATED,
+            Refusal::Index(_) => BAD_INDEX,
         };
         ApiError::new(kind, refusal.to_string())
     }

@@ -6,7 +6,7 @@
 //! * [`body`]: reading bodies within their limits
 //! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
 //! * [`answer`]: answers to writes go out before their events
-//! * `connect`, `schema`, `objects`, `query`, `users`: the resources
+//! * `connect`, `schema`, `objects`, `query`, `index`, `users`: the resources
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
 //!
@@ -19,6 +19,7 @@ pub mod conditions;
 mod connect;
 pub mod error;
 pub mod identity;
+mod index;
 pub mod listener;
 mod objects;
 pub mod path;
@@ -95,6 +96,8 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .route("/db/{bucket}", post(objects::insert))
         .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))
         .route("/db/{bucket}/count", get(query::count).post(query::count_by_body))
+        .route("/db/{bucket}/ids", get(query::ids))
+        .route("/index/{bucket}", get(index::list).post(index::change).delete(index::drop_all))
         .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).delete(objects::delete))
         .method_not_allowed_fallback(async || ApiError::plain(error::WRONG_METHOD))
         .layer(middleware::from_fn_with_state(front.clone(), identity::establish))

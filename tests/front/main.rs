@@ -4,6 +4,7 @@
 mod access;
 mod administration;
 mod harness;
+mod indexes;
 mod live;
 mod objects;
 mod queries;

@@ -1,15 +1,18 @@
-//! `GET /explain?bucket=&q=`: on which entries of the index a query would hang, asked of the running dataflow.
+//! `GET /explain?bucket=&q=&sort=&start=&count=&app=`: on which entries of the index a live query would hang, asked of the running
+//! dataflow; and how the store answers it once: the plan, what else was considered, what was looked at.
 
 use super::{Admin, require_admin};
 use crate::http::body;
 use crate::http::error::{self, ApiError};
 use crate::http::identity::Identity;
 use crate::object::id;
+use crate::store::Selection;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{Response, StatusCode};
 use dataflows::query::Filter;
+use dataflows::query::sort::{Sort, SortError};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -19,6 +22,16 @@ pub(super) struct Parameters {
     bucket: String,
     #[serde(default)]
     q: String,
+    #[serde(default)]
+    sort: String,
+    #[serde(default)]
+    start: usize,
+    /// -1: all
+    #[serde(default)]
+    count: Option<i64>,
+    /// Absent: the one that the caller is an administrator of
+    #[serde(default)]
+    app: Option<String>,
 }
 
 pub(super) async fn explain(
@@ -33,10 +46,32 @@ pub(super) async fn explain(
     let text = if asked.q.trim().is_empty() { "{}" } else { &asked.q };
     let filter = Filter::parse(text, &admin.front.query_limits).map_err(|error| ApiError::new(error::BAD_QUERY, error.to_string()))?;
 
+    let bad = |error: SortError| ApiError::new(error::BAD_QUERY, error.to_string());
+    let sort = if asked.sort.is_empty() { Sort::default() } else { Sort::parse(&asked.sort).map_err(bad)? };
+    let app = match &asked.app {
+        Some(name) if **name != *identity.app.name => {
+            return Err(ApiError::new(error::ADMIN_ONLY, format!("the token is not that of an administrator of the app {name}")));
+        }
+        _ => identity.app.name.clone(),
+    };
+    let selection = Selection {
+        sort,
+        skip: asked.start,
+        count: asked.count.and_then(|count| usize::try_from(count).ok()),
+        ..Selection::all(
+            app.clone(),
+            bucket.clone(),
+            filter.predicate.clone(),
+            identity.session.caller.clone(),
+            admin.front.options.result_objects,
+        )
+    };
+    let answer = admin.front.store.snapshot().await?.explain(selection).await?;
+
     // It is installed for as long as it takes to ask; nobody gets its deltas.
     let (installed, told) = oneshot::channel();
     let query = admin.engine.subscribe(
-        identity.app.name.clone(),
+        app,
         bucket,
         &filter,
         Box::new(move |result| {
@@ -55,6 +90,6 @@ pub(super) async fn explain(
     let explanation = told.await;
     admin.engine.unsubscribe(query);
     let explanation = explanation.map_err(ended)?;
-    let answer = json!({"query": &*filter.text, "explanation": explanation});
+    let answer = json!({"query": &*filter.text, "explanation": explanation, "answer": answer});
     Ok(body::json(StatusCode::OK, answer.to_string()))
 }

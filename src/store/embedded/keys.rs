@@ -22,6 +22,21 @@ pub(super) fn bucket(app: &str, bucket: &str) -> Vec<u8> {
     bytes
 }
 
+/// The app in the key of an object.
+pub(super) fn read_app(key: &[u8]) -> Option<String> {
+    Some(read_part(key)?.0)
+}
+
+/// Smaller than all keys of the apps behind this one, larger than its own.
+pub(super) fn behind_app(app: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(app.len() + 2);
+    part(&mut bytes, app);
+    // In the place of the 01 that ends the name; a 00 within a longer name is followed by FF.
+    bytes.pop();
+    bytes.push(2);
+    bytes
+}
+
 /// The key of an app's schema at a version; the versions of an app lie in order.
 pub(super) fn schema(app: &str, version: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(app.len() + 10);
