@@ -126,28 +126,28 @@ impl Acl {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClassRights {
     /// Load by id
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Rights::is_public")]
     pub load: Rights,
     /// Insert
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Rights::is_public")]
     pub insert: Rights,
     /// Update
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Rights::is_public")]
     pub update: Rights,
     /// Delete
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Rights::is_public")]
     pub delete: Rights,
     /// Query, count and subscribe
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Rights::is_public")]
     pub query: Rights,
     /// Make subclasses
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Rights::is_public")]
     pub schema_subclass: Rights,
     /// Add fields
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Rights::is_public")]
     pub schema_add: Rights,
     /// Replace the class
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Rights::is_public")]
     pub schema_replace: Rights,
 }
 

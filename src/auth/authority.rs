@@ -40,6 +40,11 @@ impl Authority {
         Ok(())
     }
 
+    /// Nobody has a valid token of this app from now on.
+    pub fn forget(&self, app: &str) {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(app);
+    }
+
     /// What makes a user's tokens of older generations dead; to be committed with what it is about.
     pub fn revocation(&self, app: &str, user: &str, generation: u32) -> Revocation {
         let until = i64::from(self.now()).saturating_add(i64::from(self.lifetime)).saturating_add(1);
@@ -48,7 +53,15 @@ impl Authority {
 
     /// What a token of an app says, if it is valid now.
     pub fn claims(&self, app: &str, token: &str) -> Option<Claims> {
-        let claims = self.key(app)?.verify(token, self.now())?;
+        self.alive(app, self.key(app)?.verify(token, self.now())?)
+    }
+
+    /// What the token of an app says whose holder signed this one path with it, if it is valid now.
+    pub fn claims_of_path(&self, app: &str, path: &str, signed: &str) -> Option<Claims> {
+        self.alive(app, self.key(app)?.verify_path(path, signed, self.now())?)
+    }
+
+    fn alive(&self, app: &str, claims: Claims) -> Option<Claims> {
         self.rights.is_alive(app, &claims.user, claims.generation).then_some(claims)
     }
 

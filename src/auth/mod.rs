@@ -1,7 +1,10 @@
 //! Who a request or a subscription is from: tokens, passwords, sessions.
 
 mod authority;
+pub mod bans;
 pub mod credentials;
+pub mod mailed;
+pub mod pace;
 pub mod password;
 pub mod token;
 

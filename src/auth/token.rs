@@ -8,6 +8,7 @@
 //! user and of his roles as text with line feeds between them, in hex. Ids are canonical: they hold no line feed.
 
 use hmac::{Hmac, Mac};
+use sha1::Sha1;
 use sha2::Sha256;
 use std::sync::Arc;
 
@@ -77,17 +78,25 @@ impl TokenKey {
         let (data, signature) = token.split_at_checked(token.len().checked_sub(SIGNATURE)?)?;
         // In constant time; and the hex of a signature has one spelling only.
         self.signature(data).verify_truncated_left(&from_hex(signature)?).ok()?;
-        let (times, payload) = data.split_at_checked(TIMES)?;
-        let (fixed, names) = payload.split_at_checked(FIXED)?;
-        let number = |from: &str| u64::from_str_radix(from, 16).ok();
-        let claims = Claims {
-            created: u32::try_from(number(times.get(..8)?)?).ok()?,
-            expires: u32::try_from(number(times.get(8..)?)?).ok()?,
-            session: number(fixed.get(2..18)?)?,
-            generation: u32::try_from(number(fixed.get(18..)?)?).ok()?,
-            ..Claims::named(&String::from_utf8(from_hex(names)?).ok()?)?
-        };
-        (fixed.starts_with(FORMAT) && now < claims.expires).then_some(claims)
+        read(data, now)
+    }
+
+    /// What the token says whose holder signed this one path, as [`verify`](Self::verify).
+    ///
+    /// `signed` is all of his token but its signature, and in the place of that `HMAC-SHA1(signature, path + the rest)`: it opens
+    /// this path, and no token can be made of it (CONTRACT section 4). `path` is the whole path as it was sent.
+    pub fn verify_path(&self, path: &str, signed: &str, now: u32) -> Option<Claims> {
+        if !signed.is_ascii() || signed.len() > LONGEST {
+            return None;
+        }
+        let (data, signature) = signed.split_at_checked(signed.len().checked_sub(SIGNATURE)?)?;
+        let mut key = String::with_capacity(SIGNATURE);
+        push_hex(&mut key, &self.signature(data).finalize().into_bytes()[..SIGNATURE / 2]);
+        let mut mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).ok()?;
+        mac.update(path.as_bytes());
+        mac.update(data.as_bytes());
+        mac.verify_slice(&from_hex(signature)?).ok()?;
+        read(data, now)
     }
 
     fn signature(&self, data: &str) -> Hmac<Sha256> {
@@ -95,6 +104,21 @@ impl TokenKey {
         mac.update(data.as_bytes());
         mac
     }
+}
+
+/// What stands before a signature that was verified.
+fn read(data: &str, now: u32) -> Option<Claims> {
+    let (times, payload) = data.split_at_checked(TIMES)?;
+    let (fixed, names) = payload.split_at_checked(FIXED)?;
+    let number = |from: &str| u64::from_str_radix(from, 16).ok();
+    let claims = Claims {
+        created: u32::try_from(number(times.get(..8)?)?).ok()?,
+        expires: u32::try_from(number(times.get(8..)?)?).ok()?,
+        session: number(fixed.get(2..18)?)?,
+        generation: u32::try_from(number(fixed.get(18..)?)?).ok()?,
+        ..Claims::named(&String::from_utf8(from_hex(names)?).ok()?)?
+    };
+    (fixed.starts_with(FORMAT) && now < claims.expires).then_some(claims)
 }
 
 impl Claims {
@@ -165,6 +189,15 @@ mod tests {
         }
     }
 
+    /// As the client does it.
+    fn sign_path(path: &str, token: &str) -> String {
+        let (data, signature) = token.split_at(token.len() - SIGNATURE);
+        let mac = Hmac::<Sha1>::new_from_slice(signature.as_bytes()).unwrap().chain_update(path).chain_update(data);
+        let mut signed = data.to_owned();
+        push_hex(&mut signed, &mac.finalize().into_bytes());
+        signed
+    }
+
     #[test]
     fn has_the_form_that_the_client_reads() {
         let token = key(1).sign(&claims());
@@ -199,6 +232,22 @@ mod tests {
             let at = at.index(token.len());
             token[at] ^= 1 << bit;
             prop_assert_eq!(key(1).verify(std::str::from_utf8(&token).unwrap(), 0), None);
+        }
+
+        #[test]
+        fn opens_the_path_that_was_signed_and_nothing_else(path in "/v1/[a-z%/.~!]{1,20}", other in "/v1/[a-z%/.~!]{1,20}", at: prop::sample::Index, bit in 0u8..7) {
+            let token = key(1).sign(&claims());
+            let signed = sign_path(&path, &token);
+            prop_assert_eq!(key(1).verify_path(&path, &signed, 0), Some(claims()));
+            prop_assert_eq!(key(1).verify_path(&path, &signed, claims().expires), None);
+            prop_assert_eq!(key(2).verify_path(&path, &signed, 0), None);
+            prop_assert_eq!(key(1).verify(&signed, 0), None, "it is no token");
+            prop_assert_eq!(key(1).verify_path(&path, &token, 0), None, "nor is a token one");
+            prop_assert_eq!(key(1).verify_path(&other, &signed, 0).is_some(), path == other);
+            let mut bytes = signed.into_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert_eq!(key(1).verify_path(&path, std::str::from_utf8(&bytes).unwrap(), 0), None);
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! Who asks: from the token of a request to a session, and renewal of the token on the way out.
 //!
-//! A token travels in `Authorization: BAT <token>`, and for `GET /connect` also as `?BAT=` (CONTRACT
-//! section 4). One that is not valid is nobody's, never an error. Renewal: only a successful answer to a
+//! A token travels in `Authorization: BAT <token>`. `GET /connect` also takes `?BAT=`, which is no token but opens this one path
+//! (CONTRACT section 4). One that is not valid is nobody's, never an error. Renewal: only a successful answer to a
 //! request with the header, of a token that is two seconds old, never on connect or logout.
 
 use super::Front;
@@ -12,7 +12,7 @@ use crate::auth::token::Claims;
 use crate::store::Actor;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, OriginalUri, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request::Parts};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header, request::Parts};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -39,8 +39,8 @@ pub struct Identity {
 pub struct NoRenewal;
 
 impl Identity {
-    fn of(front: &Front, app: Arc<App>, token: Option<&str>, address: IpAddr) -> Identity {
-        match token.and_then(|token| front.authority.claims(&app.name, token)) {
+    fn of(front: &Front, app: Arc<App>, claims: Option<Claims>, address: IpAddr) -> Identity {
+        match claims {
             Some(claims) => {
                 Identity { session: front.authority.session_of(&app.name, &claims), claims: Some(Arc::new(claims)), address, app }
             }
@@ -50,6 +50,12 @@ impl Identity {
 }
 
 impl Identity {
+    /// The same app and address, with a token that did not come in the header.
+    pub(super) fn with_token(&self, front: &Front, token: Option<&str>) -> Identity {
+        let claims = token.and_then(|token| front.authority.claims(&self.app.name, token));
+        Identity::of(front, self.app.clone(), claims, self.address)
+    }
+
     /// Whose rights a write of his is judged by, inside the store's transaction.
     pub fn actor(&self) -> Actor {
         match &self.session.user {
@@ -76,25 +82,33 @@ fn header_token(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("BAT ").map(str::trim)
 }
 
-/// The token in the query of `GET <base>/connect`; the base is off the path already.
-fn query_token(request: &Request<Body>) -> Option<&str> {
+/// What the query of `GET <base>/connect` says instead of the header, and the whole path, over which it is signed as it was sent.
+fn signed_path(request: &Request<Body>) -> Option<(&str, &str)> {
+    // The base is off this path already, so no object of any name is meant.
     if request.uri().path() != "/connect" || request.method() != axum::http::Method::GET {
         return None;
     }
-    request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("BAT="))
+    let signed = request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("BAT="))?;
+    Some((request.extensions().get::<OriginalUri>()?.path(), signed))
+}
+
+/// The host and port that a request was sent to: in HTTP/2 they stand in the URI.
+pub fn host<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<&'r str> {
+    let named = || headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    uri.authority().map(|authority| authority.as_str()).or_else(named)
 }
 
 /// Finds out which app a request is for; there is nothing for an app that there is not.
 pub async fn enter(State(front): State<Arc<Front>>, mut request: Request<Body>, next: Next) -> Response<Body> {
-    let path = request.extensions().get::<OriginalUri>().map_or_else(|| request.uri().path(), |original| original.path());
-    let word = path.split('/').nth(1).unwrap_or_default();
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    match front.apps.resolve(host, word) {
-        Some(app) => {
-            request.extensions_mut().insert(app);
+    let uri = request.extensions().get::<OriginalUri>().map_or_else(|| request.uri(), |original| &original.0);
+    let word = uri.path().split('/').nth(1).unwrap_or_default();
+    match front.apps.resolve(host(uri, request.headers()), word) {
+        // One that is being deleted waits for this request, or has closed before it.
+        Some(app) if let Some(_under_way) = app.begin() => {
+            request.extensions_mut().insert(app.clone());
             next.run(request).await
         }
-        None => ApiError::plain(error::NO_SUCH_PAGE).into_response(),
+        _ => ApiError::plain(error::NO_SUCH_PAGE).into_response(),
     }
 }
 
@@ -102,8 +116,11 @@ pub async fn enter(State(front): State<Arc<Front>>, mut request: Request<Body>, 
 pub async fn establish(State(front): State<Arc<Front>>, mut request: Request<Body>, next: Next) -> Response<Body> {
     let app = request.extensions().get::<Arc<App>>().unwrap_or(front.apps.default_app()).clone();
     let from_header = header_token(request.headers());
-    let token = from_header.or_else(|| query_token(&request));
-    let identity = Identity::of(&front, app.clone(), token, address(request.extensions().get()));
+    let claims = match from_header {
+        Some(token) => front.authority.claims(&app.name, token),
+        None => signed_path(&request).and_then(|(path, signed)| front.authority.claims_of_path(&app.name, path, signed)),
+    };
+    let identity = Identity::of(&front, app.clone(), claims, address(request.extensions().get()));
     let renewable = from_header.is_some().then(|| identity.claims.clone()).flatten();
     request.extensions_mut().insert(identity);
     let mut response = next.run(request).await;

@@ -6,10 +6,12 @@
 //! * [`text`]: what clients send, and the canonical JSON text that is stored
 //! * [`shape`]: declared fields only, with their types
 //! * [`time`]: instants as text
+//! * [`partial`]: `{"$op": {"path": value}}`, applied to what is there
 //! * [`decide`]: (image before, stamp, request) to what happens
 
 pub mod decide;
 pub mod id;
+pub mod partial;
 pub mod shape;
 pub mod text;
 pub mod time;

@@ -92,6 +92,15 @@ impl Rig {
         self.server.authority().issue(tidegate::server::APP, user.into(), roles, 0).unwrap().1
     }
 
+    /// A token's signature of one path, as the SDK makes it: HMAC-SHA1, the key is the text of the token's own signature.
+    pub(crate) fn sign_path(&self, token: &str, path: &str) -> String {
+        use hmac::{Hmac, Mac};
+        let (data, signature) = token.split_at(token.len() - 40);
+        let mac = Hmac::<sha1::Sha1>::new_from_slice(signature.as_bytes()).unwrap().chain_update(path).chain_update(data);
+        let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{data}{hex}")
+    }
+
     pub(crate) async fn ask(
         &self,
         method: Method,

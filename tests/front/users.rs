@@ -65,7 +65,8 @@ async fn connect_returns_the_callers_token_and_user() {
     let anonymous = rig.get("/connect").await;
     assert_eq!(anonymous.status, 200);
     assert!(anonymous.json()["schema"].is_array() && anonymous.json()["bloomFilterRefresh"].is_number());
-    for answer in [rig.get_as(&rig.root, "/connect").await, rig.get(&format!("/connect?BCB&BAT={}", rig.root)).await] {
+    let signed = |path: &str| format!("BAT={}", rig.sign_path(&rig.root, path));
+    for answer in [rig.get_as(&rig.root, "/connect").await, rig.get(&format!("/connect?BCB&{}", signed("/v1/connect"))).await] {
         let connected = answer.json();
         assert_eq!(connected["user"]["username"], "root");
         let token = connected["token"].as_str().unwrap();
@@ -73,11 +74,15 @@ async fn connect_returns_the_callers_token_and_user() {
         assert_eq!(rig.get_as(token, "/db/User/me").await.status, 200);
         assert_eq!((answer.header("cache-control"), answer.header(TOKEN)), (Some("private, no-store"), None));
     }
-    // Nowhere else does a token in the URL count, whatever the object is called.
-    assert_eq!(rig.get(&format!("/db/User/me?BAT={}", rig.root)).await.status, 404);
+    // The URL never holds a whole token, nor one signed for another path.
+    for query in [format!("BAT={}", rig.root), signed("/v1/file/www/a"), signed("/connect")] {
+        assert!(rig.get(&format!("/connect?{query}")).await.json().get("token").is_none());
+    }
+    // Nowhere else does a signature in the URL count, whatever the object is called.
+    assert_eq!(rig.get(&format!("/db/User/me?{}", signed("/v1/db/User/me"))).await.status, 404);
     let hidden = r#"{"id":"/db/Lot/connect","acl":{"read":{"/db/Role/1":"allow"}}}"#;
     assert_eq!(rig.post_as(&rig.root, "/db/Lot", hidden).await.status, 201);
-    assert_eq!(rig.get(&format!("/db/Lot/connect?BAT={}", rig.root)).await.status, 404);
+    assert_eq!(rig.get(&format!("/db/Lot/connect?{}", signed("/v1/db/Lot/connect"))).await.status, 404);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 //! * [`order`]: comparing values with operands, brackets of types
 //! * [`sort`]: the order of an answer
 //! * [`geo`]: points, shapes, distances
+//! * [`nearest`]: the order that `$nearSphere` gives
 //! * `limits`: how deep, how large, how costly a query may be, and why one is refused
 
 pub mod ast;
@@ -14,6 +15,7 @@ pub mod geo;
 mod json;
 mod limits;
 mod matches;
+pub mod nearest;
 mod normal;
 pub mod order;
 mod parse;

@@ -1,12 +1,10 @@
 //! Sort, skip and count of what was found, in bounded memory: no more objects are held than the answer may have, and as many
 //! again between two times that the last ones are let go.
 
-use super::plan;
 use crate::store::{Selection, StoreError};
 use dataflows::change::Image;
-use dataflows::query::ast::{Path, Point};
+use dataflows::query::ast::Predicate;
 use dataflows::query::sort::Sort;
-use dataflows::query::{Leaf, geo};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -14,7 +12,8 @@ use std::sync::Arc;
 enum Order {
     Ids,
     Sort(Sort),
-    Distance(Path, Point),
+    /// From where the predicate says, the nearest first
+    Distance(Arc<Predicate>),
 }
 
 struct Item {
@@ -36,9 +35,9 @@ pub(in crate::store::embedded) struct Collector {
 
 impl Collector {
     pub(in crate::store::embedded) fn new(selection: &Selection) -> Collector {
-        let order = match plan::near(&selection.predicate) {
+        let order = match selection.predicate.nearest() {
             _ if !selection.sort.is_empty() => Order::Sort(selection.sort.clone()),
-            Some((path, centre)) => Order::Distance(path, centre),
+            Some(_) => Order::Distance(Arc::clone(&selection.predicate)),
             None => Order::Ids,
         };
         let count = selection.count.unwrap_or(usize::MAX);
@@ -73,7 +72,7 @@ impl Collector {
             return Ok(self.items.len() < self.count);
         }
         let distance = match &self.order {
-            Order::Distance(path, centre) => distance(path, *centre, image),
+            Order::Distance(predicate) => predicate.nearest().map_or(0.0, |nearest| nearest.distance(image.document.root())),
             _ => 0.0,
         };
         self.items.push(Item { id: id.into(), image: Arc::clone(image), distance });
@@ -110,15 +109,4 @@ fn compare(order: &Order, left: &Item, right: &Item) -> Ordering {
         Order::Distance(..) => left.distance.total_cmp(&right.distance),
     };
     first.then_with(|| left.id.cmp(&right.id))
-}
-
-/// How far the nearest of an object's points is.
-fn distance(path: &Path, centre: Point, image: &Image) -> f64 {
-    let mut nearest = f64::INFINITY;
-    path.visit(image.document.root(), Leaf::Open, |value| {
-        if let Some(point) = value.and_then(geo::point) {
-            nearest = nearest.min(geo::distance(centre, point));
-        }
-    });
-    nearest
 }

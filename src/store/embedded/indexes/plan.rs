@@ -3,7 +3,7 @@
 use super::catalogue::Index;
 use super::ranges::{self, MOST, Narrowed, Range};
 use crate::store::{KeyOrder, PlanReport};
-use dataflows::query::ast::{Literal, Path, Point, Predicate, Test};
+use dataflows::query::ast::{Literal, Path, Predicate, Test};
 use dataflows::query::sort::{Direction, Sort};
 use std::sync::Arc;
 
@@ -131,14 +131,4 @@ fn in_order(index: &Arc<Index>, parts: &[&Predicate], sort: &Sort) -> Option<Ord
         place += 1;
     }
     Some(Ordered { index: Arc::clone(index), ranges, components: place, backward: backward? })
-}
-
-/// From where objects are ordered by their distance, where the query asks for those near a point.
-pub(super) fn near(predicate: &Predicate) -> Option<(Path, Point)> {
-    let mut parts = Vec::new();
-    ranges::conjuncts(predicate, &mut parts);
-    parts.into_iter().find_map(|part| match part {
-        Predicate::Field(path, Test::Near { centre, .. }) => Some((path.clone(), *centre)),
-        _ => None,
-    })
 }
