@@ -308,6 +308,15 @@ impl Embedded {
         &self.clock
     }
 
+    /// The buckets of an app for which somebody declared an index.
+    pub(crate) fn indexed_buckets(&self, app: &str) -> Vec<Arc<str>> {
+        let snapshot = self.snapshot_now();
+        let mut buckets: Vec<_> = snapshot.indexes.iter().filter(|(of, _, _)| ***of == *app).map(|(_, bucket, _)| bucket.clone()).collect();
+        buckets.sort_unstable();
+        buckets.dedup();
+        buckets
+    }
+
     /// What the store counts about itself. Cheap.
     pub fn statistics(&self) -> Statistics {
         let (log_bytes, log_records, recent_bytes) = self.log.sizes();
