@@ -107,7 +107,11 @@ pub(super) async fn replace(
         return Err(ApiError::new(error::BAD_ID, format!("the body is of the object {text}, the URL names {id}")));
     }
     let creates = !NAMED_BY_SERVER.contains(&&*bucket) && !MADE_ELSEWHERE.contains(&&*bucket);
-    let draft = draft(&schema, &bucket, id, &object)?;
+    let mut draft = draft(&schema, &bucket, id, &object)?;
+    if &*bucket == "Role" && draft.acl == AclRequest::Public {
+        // A role's list is replaced by another one, never by none: whoever may write a role may make himself a member.
+        draft.acl = AclRequest::Keep;
+    }
     write(&front, &identity, &bucket, draft, StatusCode::OK, move |draft, before, stamp| {
         decide::replace(draft, &expected, creates, before, stamp)
     })
@@ -180,7 +184,7 @@ fn permit(rights: &Rights, right: &str, bucket: &str, identity: &Identity) -> Re
 
 /// A role without a list of its own is its creator's, so that nobody else makes himself a member.
 fn of_creator(identity: &Identity) -> AclRequest {
-    match &identity.session.user {
+    match identity.claims.as_ref().map(|claims| &claims.user) {
         Some(user) => {
             let mut acl: Acl = built_in::admin_written();
             acl.write.0.insert((**user).into(), Rule::Allow);

@@ -6,8 +6,9 @@ mod first_start;
 mod measure;
 
 use crate::apps::Apps;
-use crate::auth::Authority;
-use crate::auth::password::{Brake, PasswordError, Passwords};
+use crate::auth::brake::Brake;
+use crate::auth::password::{PasswordError, Passwords};
+use crate::auth::{Authority, Lifetimes};
 use crate::changelog::kafka::{self, KafkaLog, KafkaLogError, Relay, Topic};
 use crate::changelog::{ChangeLog, Home, LogId};
 use crate::clock::Clock;
@@ -120,7 +121,7 @@ impl StartError {
             StartError::Open(error) => error.code(),
             StartError::Listen { .. } => "listen",
             StartError::Store(error) => error.code(),
-            StartError::Password(_) => "password",
+            StartError::Password(error) => error.code(),
             StartError::Option { .. } => "config-unfit-value",
             StartError::Ingest(error) => error.code(),
             StartError::ChangeLog(error) => error.code(),
@@ -175,10 +176,11 @@ impl Server {
             None => (None, None),
         };
         let changelog = topic_log.clone().map_or_else(|| store.changelog(), |log| log as Arc<dyn ChangeLog>);
-        let authority = Arc::new(Authority::new(store.clock().clone(), config.server.token_seconds, store.rights().clone()));
+        let lifetimes = Lifetimes { session: config.server.token_seconds, api: config.server.api_token_seconds };
+        let authority = Arc::new(Authority::new(store.clock().clone(), lifetimes, store.rights().clone()));
         authority.open(APP, &*store).await?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let passwords = Passwords::new(cores.div_ceil(2))?;
+        let passwords = Passwords::open(config.server.password_ms, cores.div_ceil(2), &*store).await?;
         let root_password = first_start::prepare(APP, &*store, &*store, &authority, &passwords, root_password).await?;
         let metrics = Arc::new(Metrics::new());
         let gateway = Gateway::new(store.clone(), changelog.clone(), authority.clone(), config.live.clone());
@@ -203,6 +205,7 @@ impl Server {
             brake: Brake::default(),
             clock: store.clock().clone(),
             answers: gateway.answers().clone(),
+            sessions: gateway.sessions().clone(),
             ingested: config.ingest.iter().map(|mapping| (mapping.bucket.as_str().into(), mapping.topic.clone())).collect(),
             metrics: metrics.clone(),
         });

@@ -51,6 +51,7 @@ pub(crate) fn config(data: &TempDir) -> Config {
     config.server.admin_listen = "127.0.0.1:0".into();
     config.store.data = data.path().join("data");
     config.store.durability = Durability::System;
+    config.server.password_ms = 0;
     config
 }
 

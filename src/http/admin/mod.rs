@@ -1,4 +1,4 @@
-//! The listener of administration: `/metrics`, `/health`, `/explain`, `/backup`, `/ingest`.
+//! The listener of administration: `/metrics`, `/health`, `/explain`, `/backup`, `/keys`, `/ingest`.
 //!
 //! Loopback by default, and still within reach of other people on the machine and of any page in a browser there
 //! (a name can be made to resolve to loopback). So the name in `Host` must be one that no foreign page can
@@ -7,6 +7,7 @@
 mod backup;
 mod explain;
 mod ingest;
+mod keys;
 
 use super::error::{self, ApiError};
 use super::identity::{self, Identity};
@@ -55,6 +56,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/health", get(health))
         .route("/explain", get(explain::explain))
         .route("/backup", post(backup::backup))
+        .route("/keys/rotate", post(keys::rotate))
         .route("/ingest", get(ingest::status))
         .route("/ingest/replay", post(ingest::replay))
         .fallback(async || ApiError::plain(error::NO_SUCH_PAGE))
