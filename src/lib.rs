@@ -15,6 +15,8 @@
 //! * [`http`]: the front stage, one file per resource
 //! * [`rights`]: who belongs to which role, whose tokens are dead
 //! * [`server`]: all of it put together, in one process
+//! * [`mail`]: what users are sent
+//! * [`oidc`]: login at a provider
 //! * [`metrics`], [`telemetry`]: what is measured and told
 //! * [`cli`]: the command line, one file a command
 //! * [`console`]: the page at `/_tidegate/`
@@ -36,8 +38,10 @@ pub mod http;
 pub mod ingest;
 pub mod kafka;
 pub mod live;
+pub mod mail;
 pub mod metrics;
 pub mod object;
+pub mod oidc;
 pub mod rights;
 pub mod schema;
 pub mod server;

@@ -63,11 +63,14 @@ async fn play(plan: &Plan, partitions: i32) -> Score {
     config.kafka.brokers = broker.address();
     config.ingest = vec![IngestOptions { read: IngestRead::Public, ..IngestOptions::new(&topic, &plan.bucket) }];
     let server = server::start(config).await;
-    let people = PEOPLE.iter().map(|(user, roles)| match user {
-        Some(user) => Person::of(server.authority(), user, roles),
-        None => Person::anonymous(),
-    });
-    let arena = Arena::new(&server.url(), people.collect());
+    let mut people = Vec::new();
+    for (user, roles) in &PEOPLE {
+        people.push(match user {
+            Some(user) => Person::enrolled(&server, user, roles).await,
+            None => Person::anonymous(),
+        });
+    }
+    let arena = Arena::new(&server.url(), people);
     let (progress, writes) = watch::channel(0);
     let producing = tokio::spawn({
         let (topic, writers) = (topic.clone(), plan.writers.clone());

@@ -92,7 +92,7 @@ impl Authority {
         Ok(())
     }
 
-    /// Forgets the keys of an app that is gone: none of its tokens is anybody's from now on.
+    /// Nobody has a valid token of this app from now on.
     pub fn forget(&self, app: &str) {
         self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(app);
     }

@@ -1,9 +1,12 @@
 //! Who a request or a subscription is from: tokens, passwords, sessions.
 
 mod authority;
+pub mod bans;
 pub mod brake;
 pub mod credentials;
 pub mod keys;
+pub mod mailed;
+pub mod pace;
 pub mod password;
 pub mod second_factor;
 pub mod token;

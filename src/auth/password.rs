@@ -112,6 +112,7 @@ pub struct Passwords {
     cost: Cost,
     turns: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    at_once: usize,
     /// Verified against where there is no user, so that the time tells nobody which users there are
     decoy: Arc<str>,
 }
@@ -142,10 +143,16 @@ impl Passwords {
         let at_once = at_once.max(1);
         Ok(Passwords {
             cost,
+            at_once,
             turns: Arc::new(Semaphore::new(at_once)),
             waiting: Arc::new(Semaphore::new(at_once * WAITING)),
             decoy: decoy.into(),
         })
+    }
+
+    /// How many are worked on at the same time.
+    pub fn at_once(&self) -> usize {
+        self.at_once
     }
 
     /// The hash of a password, as text with its parameters.

@@ -4,12 +4,14 @@ use super::{ConfigArgs, Failure, IngestArgs, end_of_process, runtime};
 use crate::console;
 use crate::server::{Server, Setup};
 use crate::telemetry;
+use std::path::PathBuf;
 
 /// Run the server: store, change log, dataflow, gateway and API in one process.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     tidegate serve\n  \
     tidegate serve --listen 127.0.0.1:9000 --data /var/lib/tidegate\n  \
+    tidegate serve --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem\n  \
     tidegate serve --config tidegate.toml --set changelog.age_seconds=3600\n  \
     tidegate serve --kafka 127.0.0.1:9092 --ingest orders=Order --ingest shop.customers=Customer\n\n\
     The first start generates the password of the administrator `root` and prints it once, unless one is given.")]
@@ -18,6 +20,12 @@ pub struct Serve {
     options: ConfigArgs,
     #[command(flatten)]
     ingest: IngestArgs,
+    /// Certificate of the API, PEM, with those that lead to its root; read again when it changes and at SIGHUP
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
     /// Password of the administrator `root`; better given in the environment, where `ps` does not show it
     #[arg(long, value_name = "PW", env = "TIDEGATE_ADMIN_PASSWORD", hide_env_values = true)]
     admin_password: Option<String>,
@@ -26,7 +34,19 @@ pub struct Serve {
 impl Serve {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        let config = self.options.load_with(|layers| self.ingest.lay(layers))?.config;
+        let config = self
+            .options
+            .load_with(|layers| {
+                for (option, flag, file) in
+                    [("server.tls_cert", "--tls-cert", &self.tls_cert), ("server.tls_key", "--tls-key", &self.tls_key)]
+                {
+                    if let Some(file) = file {
+                        layers.flag(option, &file.to_string_lossy(), flag)?;
+                    }
+                }
+                self.ingest.lay(layers)
+            })?
+            .config;
         telemetry::start(&config.log)?;
         let data = config.store.data.clone();
         runtime()?.block_on(async {

@@ -75,6 +75,9 @@ pub struct IngestOptions {
 
 /// What can be shown of a setting. A value `file:…` or `env:…` only says where the secret is.
 pub(super) fn shown<'v>(key: &str, value: &'v toml::Value) -> Cow<'v, toml::Value> {
+    if key == "mail.password" || key == super::oidc::OIDC {
+        return Cow::Owned(super::secret::shown(value));
+    }
     if key != PROPERTIES {
         return Cow::Borrowed(value);
     }

@@ -3,14 +3,15 @@
 //! `default.toml` is the table of what there is: a key that is not in it is an error that names the
 //! nearest one, wherever it comes from, and a value must have the type of the default.
 
-use super::{Config, kafka};
+use super::{Config, kafka, oidc};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Environment variables that begin like options and are read elsewhere (by the command line).
-pub const OTHER_VARIABLES: [&str; 4] = ["TIDEGATE_CONFIG", "TIDEGATE_ADMIN_PASSWORD", "TIDEGATE_TOKEN", "TIDEGATE_SERVER_URL"];
+pub const OTHER_VARIABLES: [&str; 5] =
+    ["TIDEGATE_CONFIG", "TIDEGATE_ADMIN_PASSWORD", "TIDEGATE_APP_PASSWORD", "TIDEGATE_TOKEN", "TIDEGATE_SERVER_URL"];
 
 const PREFIX: &str = "TIDEGATE_";
 
@@ -252,11 +253,12 @@ impl Layers {
     pub fn finish(self) -> Result<Effective, ConfigError> {
         match typed(self.settings.iter().map(|setting| (&*setting.key, &setting.value))) {
             Ok(config) => {
-                if let Err((expected, found)) = kafka::check(&config.ingest) {
-                    let source =
-                        self.settings.iter().find(|setting| setting.key == kafka::INGEST).map(|setting| setting.source.to_string());
-                    let source_of = source.unwrap_or_default();
-                    return Err(ConfigError::Unfit { key: kafka::INGEST.to_owned(), source_of, expected, found });
+                for (key, checked) in [(kafka::INGEST, kafka::check(&config.ingest)), (oidc::OIDC, oidc::check(&config.oidc))] {
+                    if let Err((expected, found)) = checked {
+                        let source = self.settings.iter().find(|setting| setting.key == key).map(|setting| setting.source.to_string());
+                        let source_of = source.unwrap_or_default();
+                        return Err(ConfigError::Unfit { key: key.to_owned(), source_of, expected, found });
+                    }
                 }
                 Ok(Effective { config, settings: self.settings })
             }

@@ -2,9 +2,15 @@
 
 mod kafka;
 mod layers;
+mod mail;
+mod oidc;
+mod secret;
 
 pub use kafka::{IngestFormat, IngestOptions, IngestRead, KafkaOptions};
 pub use layers::{ConfigError, Effective, Layers, OTHER_VARIABLES, Setting, Source};
+pub use mail::{MailOptions, MailSecurity, MailTransport};
+pub use oidc::{OidcOptions, is_safe};
+pub use secret::{SecretError, SecretPlace};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +35,12 @@ pub struct Config {
     pub engine: EngineOptions,
     /// The gateway
     pub live: LiveOptions,
+    /// What one app may use
+    pub limits: LimitOptions,
+    /// Mail
+    pub mail: MailOptions,
+    /// Providers at which users log in
+    pub oidc: Vec<OidcOptions>,
     /// Logs and traces
     pub log: LogOptions,
 }
@@ -43,6 +55,10 @@ pub struct ServerOptions {
     pub admin_listen: String,
     /// Addresses whose `X-Forwarded-For` is believed
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Certificate of the API and those that it leads to, PEM; empty: no TLS
+    pub tls_cert: std::path::PathBuf,
+    /// The certificate's private key, PEM
+    pub tls_key: std::path::PathBuf,
     /// First segment of every path, `v1`
     pub base: String,
     /// Largest request body, bytes
@@ -53,6 +69,8 @@ pub struct ServerOptions {
     pub result_objects: usize,
     /// Origins that browsers may come from; `*` for all
     pub origins: Vec<String>,
+    /// Where the API is reached from outside, such as `https://api.example.org`; empty: links cannot be made
+    pub public_url: String,
     /// Lifetime of a token, seconds
     pub token_seconds: u64,
     /// Lifetime of a token for a program, seconds
@@ -155,6 +173,30 @@ pub struct LiveOptions {
     pub resume_changes: u64,
     /// Lifetime of a ticket for an event stream, seconds
     pub ticket_seconds: u64,
+}
+
+/// What one app may use of what all share.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitOptions {
+    /// Apps at a time, the default one included
+    pub apps: usize,
+    /// Requests per second; 0: no bound
+    pub requests_per_second: u32,
+    /// Requests that are worked on at a time
+    pub requests: usize,
+    /// Requests that may wait for their turn
+    pub waiting: usize,
+    /// Writes that wait for the disk at a time
+    pub writes: usize,
+    /// Queries that are answered, and live results that are read, at a time
+    pub scans: usize,
+    /// Passwords that are hashed at a time; 0: as many as the server hashes at a time
+    pub hashings: usize,
+    /// Websockets and event streams; 0: as many as leave as much free for others
+    pub connections: usize,
+    /// Subscriptions, all connections together
+    pub subscriptions: usize,
 }
 
 /// Logs and traces.

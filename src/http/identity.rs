@@ -12,7 +12,7 @@ use crate::auth::token::Claims;
 use crate::store::Actor;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, OriginalUri, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, request::Parts};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header, request::Parts};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -50,6 +50,12 @@ impl Identity {
 }
 
 impl Identity {
+    /// The same app and address, with a token that did not come in the header.
+    pub(super) fn with_token(&self, front: &Front, token: Option<&str>) -> Identity {
+        let claims = token.and_then(|token| front.authority.claims(&self.app.name, token));
+        Identity::of(front, self.app.clone(), claims, self.address)
+    }
+
     /// Whose rights a write of his is judged by, inside the store's transaction.
     pub fn actor(&self) -> Actor {
         match (&self.session.user, self.claims.as_ref().and_then(|claims| claims.assumed().map(|role| (&claims.user, role)))) {
@@ -90,17 +96,23 @@ fn signed_path(request: &Request<Body>, connect: bool) -> Option<(&str, &str)> {
     Some((request.extensions().get::<OriginalUri>()?.path(), signed))
 }
 
+/// The host and port that a request was sent to: in HTTP/2 they stand in the URI.
+pub fn host<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<&'r str> {
+    let named = || headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    uri.authority().map(|authority| authority.as_str()).or_else(named)
+}
+
 /// Finds out which app a request is for; there is nothing for an app that there is not.
 pub async fn enter(State(front): State<Arc<Front>>, mut request: Request<Body>, next: Next) -> Response<Body> {
-    let path = request.extensions().get::<OriginalUri>().map_or_else(|| request.uri().path(), |original| original.path());
-    let word = path.split('/').nth(1).unwrap_or_default();
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    match front.apps.resolve(host, word) {
-        Some(app) => {
-            request.extensions_mut().insert(app);
+    let uri = request.extensions().get::<OriginalUri>().map_or_else(|| request.uri(), |original| &original.0);
+    let word = uri.path().split('/').nth(1).unwrap_or_default();
+    match front.apps.resolve(host(uri, request.headers()), word) {
+        // One that is being deleted waits for this request, or has closed before it.
+        Some(app) if let Some(_under_way) = app.begin() => {
+            request.extensions_mut().insert(app.clone());
             next.run(request).await
         }
-        None => ApiError::plain(error::NO_SUCH_PAGE).into_response(),
+        _ => ApiError::plain(error::NO_SUCH_PAGE).into_response(),
     }
 }
 

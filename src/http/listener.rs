@@ -1,15 +1,17 @@
 //! Sockets: accepting with a cap, one task a connection, limits on slow peers, a graceful end.
 
+use super::tls::Tls;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::HeaderMap;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +29,8 @@ const HEAD_BYTES: usize = 64 * 1024;
 pub struct Listener {
     /// The bound socket
     pub socket: TcpListener,
+    /// Certificate and key; none: plain
+    pub tls: Option<Arc<Tls>>,
     /// Who answers
     pub router: Router,
     /// Connections at a time; more wait at the door
@@ -65,21 +69,22 @@ impl Listener {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "TCP_NODELAY is refused");
             }
-            let (router, trusted) = (self.router.clone(), self.trusted_proxies.clone());
-            let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                // Every request knows where it comes from.
-                let mut request = request.map(axum::body::Body::new);
-                let from = origin(peer, request.headers(), &trusted);
-                request.extensions_mut().insert(ConnectInfo(from));
-                router.clone().oneshot(request)
-            });
-            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            let connection = graceful.watch(connection.into_owned());
             let open = self.open.clone();
             open.fetch_add(1, Ordering::Relaxed);
+            let door = Door { peer, router: self.router.clone(), trusted: self.trusted_proxies.clone(), watcher: graceful.watcher() };
+            let (tls, server, ended) = (self.tls.clone(), server.clone(), ended.clone());
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%peer, %error, "connection ended");
+                match tls {
+                    None => door.serve(&server, stream).await,
+                    // The place is held meanwhile, so the cap holds for handshakes too, and they are bounded in time.
+                    Some(tls) => tokio::select! {
+                        accepted = tls.accept(stream) => match accepted {
+                            Ok(Some(stream)) => door.serve(&server, stream).await,
+                            Ok(None) => tracing::debug!(%peer, "no TLS was spoken"),
+                            Err(error) => tracing::debug!(%peer, %error, "no TLS was agreed upon"),
+                        },
+                        () = ended.cancelled() => {}
+                    },
                 }
                 open.fetch_sub(1, Ordering::Relaxed);
                 drop(place);
@@ -88,6 +93,32 @@ impl Listener {
         drop(self.socket);
         if tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await.is_err() {
             tracing::warn!("some connections did not end in time and are cut");
+        }
+    }
+}
+
+/// What becomes of one connection.
+struct Door {
+    peer: SocketAddr,
+    router: Router,
+    trusted: Arc<[IpAddr]>,
+    watcher: Watcher,
+}
+
+impl Door {
+    /// Answers until the peer, an error or the end of the server ends it.
+    async fn serve(self, server: &Builder<TokioExecutor>, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let Door { peer, router, trusted, watcher } = self;
+        let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            // Every request knows where it comes from.
+            let mut request = request.map(axum::body::Body::new);
+            let from = origin(peer, request.headers(), &trusted);
+            request.extensions_mut().insert(ConnectInfo(from));
+            router.clone().oneshot(request)
+        });
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection.into_owned()).await {
+            tracing::debug!(%peer, %error, "connection ended");
         }
     }
 }

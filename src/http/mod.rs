@@ -5,25 +5,33 @@
 //! * [`path`]: which bucket or object a URL names
 //! * [`body`]: reading bodies within their limits
 //! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
+//! * `quota`: each app's turn at what all share
 //! * [`answer`]: answers to writes go out before their events
-//! * `connect`, `schema`, `objects`, `query`, `users`: the resources
+//! * `linger`: answers to requests that were not read to their end arrive
+//! * `connect`, `schema`, `objects`, `query`, `users`: the resources; `bridge`: the frame of browsers that come from elsewhere
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
+//! * [`tls`]: certificate and key, changed without a restart
 //!
 //! What decides lies elsewhere: [`crate::object`], [`crate::schema`], `dataflows::access`.
 
 pub mod admin;
 pub mod answer;
 pub mod body;
+mod bridge;
 pub mod conditions;
 mod connect;
 pub mod error;
 pub mod identity;
+mod linger;
 pub mod listener;
 mod objects;
+mod partial;
 pub mod path;
 mod query;
+mod quota;
 mod schema;
+pub mod tls;
 mod users;
 
 use crate::apps::Apps;
@@ -89,7 +97,7 @@ pub struct Front {
 /// The API below its base, such as `/v1`. `live` is the gateway's router.
 pub fn router(front: Arc<Front>, live: Router) -> Router {
     let resources = Router::new()
-        .route("/connect", get(connect::connect))
+        .route("/connect", get(connect::connect).post(bridge::page))
         .route("/status", get(connect::status))
         .route("/schema", get(schema::read_all).post(schema::merge_all))
         .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one))
@@ -97,18 +105,26 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .route("/db/{bucket}", post(objects::insert))
         .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))
         .route("/db/{bucket}/count", get(query::count).post(query::count_by_body))
-        .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).delete(objects::delete))
+        .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).post(partial::update).delete(objects::delete))
+        .route("/db/{bucket}/{oid}/{field}", post(partial::update_field))
         .method_not_allowed_fallback(async || ApiError::plain(error::WRONG_METHOD))
         .layer(middleware::from_fn_with_state(front.clone(), identity::establish))
         .with_state(front.clone());
     let cors = cors(&front.options.origins);
     Router::new()
-        .nest("/{app}", resources.merge(live).layer(middleware::from_fn_with_state(front.clone(), identity::enter)))
+        .nest(
+            "/{app}",
+            resources
+                .merge(live)
+                .layer(middleware::from_fn(quota::admit))
+                .layer(middleware::from_fn_with_state(front.clone(), identity::enter)),
+        )
         .fallback(async || ApiError::plain(error::NO_SUCH_PAGE))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(axum::extract::DefaultBodyLimit::max(front.options.body_bytes))
         .layer(cors)
+        .layer(middleware::from_fn(linger::linger))
         .layer(middleware::from_fn_with_state(front, observe))
 }
 

@@ -178,7 +178,7 @@ fn draft(schema: &Schema, bucket: &str, id: Arc<str>, object: &ObjectBody<'_>) -
     Ok(Draft { id, acl: object.acl.clone(), fields })
 }
 
-fn permit(rights: &Rights, right: &str, bucket: &str, identity: &Identity) -> Result<(), ApiError> {
+pub(super) fn permit(rights: &Rights, right: &str, bucket: &str, identity: &Identity) -> Result<(), ApiError> {
     if rights.permits(&identity.session.caller) { Ok(()) } else { Err(ApiError::class_right(right, bucket)) }
 }
 
@@ -194,7 +194,7 @@ fn of_creator(identity: &Identity) -> AclRequest {
     }
 }
 
-fn set_etag(response: &mut Response<Body>, image: &Image) {
+pub(super) fn set_etag(response: &mut Response<Body>, image: &Image) {
     if let Some(etag) = conditions::etag(image.version()) {
         response.headers_mut().insert(header::ETAG, etag);
     }

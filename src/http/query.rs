@@ -5,7 +5,6 @@ use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
 use super::path::BucketPath;
-use crate::object::sort::Sort;
 use crate::store::Selection;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -13,6 +12,8 @@ use axum::extract::{Query, State};
 use axum::http::{Response, StatusCode};
 use dataflows::change::Image;
 use dataflows::query::Filter;
+use dataflows::query::ast::Predicate;
+use dataflows::query::sort::{Sort, SortError};
 use std::sync::Arc;
 
 /// What stands in the URL; the query itself may stand in the body.
@@ -76,15 +77,20 @@ pub(super) async fn count_by_body(
 
 async fn answer(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str, asked: Parameters) -> Result<Response<Body>, ApiError> {
     let selection = selection(front, bucket, identity, text)?;
-    let bad = |error: crate::object::sort::SortError| ApiError::new(error::BAD_QUERY, error.to_string());
+    let bad = |error: SortError| ApiError::new(error::BAD_QUERY, error.to_string());
     let sort = asked.sort.as_deref().filter(|text| !text.is_empty()).map(Sort::parse).transpose().map_err(bad)?;
     let snapshot = front.store.snapshot().await?;
     let position = snapshot.position();
+    let predicate = selection.predicate.clone();
     let mut images = snapshot.select(selection).await?;
-    if let Some(sort) = sort.filter(|sort| !sort.is_empty()) {
+    let sort = sort.filter(|sort| !sort.is_empty());
+    if sort.is_some() || predicate.nearest().is_some() {
         // Large results take their time; they take it elsewhere.
         let sorting = tokio::task::spawn_blocking(move || {
-            sort.sort(&mut images);
+            match sort {
+                Some(sort) => sort.sort(&mut images),
+                None => nearest_first(&predicate, &mut images),
+            }
             images
         });
         images = sorting.await.map_err(|error| ApiError::new(error::CRASHED, error.to_string()))?;
@@ -94,6 +100,14 @@ async fn answer(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str
     let mut response = body::json(StatusCode::OK, array(window));
     super::set_position(&mut response, &position);
     Ok(response)
+}
+
+/// Who asks for what is near and for no order wants the nearest first. Stable: at one distance in the order of their ids.
+fn nearest_first(predicate: &Predicate, images: &mut [Arc<Image>]) {
+    if let Some(nearest) = predicate.nearest() {
+        // Distances are not negative, and the bits of such doubles are in the doubles' order.
+        images.sort_by_cached_key(|image| nearest.distance(image.document.root()).to_bits());
+    }
 }
 
 async fn counted(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str) -> Result<Response<Body>, ApiError> {

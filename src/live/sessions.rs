@@ -47,7 +47,7 @@ struct Live {
 impl Sessions {
     /// A subscription begins.
     pub(crate) fn join(&self, subscription: &Arc<Subscription>, claims: &Claims) {
-        let (app, user, session) = (&subscription.connection.app, &claims.user, subscription.session);
+        let (app, user, session) = (&subscription.connection.app.name, &claims.user, subscription.session);
         let mut state = lock(&self.state);
         let first = state.ends.first().copied();
         if !state.live.contains_key(&session) {

@@ -21,7 +21,7 @@ impl Gateway {
             Ok(ClientMessage::Unsubscribe { id }) => self.unsubscribe(connection, &id),
             Ok(ClientMessage::Subscribe(subscribe)) => {
                 // A token that is nobody's makes an anonymous subscription, as everywhere (CONTRACT section 3).
-                let session = subscribe.token.as_deref().and_then(|token| self.authenticate.session(&connection.app, token));
+                let session = subscribe.token.as_deref().and_then(|token| self.authenticate.session(&connection.app.name, token));
                 let session = session.unwrap_or_else(|| Session::anonymous(connection.address));
                 self.subscribe(connection, *subscribe, &session);
             }
@@ -58,7 +58,7 @@ impl Gateway {
             ));
         }
         let bucket: Arc<str> = subscribe.bucket.as_ref().into();
-        let rights = self.store.schema(&connection.app).rights(&bucket);
+        let rights = self.store.schema(&connection.app.name).rights(&bucket);
         for (right, name) in [(&rights.query, "query"), (&rights.load, "load")] {
             if !right.permits(&session.caller) {
                 return Err(Refused::new(466, "class-denied", format!("{name} permissions are required on /db/{bucket}")));
@@ -79,15 +79,17 @@ impl Gateway {
             refreshes: subscribe.extensions || (subscribe.reconnects && subscribe.initial),
             extensions: subscribe.extensions,
         };
-        let limit = self.options.subscriptions;
-        let subscription = connection.open(&subscribe.id, quoted(&subscribe.id), terms, session, limit).ok_or_else(|| {
-            Refused::new(429, "too-many-subscriptions", format!("a connection has at most {limit} subscriptions; end some of them"))
-        })?;
-        self.registry.join(&engine, &connection.app, &bucket, filter, &subscription);
+        let subscription =
+            connection.open(&subscribe.id, quoted(&subscribe.id), terms, session, self.options.subscriptions).ok_or_else(|| {
+                let (limit, of_app) = (self.options.subscriptions, connection.app.quota.limits().subscriptions);
+                let message = format!("a connection has at most {limit} subscriptions, and its app {of_app}; end some of them");
+                Refused::new(429, "too-many-subscriptions", message)
+            })?;
+        self.registry.join(&engine, &connection.app.name, &bucket, filter, &subscription);
         if let Some(claims) = &session.claims {
             self.sessions.join(&subscription, claims);
             // Behind the registration: whoever revokes it from now on finds it there.
-            if !self.authenticate.is_alive(&connection.app, session) {
+            if !self.authenticate.is_alive(&connection.app.name, session) {
                 self.end(&subscription, &sessions::revoked());
                 return Ok(());
             }

@@ -97,6 +97,19 @@ impl Schema {
         fields
     }
 
+    /// A field of a class that is no metadata, its own or an inherited one.
+    pub fn field(&self, bucket: &str, name: &str) -> Option<&Field> {
+        let mut found = None;
+        let mut next = self.class(bucket);
+        // The bound is that of `fields`, and as there the eldest declaration counts.
+        for _ in 0..32 {
+            let Some(class) = next.filter(|class| &*class.class != built_in::OBJECT) else { break };
+            found = class.fields.values().find(|field| *field.name == *name).or(found);
+            next = class.super_class.as_deref().and_then(|parent| parent.strip_prefix("/db/")).and_then(|parent| self.class(parent));
+        }
+        found
+    }
+
     /// The class of a bucket; none where the bucket is open.
     pub fn class(&self, bucket: &str) -> Option<&Arc<Class>> {
         self.classes.get(bucket)

@@ -2,10 +2,10 @@
 //!
 //! `tidegate serve` runs it; tests, the demo and the bench start it in their own process, on port 0.
 
-mod first_start;
 mod measure;
 
-use crate::apps::Apps;
+use crate::apps::limits::{Limits, OwnLimits};
+use crate::apps::{AppError, Apps, Registry, registry};
 use crate::auth::brake::Brake;
 use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::{Authority, Lifetimes};
@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{ChangelogOptions, Config, StoreOptions};
 use crate::http::admin::Admin;
 use crate::http::listener::Listener;
+use crate::http::tls::{Tls, TlsError};
 use crate::http::{self, Front};
 use crate::ingest::{self, Ingest, IngestError};
 use crate::live::Gateway;
@@ -87,6 +88,9 @@ pub enum StartError {
         /// What the operating system said
         reason: String,
     },
+    /// Certificate and key
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Reading or writing what a server needs
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -106,6 +110,9 @@ pub enum StartError {
     /// Ingest
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    /// The apps
+    #[error(transparent)]
+    App(#[from] AppError),
     /// The change log
     #[error(transparent)]
     ChangeLog(#[from] KafkaLogError),
@@ -120,10 +127,12 @@ impl StartError {
         match self {
             StartError::Open(error) => error.code(),
             StartError::Listen { .. } => "listen",
+            StartError::Tls(error) => error.code(),
             StartError::Store(error) => error.code(),
             StartError::Password(error) => error.code(),
             StartError::Option { .. } => "config-unfit-value",
             StartError::Ingest(error) => error.code(),
+            StartError::App(error) => error.code(),
             StartError::ChangeLog(error) => error.code(),
             StartError::Engine(_) => "engine",
         }
@@ -134,10 +143,12 @@ impl StartError {
 pub struct Server {
     api: SocketAddr,
     admin: SocketAddr,
+    encrypted: bool,
     base: String,
     root_password: Option<String>,
     store: Arc<Embedded>,
     authority: Arc<Authority>,
+    registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     gateway: Arc<Gateway>,
     engine: Arc<Engine>,
@@ -154,6 +165,9 @@ impl Server {
     pub async fn start(setup: impl Into<Setup>) -> Result<Server, StartError> {
         let Setup { config, root_password, pages } = setup.into();
         check(&config)?;
+        let (cert, key) = (config.server.tls_cert.clone(), config.server.tls_key.clone());
+        let reading = tokio::task::spawn_blocking(move || Tls::configured(&cert, &key)).await;
+        let tls = reading.map_err(|error| StartError::Engine(error.to_string()))??;
         // First the sockets: a second server on the same port must not touch the data.
         let api_socket = bind(&config.server.listen, "server.listen", "--listen").await?;
         let admin_socket = bind(&config.server.admin_listen, "server.admin_listen", "--set server.admin_listen=HOST:PORT").await?;
@@ -178,15 +192,32 @@ impl Server {
         let changelog = topic_log.clone().map_or_else(|| store.changelog(), |log| log as Arc<dyn ChangeLog>);
         let lifetimes = Lifetimes { session: config.server.token_seconds, api: config.server.api_token_seconds };
         let authority = Arc::new(Authority::new(store.clock().clone(), lifetimes, store.rights().clone()));
-        authority.open(APP, &*store).await?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let passwords = Passwords::open(config.server.password_ms, cores.div_ceil(2), &*store).await?;
-        let root_password = first_start::prepare(APP, &*store, &*store, &authority, &passwords, root_password).await?;
+        let limits = Limits::new(&config.limits, &OwnLimits::default(), passwords.at_once());
+        let apps = Arc::new(Apps::new(&config.server.base, limits));
+        let ended = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
-        let gateway = Gateway::new(store.clone(), changelog.clone(), authority.clone(), config.live.clone());
+        let gateway = Gateway::new(store.clone(), changelog.clone(), authority.clone(), apps.clone(), config.live.clone());
         let sink = Arc::new(measure::MeasuredSink::new(gateway.clone(), metrics.clone(), store.clock().clone()));
         let engine = Arc::new(Engine::start(engine_options(&config), sink).map_err(|error| StartError::Engine(error.to_string()))?);
         gateway.attach(engine.clone(), config.engine.changes_under_way as u64);
+        let ending = Arc::downgrade(&gateway);
+        let setup = registry::Setup {
+            apps: apps.clone(),
+            store: store.clone(),
+            authority: authority.clone(),
+            passwords: passwords.clone(),
+            limits: config.limits.clone(),
+            end: Arc::new(move |app| {
+                if let Some(gateway) = ending.upgrade() {
+                    gateway.end_app(app);
+                }
+            }),
+            ended: ended.clone(),
+        };
+        let (registry, root_password) = Registry::open(setup, root_password).await?;
+        measure::measure_apps(&metrics, &apps);
         measure::measure(&metrics, &store, &gateway, &engine);
         if let Some(relay) = &relay {
             measure::measure_relay(&metrics, relay);
@@ -195,7 +226,7 @@ impl Server {
             measure::measure_topic(&metrics, log);
         }
         let front = Arc::new(Front {
-            apps: Arc::new(Apps::new(&config.server.base)),
+            apps: apps.clone(),
             query_limits: QueryLimits { bytes: config.live.query_bytes, ..QueryLimits::default() },
             options: config.server.clone(),
             store: store.clone(),
@@ -209,10 +240,10 @@ impl Server {
             ingested: config.ingest.iter().map(|mapping| (mapping.bucket.as_str().into(), mapping.topic.clone())).collect(),
             metrics: metrics.clone(),
         });
-        let ended = CancellationToken::new();
         let router = http::router(front.clone(), gateway.router()).merge(pages);
         let api_listener = Listener {
             socket: api_socket,
+            tls: tls.clone(),
             router,
             connections: config.server.connections,
             trusted_proxies: config.server.trusted_proxies.clone().into(),
@@ -223,18 +254,31 @@ impl Server {
         if let Some(ingest) = &ingest {
             measure::measure_ingest(&metrics, ingest);
         }
-        let administration = Admin::new(front, store.clone(), engine.clone(), ingest.clone(), config.server.admin_listen.clone());
+        let administration =
+            Admin::new(front, store.clone(), engine.clone(), ingest.clone(), registry.clone(), config.server.admin_listen.clone());
         let admin_router = http::admin::router(administration);
-        let admin_listener =
-            Listener { socket: admin_socket, router: admin_router, connections: 64, trusted_proxies: [].into(), open: Arc::default() };
+        let admin_listener = Listener {
+            socket: admin_socket,
+            tls: None,
+            router: admin_router,
+            connections: 64,
+            trusted_proxies: [].into(),
+            open: Arc::default(),
+        };
+        let encrypted = tls.is_some();
+        if let Some(tls) = tls {
+            tokio::spawn(tls.follow(ended.clone()));
+        }
         let listeners = vec![tokio::spawn(api_listener.run(ended.clone())), tokio::spawn(admin_listener.run(ended.clone()))];
         Ok(Server {
             api,
             admin,
+            encrypted,
             base: config.server.base.clone(),
             root_password,
             store,
             authority,
+            registry,
             metrics,
             gateway,
             engine,
@@ -259,7 +303,8 @@ impl Server {
 
     /// What clients connect to, without a slash at the end.
     pub fn url(&self) -> String {
-        format!("http://{}/{}", self.api, self.base)
+        let scheme = if self.encrypted { "https" } else { "http" };
+        format!("{scheme}://{}/{}", self.api, self.base)
     }
 
     /// The password of `root`, if it was generated at this start.
@@ -275,6 +320,11 @@ impl Server {
     /// Who issues tokens.
     pub fn authority(&self) -> &Arc<Authority> {
         &self.authority
+    }
+
+    /// Which apps there are.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// The live side.

@@ -46,13 +46,16 @@ pub struct Stamp<'a> {
     pub caller: &'a Caller,
     /// What the object's class lets whom do in that state
     pub class: &'a ClassRights,
+    /// The app's classes in that state
+    pub schema: &'a Schema,
 }
 
 impl Stamp<'static> {
     /// Of a write of the server itself, in a bucket without a class.
     pub fn of_server(commit: CommitNumber, version: u64, now: i64) -> Stamp<'static> {
-        static SERVER: LazyLock<(Caller, ClassRights)> = LazyLock::new(|| (Caller::admin(), ClassRights::default()));
-        Stamp { commit, version, now, caller: &SERVER.0, class: &SERVER.1 }
+        static SERVER: LazyLock<(Caller, ClassRights, Schema)> =
+            LazyLock::new(|| (Caller::admin(), ClassRights::default(), Schema::built_in()));
+        Stamp { commit, version, now, caller: &SERVER.0, class: &SERVER.1, schema: &SERVER.2 }
     }
 }
 
@@ -104,6 +107,12 @@ pub enum Refusal {
     /// The object cannot be stored as it is
     #[error("{0}")]
     Invalid(String),
+    /// A partial update names an operation or a path that there is not
+    #[error("{0}")]
+    Update(String),
+    /// A value does not have the type of its field
+    #[error("{0}")]
+    UnfitValue(String),
 }
 
 /// Decides a write: (image before, stamp) to what happens. Pure: it may be run more than once.
@@ -205,6 +214,8 @@ impl Refusal {
             Refusal::Denied(_) => "object-denied",
             Refusal::NameTaken(_) => "name-taken",
             Refusal::Invalid(_) => "object-invalid",
+            Refusal::Update(_) => "bad-update",
+            Refusal::UnfitValue(_) => "unfit-value",
         }
     }
 }
@@ -281,9 +292,14 @@ pub trait Store: Send + Sync + 'static {
 ///
 /// They are in no image, no change record and no export. Backups contain them: a restored server must accept
 /// the tokens and passwords that it accepted before, so keep backups as safe as the data directory.
+///
+/// Names are `<kind>/<app>` or `<kind>/<app>/…`: with an app goes all that bears its name.
 pub trait Secrets: Send + Sync + 'static {
     /// A secret; none if it was never put. Reads memory or a few blocks of the disk: for the start, not for each request.
     fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// At most so many names behind `after`, in their order. Blocks; for rare work that goes through all of them.
+    fn secret_names(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError>;
 
     /// Puts a secret; resolves when it is on the disk, at either durability.
     fn put_secret(&self, name: &str, value: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>>;

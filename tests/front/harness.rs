@@ -117,7 +117,14 @@ impl Rig {
         self.ask_at(&format!("http://{}{path}", self.server.admin_address()), Method::GET, token, headers, None).await
     }
 
-    pub(crate) async fn ask_at(&self, url: &str, method: Method, token: Option<&str>, headers: &[(&str, &str)], body: Option<String>) -> Answer {
+    pub(crate) async fn ask_at(
+        &self,
+        url: &str,
+        method: Method,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answer {
         let mut request = self.client.request(method, url);
         if let Some(token) = token {
             request = request.header("authorization", format!("BAT {token}"));

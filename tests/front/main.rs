@@ -3,10 +3,15 @@
 
 mod access;
 mod administration;
+mod bridge;
 mod harness;
 mod live;
 mod objects;
+mod partial;
 mod passwords;
+#[path = "../support/people.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod people;
 mod queries;
 mod registration;
 mod roles;

@@ -35,6 +35,20 @@ async fn filters_orders_windows_and_counts() {
 }
 
 #[tokio::test]
+async fn what_is_near_comes_nearest_first() {
+    let rig = Rig::start().await;
+    for (name, longitude) in [("a", 3.0), ("b", -1.0), ("c", 2.0), ("d", 1.0), ("e", 90.0)] {
+        let body = format!(r#"{{"id":"/db/Lot/{name}","name":"{name}","at":{{"latitude":0,"longitude":{longitude}}}}}"#);
+        assert_eq!(rig.post("/db/Lot", &body).await.status, 201);
+    }
+    let near = r#"{"at":{"$nearSphere":{"$geometry":{"type":"Point","coordinates":[0,0]},"$maxDistance":1000000}}}"#;
+    let near = format!("q={}", encode_component(near));
+    assert_eq!(names(&rig, &near).await, ["b", "d", "c", "a"]);
+    assert_eq!(names(&rig, &format!("{near}&start=1&count=2")).await, ["d", "c"]);
+    assert_eq!(names(&rig, &format!("{near}&sort={}", encode_component(r#"{"name":1}"#))).await, ["a", "b", "c", "d"]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_is_refused_with_its_place() {
     let rig = Rig::with(|config| config.server.result_objects = 2).await;
     for id in 0..3 {

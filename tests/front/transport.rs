@@ -119,3 +119,32 @@ async fn who_cannot_start_is_told_why() {
     let error = Server::start(super::harness::config(&rig.data)).await.unwrap_err();
     assert_eq!(error.code(), "data-locked", "{error}");
 }
+
+#[tokio::test]
+async fn an_answer_arrives_also_where_the_request_was_not_read() {
+    let rig = Rig::with(|config| config.server.body_bytes = 100_000).await;
+    let mut connection = tokio::net::TcpStream::connect(rig.server.api_address()).await.unwrap();
+    let mut status = async |head: &str, first: &[u8], rest: &[u8]| {
+        connection
+            .write_all(format!("{head}\r\nhost: x\r\ncontent-length: {}\r\n\r\n", first.len() + rest.len()).as_bytes())
+            .await
+            .unwrap();
+        connection.write_all(first).await.unwrap();
+        let mut answer = Vec::new();
+        // All of the answers here are objects.
+        while !answer.ends_with(b"}") {
+            assert_ne!(connection.read_buf(&mut answer).await.unwrap(), 0, "{head}: {}", String::from_utf8_lossy(&answer));
+        }
+        // The client goes on, as those do that look at the answer only when all is sent.
+        for part in rest.chunks(100_000) {
+            connection.write_all(part).await.unwrap();
+        }
+        String::from_utf8(answer[9..12].to_vec()).unwrap()
+    };
+    let (first, rest) = (vec![b' '; 200_000], vec![b' '; 3_000_000]);
+    for _ in 0..3 {
+        assert_eq!(status("POST /v1/nothing HTTP/1.1", &first, &rest).await, "404");
+        assert_eq!(status("POST /v1/db/Lot HTTP/1.1", &first, &rest).await, "413");
+    }
+    assert_eq!(status("GET /v1/status HTTP/1.1", b"", b"").await, "200");
+}

@@ -21,11 +21,14 @@ pub fn rounds(config: &Config, (workers, columns): (usize, usize), default: u64)
     config.live.ping_seconds = 1;
     run(async {
         let server = server::start(config).await;
-        let people = PEOPLE.iter().map(|(user, roles)| match user {
-            Some(user) => Person::of(server.authority(), user, roles),
-            None => Person::anonymous(),
-        });
-        let arena = Arena::new(&server.url(), people.collect());
+        let mut people = Vec::new();
+        for (user, roles) in &PEOPLE {
+            people.push(match user {
+                Some(user) => Person::enrolled(&server, user, roles).await,
+                None => Person::anonymous(),
+            });
+        }
+        let arena = Arena::new(&server.url(), people);
         let (mut score, mut committed) = (Score::default(), BTreeMap::new());
         for round in 0..cases {
             let seed = seed.wrapping_mul(1_000_003).wrapping_add(round * 10 + (workers * 3 + columns) as u64);

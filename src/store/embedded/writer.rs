@@ -300,7 +300,8 @@ impl Writer {
             Actor::User(user) => Cow::Owned(self.membership.caller(&write.key.app, user)),
             Actor::Assumed { user, role } => Cow::Owned(self.membership.assumed(&write.key.app, user, role).unwrap_or_default()),
         };
-        let stamp = Stamp { commit: place.last + 1, version, now, caller: &caller, class: schema.schema.rights_of(&write.key.bucket) };
+        let class = schema.schema.rights_of(&write.key.bucket);
+        let stamp = Stamp { commit: place.last + 1, version, now, caller: &caller, class, schema: &schema.schema };
         let (operation, after) = match ((write.decide)(before.as_deref(), &stamp)?, &before) {
             (Decision::Nothing, _) | (Decision::Delete, None) => return Ok(None),
             (Decision::Delete, Some(_)) => (Operation::Delete, None),

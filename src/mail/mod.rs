@@ -1,0 +1,90 @@
+//! Mail that users are sent: never waited for by a request, and never lost quietly.
+//!
+//! * [`message`]: the texts, and the links in them
+//! * [`queue`]: what waits, and what is tried again
+//! * `smtp`, `file`: who takes it
+//!
+//! A request takes a place in the queue *before* it commits anything ([`Mailer::reserve`]), so what was committed is also sent
+//! as far as this process can see to it. The queue is in memory: what waits when the process ends is not sent, and
+//! the user asks again.
+
+mod file;
+pub mod message;
+mod queue;
+mod smtp;
+
+pub use message::{Links, Mail};
+pub use queue::{Mailer, Place};
+
+use crate::config::{MailOptions, MailTransport, SecretError};
+use futures_util::future::BoxFuture;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who takes mail.
+pub trait Transport: Send + Sync + 'static {
+    /// Hands a mail over; resolves when whoever takes it is responsible for it.
+    fn send(&self, mail: &Mail) -> BoxFuture<'_, Result<(), SendError>>;
+}
+
+/// Why a mail was not taken.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// It may be taken later
+    #[error("it is not taken now: {0}")]
+    Later(String),
+    /// It will never be taken
+    #[error("it is refused: {0}")]
+    Never(String),
+}
+
+impl SendError {
+    /// Stable name for logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SendError::Later(_) => "mail-deferred",
+            SendError::Never(_) => "mail-refused",
+        }
+    }
+}
+
+/// Why mail cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MailError {
+    /// The password
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// An option that makes no sense
+    #[error("the option mail.{option} cannot be used: {reason}")]
+    Option {
+        /// Which
+        option: &'static str,
+        /// Why
+        reason: String,
+    },
+}
+
+impl MailError {
+    /// Stable name for logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            MailError::Secret(error) => error.code(),
+            MailError::Option { .. } => "mail-option",
+        }
+    }
+}
+
+/// Sets up what is configured; none where nobody takes mail. `data`: the data directory.
+pub fn start(options: &MailOptions, data: &Path) -> Result<Option<Mailer>, MailError> {
+    let from = options.from.parse().map_err(|error| MailError::Option { option: "from", reason: format!("{error}") })?;
+    let transport: Arc<dyn Transport> = match options.transport {
+        MailTransport::None => return Ok(None),
+        MailTransport::File if options.directory.as_os_str().is_empty() => Arc::new(file::Folder::open(&data.join("mail"), from)?),
+        MailTransport::File => Arc::new(file::Folder::open(&options.directory, from)?),
+        MailTransport::Smtp => Arc::new(smtp::Smtp::new(options, from)?),
+    };
+    Ok(Some(Mailer::start(transport, options.queue, options.attempts, Duration::from_secs(1))))
+}
