@@ -3,9 +3,12 @@
 
 mod access;
 mod administration;
+mod batch;
 mod bridge;
+mod expiry;
 mod harness;
 mod live;
+mod logs;
 mod objects;
 mod partial;
 mod passwords;
@@ -16,8 +19,18 @@ mod queries;
 mod registration;
 mod roles;
 mod schema;
+mod schema_live;
 mod second_factor;
 mod sessions;
+#[path = "../support/socket.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod socket;
+#[path = "../support/mod.rs"]
+mod support;
 mod tokens;
+mod transfer;
 mod transport;
 mod users;
+
+/// Everything that takes longer has failed.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);

@@ -5,9 +5,13 @@
 
 use super::revocations;
 use super::snapshot::broken;
-use super::writer::{Group, Images, Place, SecretValues, Writer};
+use super::writer::{Group, Images, Place, Prepared, SecretValues, Writer};
 use crate::store::{Batch, BatchCommitted, BatchError, Committed, StoreError};
+use dataflows::change::BatchSpan;
 use tokio::sync::oneshot;
+
+/// Bytes of change records of one batch at most: it is one group, read at once by whoever follows the log.
+const BATCH_BYTES: usize = 64 << 20;
 
 /// Where the answer to a batch goes.
 pub(super) type BatchAnswer = oneshot::Sender<Result<BatchCommitted, BatchError>>;
@@ -30,7 +34,7 @@ impl Writer {
         let at = batch.writes.iter().map(|write| self.now(&super::keys::object(&write.key))).max();
         let (mut own, mut own_secrets) = (Images::new(), SecretValues::new());
         let mut prepared = Vec::with_capacity(batch.writes.len());
-        let mut commits = self.state.commit;
+        let (mut commits, mut bytes) = (self.state.commit, 0);
         for (place, write) in batch.writes.iter().enumerate() {
             let failed = |error| BatchError::Write { place, error };
             let place = Place { last: commits, at };
@@ -41,10 +45,23 @@ impl Writer {
                     return Err(failed(StoreError::Unfit(format!("a batch writes each object once; {} stands there twice", write.key.id))));
                 }
                 commits += 1;
+                bytes += done.record().len();
+                if bytes > BATCH_BYTES {
+                    let reason = format!("the change records of the batch have more than {BATCH_BYTES} bytes; make several batches of it");
+                    return Err(failed(StoreError::Unfit(reason)));
+                }
             }
             prepared.push(done);
         }
-        let records = self.records_of(&batch.revocations, commits)?;
+        let last = commits + batch.revocations.len() as u64;
+        // One record is one anyway.
+        let span = (last > self.state.commit + 1).then_some(BatchSpan { first: self.state.commit + 1, last });
+        if let Some(span) = span {
+            for (place, done) in prepared.iter_mut().enumerate() {
+                *done = done.take().map(|done| self.join(done, span)).transpose().map_err(|error| BatchError::Write { place, error })?;
+            }
+        }
+        let records = self.records_of(&batch.revocations, commits, span)?;
         let mut writes = Vec::with_capacity(prepared.len());
         for done in prepared {
             let change = done.as_ref().map(|done| done.change.clone());
@@ -66,6 +83,12 @@ impl Writer {
             committed.position = position.clone();
         }
         Ok(BatchCommitted { writes, position })
+    }
+
+    fn join(&self, done: Prepared, span: BatchSpan) -> Result<Prepared, StoreError> {
+        let done = done.join(span)?;
+        self.fits_log(done.record())?;
+        Ok(done)
     }
 
     /// What stands under the name of a secret. `under_way`: what is not in the store yet, the newest first.

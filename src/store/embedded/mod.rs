@@ -30,6 +30,7 @@ pub(crate) mod schemas;
 mod shared_scans;
 mod snapshot;
 mod statistics;
+mod sweep;
 mod trimmer;
 mod users;
 mod writer;
@@ -236,6 +237,7 @@ impl Embedded {
             state,
             moment: HashSet::new(),
             failed: None,
+            sweeper: sweep::Sweeper::default(),
         };
         let threads = vec![thread("store-writer", move || writer.run())?, thread("store-trimmer", move || trimmer.run())?];
         Ok(Embedded {
@@ -335,6 +337,10 @@ impl Store for Embedded {
 
     fn schema(&self, app: &str) -> Arc<Schema> {
         Arc::clone(&schemas::of(&self.snapshot_now().schemas, app).schema)
+    }
+
+    fn schemas(&self) -> Vec<(Arc<str>, Arc<Schema>)> {
+        self.snapshot_now().schemas.iter().map(|(app, schema)| (Arc::clone(app), Arc::clone(&schema.schema))).collect()
     }
 
     fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>> {
