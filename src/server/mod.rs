@@ -6,8 +6,9 @@ mod measure;
 
 use crate::apps::limits::{Limits, OwnLimits};
 use crate::apps::{AppError, Apps, Registry, registry};
-use crate::auth::Authority;
-use crate::auth::password::{Brake, PasswordError, Passwords};
+use crate::auth::brake::Brake;
+use crate::auth::password::{PasswordError, Passwords};
+use crate::auth::{Authority, Lifetimes};
 use crate::changelog::kafka::{self, KafkaLog, KafkaLogError, Relay, Topic};
 use crate::changelog::{ChangeLog, Home, LogId};
 use crate::clock::Clock;
@@ -131,7 +132,7 @@ impl StartError {
             StartError::Listen { .. } => "listen",
             StartError::Tls(error) => error.code(),
             StartError::Store(error) => error.code(),
-            StartError::Password(_) => "password",
+            StartError::Password(error) => error.code(),
             StartError::Option { .. } => "config-unfit-value",
             StartError::Ingest(error) => error.code(),
             StartError::App(error) => error.code(),
@@ -194,9 +195,10 @@ impl Server {
             None => (None, None),
         };
         let changelog = topic_log.clone().map_or_else(|| store.changelog(), |log| log as Arc<dyn ChangeLog>);
-        let authority = Arc::new(Authority::new(store.clock().clone(), config.server.token_seconds, store.rights().clone()));
+        let lifetimes = Lifetimes { session: config.server.token_seconds, api: config.server.api_token_seconds };
+        let authority = Arc::new(Authority::new(store.clock().clone(), lifetimes, store.rights().clone()));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let passwords = Passwords::new(cores.div_ceil(2))?;
+        let passwords = Passwords::open(config.server.password_ms, cores.div_ceil(2), &*store).await?;
         let limits = Limits::new(&config.limits, &OwnLimits::default(), passwords.at_once(), true);
         let apps = Arc::new(Apps::new(&config.server.base, limits));
         let ended = CancellationToken::new();
@@ -242,6 +244,7 @@ impl Server {
             brake: Brake::default(),
             clock: store.clock().clone(),
             answers: gateway.answers().clone(),
+            sessions: gateway.sessions().clone(),
             ingested: config.ingest.iter().map(|mapping| (mapping.bucket.as_str().into(), mapping.topic.clone())).collect(),
             metrics: metrics.clone(),
         });

@@ -21,7 +21,7 @@ use crate::changelog::trim::Mark;
 use crate::changelog::{LogId, Position};
 use crate::clock::Clock;
 use crate::config::Durability;
-use crate::rights::{Membership, ROLES, Revocation, Rights};
+use crate::rights::{self, Membership, Revocation, Rights};
 use crate::schema::{Schema, alteration};
 use crate::store::{
     Actor, Batch, BatchCommitted, BatchError, Committed, Decision, IndexChange, Intake, IntakeError, Refusal, SchemaChange, Stamp,
@@ -105,6 +105,9 @@ impl Images {
     }
 }
 
+/// Secrets by their names, as what is under way leaves them; none: gone.
+pub(super) type SecretValues = HashMap<String, Option<Vec<u8>>>;
+
 /// A group while it gathers.
 pub(super) struct Group {
     pub(super) batch: WriteBatch,
@@ -116,7 +119,7 @@ pub(super) struct Group {
     /// What became of rights
     pub(super) noted: Vec<Noted>,
     /// Secrets as this group leaves them
-    pub(super) secrets: HashMap<String, Option<Vec<u8>>>,
+    pub(super) secrets: SecretValues,
     answers: Vec<(Answer<Committed>, Result<Committed, StoreError>)>,
     batches: Vec<(BatchAnswer, Result<BatchCommitted, BatchError>)>,
     intakes: Vec<(IntakeAnswer, Result<Position, IntakeError>)>,
@@ -127,7 +130,7 @@ pub(super) struct Group {
 
 /// What changes rights.
 pub(super) enum Noted {
-    Role(Arc<Change>),
+    Change(Arc<Change>),
     Revoked(Revocation),
 }
 
@@ -147,6 +150,8 @@ pub(super) struct Prepared {
     pub(super) change: Arc<Change>,
     record: Vec<u8>,
     indexed: Indexed,
+    /// What becomes of secrets with it
+    pub(super) secrets: Vec<(String, Option<Vec<u8>>)>,
 }
 
 impl Prepared {
@@ -267,7 +272,7 @@ impl Writer {
     /// Decides one write and adds it to the group.
     fn decide(&mut self, write: &Write, group: &mut Group) -> Result<Committed, StoreError> {
         let place = Place { last: self.state.commit, at: None };
-        let Some(prepared) = self.prepare_alone(write, place, &[&group.images])? else {
+        let Some(prepared) = self.prepare_alone(write, place, &[&group.images], &[&group.secrets])? else {
             return Ok(Committed { change: None, position: self.position() });
         };
         let change = Arc::clone(&prepared.change);
@@ -281,15 +286,24 @@ impl Writer {
     }
 
     /// As `prepare`; the decision is somebody else's code, and a panic in it ends this write alone.
-    pub(super) fn prepare_alone(&self, write: &Write, place: Place, written: &[&Images]) -> Result<Option<Prepared>, StoreError> {
-        catch_unwind(AssertUnwindSafe(|| self.prepare(write, place, written)))
-            .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))?
+    pub(super) fn prepare_alone(
+        &self,
+        write: &Write,
+        place: Place,
+        written: &[&Images],
+        secrets: &[&SecretValues],
+    ) -> Result<Option<Prepared>, StoreError> {
+        let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(write, place, written)))
+            .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))??;
+        let Some(mut prepared) = prepared else { return Ok(None) };
+        prepared.secrets = self.secrets_of_user(&prepared.change, &write.actor, secrets)?;
+        Ok(Some(prepared))
     }
 
     /// Adds to the group what was prepared behind the last commit.
     pub(super) fn add(&mut self, prepared: Prepared, group: &mut Group) -> Result<(), StoreError> {
         group.images.insert(&prepared);
-        let Prepared { key, change, record, indexed } = prepared;
+        let Prepared { key, change, record, indexed, secrets } = prepared;
         self.keep_up((&change.app, &change.bucket), indexed, &mut group.batch)?;
         match &change.after {
             Some(image) => group.batch.insert(&self.keyspaces.objects, key.as_slice(), &**image.json()),
@@ -297,10 +311,13 @@ impl Writer {
         }
         group.bytes += record.len() as u64;
         self.append(&mut group.batch, change.at, record);
-        if &*change.bucket == ROLES {
+        if rights::concerns(&change) {
             self.membership.apply(&change);
             self.state.control = self.state.commit;
-            group.noted.push(Noted::Role(change.clone()));
+            group.noted.push(Noted::Change(change.clone()));
+        }
+        for (name, value) in secrets {
+            group.put_secret(&self.keyspaces.secrets, name, value);
         }
         self.moment.insert(key);
         group.records.push(Recorded::Change(change));
@@ -329,6 +346,7 @@ impl Writer {
         let caller = match &write.actor {
             Actor::Fixed(caller) => Cow::Borrowed(&**caller),
             Actor::User(user) => Cow::Owned(self.membership.caller(&write.key.app, user)),
+            Actor::Assumed { user, role } => Cow::Owned(self.membership.assumed(&write.key.app, user, role).unwrap_or_default()),
         };
         let class = schema.schema.rights_of(&write.key.bucket);
         let stamp = Stamp { commit: place.last + 1, version, now, caller: &caller, class, schema: &schema.schema };
@@ -359,7 +377,7 @@ impl Writer {
         };
         let record = record::encode(&Record::of(&change, place.last)).map_err(|error| StoreError::Unfit(error.to_string()))?;
         self.fits_log(&record)?;
-        Ok(Some(Prepared { key, change: Arc::new(change), record, indexed }))
+        Ok(Some(Prepared { key, change: Arc::new(change), record, indexed, secrets: Vec::new() }))
     }
 
     /// Whether anything can be written that leaves a record.
@@ -417,7 +435,7 @@ impl Writer {
             self.state = before;
             // Nothing is written any more; what is judged until then is judged by what is there.
             for noted in noted.iter().rev() {
-                if let Noted::Role(change) = noted {
+                if let Noted::Change(change) = noted {
                     self.membership.undo(change);
                 }
             }
@@ -428,7 +446,7 @@ impl Writer {
         // Rights first: nobody sees what was written after a right was taken away and is still judged by it.
         for noted in noted {
             match noted {
-                Noted::Role(change) => self.rights.apply(change),
+                Noted::Change(change) => self.rights.apply(change),
                 Noted::Revoked(revocation) => self.rights.revoke(revocation),
             }
         }
