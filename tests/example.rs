@@ -67,8 +67,7 @@ fn two_browsers_side_by_side() {
     let page = WebServer::start(&app);
 
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("example");
-    let visit =
-        Command::new("node").arg(tests.join("example.mjs")).args([&page.origin, &server.url]).arg(&screenshots).output().unwrap();
+    let visit = Command::new("node").arg(tests.join("example.mjs")).args([&page.origin, &server.url]).arg(&screenshots).output().unwrap();
     let told = String::from_utf8_lossy(&visit.stdout);
     println!("{told}screenshots in {}", screenshots.display());
     assert!(visit.status.success(), "{told}{}", String::from_utf8_lossy(&visit.stderr));
