@@ -18,6 +18,7 @@ mod members;
 pub mod messages;
 mod outbox;
 mod resume;
+mod schema;
 mod socket;
 mod sse;
 mod standing;

@@ -1,6 +1,6 @@
 //! A published state: what a reader sees, from the moment a group of commits is durable.
 
-use super::schemas::{self, Schemas};
+use super::schemas::{self, Schemas, View};
 use super::shared_scans::{SharedScans, Wanted};
 use super::{keys, meta};
 use crate::changelog::record::STORED;
@@ -8,7 +8,6 @@ use crate::changelog::{LogId, Position};
 use crate::store::{Key, Page, Selection, Snapshot, StoreError};
 use bytes::Bytes;
 use dataflows::change::{Change, Image};
-use dataflows::document::DateFields;
 use fjall::{Keyspace, Readable};
 use futures_util::future::BoxFuture;
 use std::ops::{Bound, ControlFlow};
@@ -35,11 +34,10 @@ pub(super) struct EmbeddedSnapshot {
     pub(super) schemas: Arc<Schemas>,
 }
 
-/// An object as it is stored.
-pub(super) fn parse(text: &[u8], dates: &DateFields) -> Result<Arc<Image>, StoreError> {
-    Image::parse(Bytes::copy_from_slice(text), dates, STORED)
-        .map(Arc::new)
-        .map_err(|error| StoreError::Broken(format!("a stored object cannot be read: {error}")))
+/// An object as it is stored, in its present form.
+pub(super) fn parse(text: &[u8], view: &View) -> Result<Arc<Image>, StoreError> {
+    let text = view.present(text).map_or_else(|| Bytes::copy_from_slice(text), Bytes::from);
+    Image::parse(text, view, STORED).map(Arc::new).map_err(|error| StoreError::Broken(format!("a stored object cannot be read: {error}")))
 }
 
 pub(super) fn broken(error: &fjall::Error) -> StoreError {
