@@ -37,16 +37,27 @@ fn routes() -> Vec<(Method, &'static str, Option<&'static str>)> {
         (Method::GET, "/db/Note/count", None),
         (Method::POST, "/db/Vault", Some(r#"{"secret":"planted"}"#)),
         (Method::PUT, "/db/Vault/1", Some(r#"{"id":"/db/Vault/1","secret":"planted"}"#)),
-        (Method::PUT, "/db/Note/1", Some(r#"{"id":"/db/Note/1","secret":"planted"}"#)),
+        (
+            Method::PUT,
+            "/db/Note/1",
+            Some(r#"{"id":"/db/Note/1","secret":"planted","acl":{"read":{"/db/User/1":"allow"},"write":{"/db/User/1":"allow"}}}"#),
+        ),
         (
             Method::POST,
             "/schema/Vault",
             Some(r#"{"class":"/db/Vault","fields":{"planted":{"name":"planted","type":"/db/String","order":9}}}"#),
         ),
         (Method::POST, "/schema", Some(r#"[{"class":"/db/Planted","superClass":"/db/Object","fields":{}}]"#)),
+        (Method::POST, "/db/Vault/1", Some(r#"{"$set":{"secret":"planted"}}"#)),
+        (Method::POST, "/db/Note/1", Some(r#"{"$set":{"secret":"planted"}}"#)),
+        (Method::POST, "/batch", Some(r#"[{"operation":"put","id":"/db/Vault/1","object":{"id":"/db/Vault/1","secret":"planted"}}]"#)),
+        (Method::GET, "/db/Vault", None),
+        (Method::GET, "/db/Note", None),
+        (Method::PUT, "/db/Vault", Some(r#"[{"id":"/db/Vault/7","secret":"planted"}]"#)),
         (Method::POST, "/events/ticket", None),
         (Method::DELETE, "/db/Note/1", None),
         (Method::DELETE, "/db/Vault/1", None),
+        (Method::DELETE, "/db/Note", None),
     ]
 }
 
@@ -93,13 +104,14 @@ async fn a_token_of_one_app_is_nobodys_at_every_route_of_another() {
         assert_eq!((welcome.get("token"), welcome.get("user")), (None, None));
     }
     assert_eq!(two.load("Vault", "1").await.json()["secret"], "the secret of two", "nobody has changed it");
+    assert_eq!(two.load("Note", "1").await.json()["secret"], "the secret of two", "nobody has changed or deleted it");
     // All of it can be done by who may: the routes are the right ones.
     for route in &routes() {
         let nobody = seen(&ask(&anonymous, route).await);
         let answer = ask(&two, route).await;
         assert!(answer.status < 300, "{route:?}: {answer:?}");
-        // Classes that do not say otherwise may be added to by anybody.
-        if route.1.starts_with("/schema") {
+        // Classes that do not say otherwise may be added to by anybody, and whoever deletes what he may not see is told nothing.
+        if route.1.starts_with("/schema") || (&route.0, route.1) == (&Method::DELETE, "/db/Note/1") {
             continue;
         }
         assert_ne!(seen(&answer), nobody, "{route:?} tells the same to everybody, so the test above could not fail");
