@@ -71,6 +71,7 @@ fn known<'s>(schema: &'s Schema, bucket: &str) -> Result<&'s Arc<Class>, SchemaE
 }
 
 fn replaced(schema: &Schema, requests: &[ClassRequest], whole: bool, caller: &Caller) -> Result<Schema, SchemaError> {
+    merge::distinct(requests)?;
     let mut replaced = schema.clone();
     for request in requests {
         let bucket = bucket_of(&request.class)?;
