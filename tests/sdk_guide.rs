@@ -36,7 +36,8 @@ fn run(name: &str, server: &Process) {
     let file = folder.path().join(name);
     std::fs::write(&file, whole).unwrap();
     let modules = npm::install("sdk").join("node_modules");
-    let output = Command::new("node").arg(&file).env("NODE_PATH", modules).env("ROOT_PASSWORD", PASSWORD).output().expect("node is not installed");
+    let output =
+        Command::new("node").arg(&file).env("NODE_PATH", modules).env("ROOT_PASSWORD", PASSWORD).output().expect("node is not installed");
     let (told, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{name} printed {told} and failed: {complaint}");
     assert_eq!(told.lines().collect::<Vec<_>>(), promised, "{name}: {complaint}");

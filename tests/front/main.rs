@@ -3,9 +3,12 @@
 
 mod access;
 mod administration;
+mod batch;
 mod bridge;
+mod expiry;
 mod harness;
 mod live;
+mod logs;
 mod objects;
 mod partial;
 #[path = "../support/people.rs"]
@@ -17,6 +20,9 @@ mod schema_live;
 #[path = "../support/socket.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod socket;
+#[path = "../support/mod.rs"]
+mod support;
+mod transfer;
 mod transport;
 mod users;
 

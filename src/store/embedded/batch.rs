@@ -10,6 +10,9 @@ use crate::store::{Batch, BatchCommitted, BatchError, Committed, StoreError};
 use dataflows::change::BatchSpan;
 use tokio::sync::oneshot;
 
+/// Bytes of change records of one batch at most: it is one group, read at once by whoever follows the log.
+const BATCH_BYTES: usize = 64 << 20;
+
 /// Where the answer to a batch goes.
 pub(super) type BatchAnswer = oneshot::Sender<Result<BatchCommitted, BatchError>>;
 
@@ -31,7 +34,7 @@ impl Writer {
         let at = batch.writes.iter().map(|write| self.now(&super::keys::object(&write.key))).max();
         let mut own = Images::new();
         let mut prepared = Vec::with_capacity(batch.writes.len());
-        let mut commits = self.state.commit;
+        let (mut commits, mut bytes) = (self.state.commit, 0);
         for (place, write) in batch.writes.iter().enumerate() {
             let failed = |error| BatchError::Write { place, error };
             let done = self.prepare_alone(write, Place { last: commits, at }, &[&own, &group.images]).map_err(failed)?;
@@ -40,6 +43,11 @@ impl Writer {
                     return Err(failed(StoreError::Unfit(format!("a batch writes each object once; {} stands there twice", write.key.id))));
                 }
                 commits += 1;
+                bytes += done.record().len();
+                if bytes > BATCH_BYTES {
+                    let reason = format!("the change records of the batch have more than {BATCH_BYTES} bytes; make several batches of it");
+                    return Err(failed(StoreError::Unfit(reason)));
+                }
             }
             prepared.push(done);
         }
