@@ -5,7 +5,7 @@ use super::identity::{self, Identity, NoRenewal};
 use super::{Front, body, users};
 use axum::body::Body;
 use axum::extract::{OriginalUri, State};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use std::sync::Arc;
 /// What a client reads.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Welcome {
+pub(super) struct Welcome {
     schema: Box<RawValue>,
     bloom_filter_refresh: u32,
     bloom_filter: BloomFilter,
     #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
+    pub(super) token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,17 +32,35 @@ struct BloomFilter {
     b: &'static str,
 }
 
-/// Schema, and for somebody with a valid token that token and his user. The SDK takes what is in here for its
-/// own, so a valid token that was left out would be erased there.
+impl Welcome {
+    /// As it is sent.
+    pub(super) fn json(&self) -> Result<String, ApiError> {
+        serde_json::to_string(self).map_err(crashed)
+    }
+}
+
+fn crashed(error: serde_json::Error) -> ApiError {
+    ApiError::new(error::CRASHED, error.to_string())
+}
+
+/// `GET /connect`
 pub(super) async fn connect(
     State(front): State<Arc<Front>>,
     identity: Identity,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    let crashed = |error: serde_json::Error| ApiError::new(error::CRASHED, error.to_string());
+    let mut response = body::json(StatusCode::OK, welcome(&front, &identity, &uri, &headers).await?.json()?);
+    identity::private(&mut response);
+    response.extensions_mut().insert(NoRenewal);
+    Ok(response)
+}
+
+/// Schema, and for somebody with a valid token that token and his user. The SDK takes what is in here for its
+/// own, so a valid token that was left out would be erased there.
+pub(super) async fn welcome(front: &Front, identity: &Identity, uri: &Uri, headers: &HeaderMap) -> Result<Welcome, ApiError> {
     let mut welcome = Welcome {
-        schema: super::schema::all(&front, &identity)?,
+        schema: super::schema::all(front, identity)?,
         // Nothing is served for caches to keep, so nothing can be stale in them: the filter is empty.
         bloom_filter_refresh: 60,
         bloom_filter: BloomFilter { m: 8, h: 1, b: "AA==" },
@@ -51,7 +69,7 @@ pub(super) async fn connect(
         websocket: None,
     };
     if let Some(claims) = &identity.claims
-        && let Some(user) = users::visible(&front, &claims.user, &identity).await?
+        && let Some(user) = users::visible(front, &claims.user, identity).await?
         && let Some(token) = front.authority.reissue(&identity.app.name, claims)
     {
         welcome.token = Some(token);
@@ -60,14 +78,11 @@ pub(super) async fn connect(
     // The SDK finds the events at /v1/events by itself, and nowhere else.
     let word = uri.path().split('/').nth(1).unwrap_or_default();
     if word != "v1"
-        && let Some(host) = identity::host(&uri, &headers)
+        && let Some(host) = identity::host(uri, headers)
     {
         welcome.websocket = Some(format!("//{host}/{word}/events"));
     }
-    let mut response = body::json(StatusCode::OK, serde_json::to_string(&welcome).map_err(crashed)?);
-    identity::private(&mut response);
-    response.extensions_mut().insert(NoRenewal);
-    Ok(response)
+    Ok(welcome)
 }
 
 /// Whether the server takes requests, and what it is.

@@ -61,7 +61,9 @@ kinds! {
     UNFIT_VALUE = 463, "unfit-value", "InvalidType", "A value does not have the type that its field is declared with. The message names the field.";
     DENIED = 466, "permission-denied", "PermissionDenied", "The rights of the class or the access list of the object do not let the caller do this.";
     BUCKET_INGESTED = 466, "bucket-ingested", "PermissionDenied", "The bucket is filled from a topic, and by that alone: write to the topic. Nobody writes it here, not even an administrator.";
-    SCHEMA_INCOMPATIBLE = 469, "schema-incompatible", "SchemaIncompatible", "A field or class is there already and is declared otherwise. POST adds, it changes nothing.";
+    SCHEMA_INCOMPATIBLE = 469, "schema-incompatible", "SchemaIncompatible", "A field or class is there already and is declared otherwise: fields keep their types, classes their parents.";
+    TYPE_EXISTS = 473, "type-exists", "TypeExists", "There is a class or a field of that name already.";
+    STILL_REFERENCED = 474, "still-referenced", "TypeStillReferenced", "The class cannot go: other classes refer to it, or there are objects of it.";
     RESULT_TOO_LARGE = 400, "result-too-large", "BadQuery", "The query matches more objects than one answer may have (server.result_objects). Ask for fewer.";
     CRASHED = 500, "internal", "InternalError", "The server failed. Its log says more under the same time.";
     STORE_FAILED = 500, "store-failed", "StoreFailed", "The store could not do it; nothing was acknowledged. The server's log says more.";
@@ -151,6 +153,7 @@ impl From<Refusal> for ApiError {
             Refusal::Denied(_) | Refusal::ClassDenied { .. } => DENIED,
             Refusal::Invalid(_) => BAD_REQUEST,
             Refusal::Update(_) => BAD_UPDATE,
+            Refusal::Occupied(_) => STILL_REFERENCED,
             Refusal::UnfitValue(_) => UNFIT_VALUE,
         };
         ApiError::new(kind, refusal.to_string())

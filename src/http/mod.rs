@@ -11,7 +11,7 @@
 //! * `transfer`: export, import and truncate of a bucket
 //! * `logs`: entries of the app's own log
 //! * `linger`: answers to requests that were not read to their end arrive
-//! * `connect`, `schema`, `objects`, `query`, `users`: the resources
+//! * `connect`, `schema`, `objects`, `query`, `users`: the resources; `bridge`: the frame of browsers that come from elsewhere
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
 //! * [`tls`]: certificate and key, changed without a restart
@@ -22,6 +22,7 @@ pub mod admin;
 pub mod answer;
 mod batch;
 pub mod body;
+mod bridge;
 pub mod conditions;
 mod connect;
 pub mod error;
@@ -105,10 +106,10 @@ pub struct Front {
 /// The API below its base, such as `/v1`. `live` is the gateway's router.
 pub fn router(front: Arc<Front>, live: Router) -> Router {
     let resources = Router::new()
-        .route("/connect", get(connect::connect))
+        .route("/connect", get(connect::connect).post(bridge::page))
         .route("/status", get(connect::status))
-        .route("/schema", get(schema::read_all).post(schema::merge_all))
-        .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one))
+        .route("/schema", get(schema::read_all).post(schema::merge_all).put(schema::replace_all))
+        .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one).put(schema::replace_one).delete(schema::delete_one))
         .route("/db/User/login", post(users::login))
         .route("/db/User/logout", get(users::logout))
         .route("/db/User/me", get(users::me))

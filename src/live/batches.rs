@@ -85,7 +85,8 @@ mod tests {
         let batches = Arc::new(Batches::default());
         let budget = Budget { events: 100, bytes: 1 << 20 };
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let connection = Arc::new(Connection::new("app".into(), address, budget, Arc::default(), batches.clone()));
+        let connection =
+            Arc::new(Connection::new(crate::apps::Apps::default().default_app().clone(), address, budget, Arc::default(), batches.clone()));
         let terms = Terms { selection: EventSelection::ALL, initial: true, refreshes: true, extensions: true };
         let subscription = connection.open("s", "\"s\"".into(), terms, Arc::new(Caller::anonymous()), 1, 10).unwrap();
         let answers = Answers::new(Duration::from_millis(1), Duration::from_secs(1));

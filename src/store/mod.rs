@@ -104,6 +104,9 @@ pub enum Refusal {
     /// The object cannot be stored as it is
     #[error("{0}")]
     Invalid(String),
+    /// A class is to go, and there are objects of it
+    #[error("there are objects of the class /db/{0}; delete them first")]
+    Occupied(String),
     /// A partial update names an operation or a path that there is not
     #[error("{0}")]
     Update(String),
@@ -203,6 +206,7 @@ impl Refusal {
             Refusal::ClassDenied { .. } => "class-denied",
             Refusal::Denied(_) => "object-denied",
             Refusal::Invalid(_) => "object-invalid",
+            Refusal::Occupied(_) => "still-referenced",
             Refusal::Update(_) => "bad-update",
             Refusal::UnfitValue(_) => "unfit-value",
         }

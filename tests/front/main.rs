@@ -4,6 +4,7 @@
 mod access;
 mod administration;
 mod batch;
+mod bridge;
 mod expiry;
 mod harness;
 mod live;

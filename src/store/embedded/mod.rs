@@ -29,6 +29,7 @@ pub(crate) mod schemas;
 mod shared_scans;
 mod snapshot;
 mod statistics;
+mod sweep;
 mod trimmer;
 mod writer;
 
@@ -234,6 +235,7 @@ impl Embedded {
             state,
             moment: HashSet::new(),
             failed: None,
+            sweeper: sweep::Sweeper::default(),
         };
         let threads = vec![thread("store-writer", move || writer.run())?, thread("store-trimmer", move || trimmer.run())?];
         Ok(Embedded {

@@ -1,6 +1,6 @@
 //! A published state: what a reader sees, from the moment a group of commits is durable.
 
-use super::schemas::{self, Schemas};
+use super::schemas::{self, Schemas, View};
 use super::shared_scans::{SharedScans, Wanted};
 use super::{keys, meta};
 use crate::changelog::record::STORED;
@@ -8,7 +8,6 @@ use crate::changelog::{LogId, Position};
 use crate::store::{Key, Page, Selection, Snapshot, StoreError};
 use bytes::Bytes;
 use dataflows::change::{Change, Image};
-use dataflows::document::DateFields;
 use fjall::{Keyspace, Readable};
 use futures_util::future::BoxFuture;
 use std::ops::{Bound, ControlFlow};
@@ -35,11 +34,16 @@ pub(super) struct EmbeddedSnapshot {
     pub(super) schemas: Arc<Schemas>,
 }
 
-/// An object as it is stored.
-pub(super) fn parse(text: &[u8], dates: &DateFields) -> Result<Arc<Image>, StoreError> {
-    Image::parse(Bytes::copy_from_slice(text), dates, STORED)
+/// An object as it is stored, in its present form.
+pub(super) fn parse(text: &[u8], view: &View) -> Result<Arc<Image>, StoreError> {
+    Image::parse(present(text, view), view, STORED)
         .map(Arc::new)
         .map_err(|error| StoreError::Broken(format!("a stored object cannot be read: {error}")))
+}
+
+/// A stored text in its present form.
+fn present(text: &[u8], view: &View) -> Bytes {
+    view.present(text).map_or_else(|| Bytes::copy_from_slice(text), Bytes::from)
 }
 
 pub(super) fn broken(error: &fjall::Error) -> StoreError {
@@ -108,6 +112,7 @@ impl Snapshot for EmbeddedSnapshot {
                 Some(id) => Bound::Excluded(keys::object(&Key { app: page.app.clone(), bucket: page.bucket.clone(), id: id.clone() })),
                 None => Bound::Included(prefix.clone()),
             };
+            let view = schemas::of(&snapshot.schemas, &page.app).dates(&page.bucket);
             let (mut objects, mut bytes) = (Vec::new(), 0);
             for entry in snapshot.state.range::<Vec<u8>, _>(&snapshot.reading.objects, (from, Bound::Unbounded)) {
                 if objects.len() >= page.objects || bytes > page.bytes {
@@ -117,7 +122,7 @@ impl Snapshot for EmbeddedSnapshot {
                 let Some(id) = key.strip_prefix(&prefix[..]) else { break };
                 let id = std::str::from_utf8(id).map_err(|_| StoreError::Broken("the key of an object is no text".into()))?;
                 bytes += text.len();
-                objects.push((id.into(), Bytes::copy_from_slice(&text)));
+                objects.push((id.into(), present(&text, view)));
             }
             Ok(objects)
         })

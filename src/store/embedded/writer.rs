@@ -10,6 +10,7 @@ use super::intake::IntakeAnswer;
 use super::schemas::{self, AppSchema, Schemas};
 use super::snapshot::{EmbeddedSnapshot, Reading, broken, parse};
 use super::statistics::Counters;
+use super::sweep::Sweeper;
 use super::{Keyspaces, keys, meta};
 use crate::changelog::embedded::EmbeddedLog;
 use crate::changelog::recent::Recorded;
@@ -19,7 +20,7 @@ use crate::changelog::{LogId, Position};
 use crate::clock::Clock;
 use crate::config::Durability;
 use crate::rights::{Membership, ROLES, Revocation, Rights};
-use crate::schema::Schema;
+use crate::schema::{Schema, alteration};
 use crate::store::{
     Actor, Batch, BatchCommitted, BatchError, Committed, Decision, Intake, IntakeError, Refusal, SchemaChange, Stamp, StoreError, Write,
 };
@@ -76,6 +77,8 @@ pub(super) struct Writer {
     pub(super) moment: HashSet<Vec<u8>>,
     /// Why nothing can be written any more
     pub(super) failed: Option<StoreError>,
+    /// Rewrites objects whose fields were renamed or removed
+    pub(super) sweeper: Sweeper,
 }
 
 /// Objects by their keys, as what is under way leaves them; none: gone.
@@ -152,7 +155,7 @@ impl Writer {
     /// Runs until the store is closed or dropped.
     pub(super) fn run(mut self) {
         let mut next = None;
-        while let Some(command) = next.take().or_else(|| self.queue.blocking_recv()) {
+        while let Some(command) = next.take().or_else(|| self.next_command()) {
             match command {
                 command @ (Command::Write { .. } | Command::Intake { .. } | Command::Batch { .. }) => next = self.group(command),
                 Command::Schema { app, change, answer } => {
@@ -303,6 +306,8 @@ impl Writer {
             (Decision::Nothing, _) | (Decision::Delete, None) => return Ok(None),
             (Decision::Delete, Some(_)) => (Operation::Delete, None),
             (Decision::Put(text), before) => {
+                // Decided on a former schema, perhaps.
+                let text = dates.present(&text).map_or(text, Bytes::from);
                 let image = Image::parse(text, dates, self.limits).map_err(|error| StoreError::Unfit(error.to_string()))?;
                 (if before.is_some() { Operation::Update } else { Operation::Insert }, Some(Arc::new(image)))
             }
@@ -447,13 +452,20 @@ impl Writer {
         })
     }
 
-    fn schema(&mut self, app: &Arc<str>, change: &SchemaChange) -> Result<Arc<Schema>, StoreError> {
+    pub(super) fn schema(&mut self, app: &Arc<str>, change: &SchemaChange) -> Result<Arc<Schema>, StoreError> {
         self.open()?;
         let old = Arc::clone(&schemas::of(&self.schemas, app).schema);
         let mut schema = catch_unwind(AssertUnwindSafe(|| change(&old)))
             .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))?
             .map_err(|refusal: Refusal| StoreError::Refused(refusal))?;
         schema.version = old.version + 1;
+        for bucket in old.classes.keys().filter(|bucket| schema.class(bucket).is_none()) {
+            if self.keyspaces.objects.prefix(keys::bucket(app, bucket)).next().is_some() {
+                // Without a class the bucket would be open to everybody.
+                return Err(StoreError::Refused(Refusal::Occupied(bucket.to_string())));
+            }
+        }
+        schema.altered = alteration::between(&old, &schema);
         let before = self.state;
         let former = Arc::clone(&self.schemas);
         let schema = Arc::new(schema);
@@ -484,6 +496,7 @@ impl Writer {
             self.schemas = former;
             return Err(error);
         }
+        self.sweeper.wake();
         Ok(schema)
     }
 

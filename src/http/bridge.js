@@ -1,0 +1,51 @@
+// A page of another origin speaks to the API through this frame: it posts a request, the frame makes it, and posts the answer.
+"use strict";
+{
+  const { origins } = document.currentScript.dataset;
+  const base = location.pathname.slice(0, location.pathname.lastIndexOf("/"));
+
+  // An opaque origin ("null") cannot be named as the receiver of an answer, so it gets none.
+  const mayAsk = (origin) => origin !== "null" && (origins === "*" || origins.split(" ").includes(origin));
+
+  const read = (data) => {
+    try {
+      const { mid, method, path, headers, entity, responseHeaders } = JSON.parse(data);
+      const fits = mid && typeof path === "string" && path.startsWith("/") && Array.isArray(responseHeaders);
+      return fits ? { mid, method, path, headers, entity, responseHeaders } : null;
+    } catch {
+      return null;
+    }
+  };
+
+  // What the frame was loaded with answers the first request for it.
+  const welcome = () => {
+    const node = document.getElementById("/connect");
+    if (!node) return null;
+    node.remove();
+    const headers = { "content-type": "application/json" };
+    if (node.dataset.token) headers["baqend-authorization-token"] = node.dataset.token;
+    return { status: 200, headers, entity: node.text };
+  };
+
+  const ask = async ({ method, path, headers, entity, responseHeaders }) => {
+    try {
+      const answer = await fetch(base + path, { method, headers, body: entity ?? undefined, cache: "no-store" });
+      const names = responseHeaders.filter((name) => answer.headers.has(name));
+      return {
+        status: answer.status,
+        headers: Object.fromEntries(names.map((name) => [name, answer.headers.get(name)])),
+        entity: await answer.text(),
+      };
+    } catch {
+      return { status: 0, headers: {}, entity: "" };
+    }
+  };
+
+  addEventListener("message", async ({ data, origin, source }) => {
+    if (!mayAsk(origin)) return;
+    const request = read(data);
+    if (!request) return;
+    const known = request.method === "GET" && request.path === "/connect" ? welcome() : null;
+    source.postMessage(JSON.stringify({ mid: request.mid, ...(known ?? (await ask(request))) }), origin);
+  });
+}
