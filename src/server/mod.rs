@@ -197,7 +197,7 @@ impl Server {
         let authority = Arc::new(Authority::new(store.clock().clone(), config.server.token_seconds, store.rights().clone()));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let passwords = Passwords::new(cores.div_ceil(2))?;
-        let limits = Limits::new(&config.limits, &OwnLimits::default(), passwords.at_once());
+        let limits = Limits::new(&config.limits, &OwnLimits::default(), passwords.at_once(), true);
         let apps = Arc::new(Apps::new(&config.server.base, limits));
         let ended = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());

@@ -458,6 +458,9 @@ impl Writer {
         let mut schema = catch_unwind(AssertUnwindSafe(|| change(&old)))
             .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))?
             .map_err(|refusal: Refusal| StoreError::Refused(refusal))?;
+        if schema.classes == old.classes && schema.moves == old.moves {
+            return Ok(old);
+        }
         schema.version = old.version + 1;
         for bucket in old.classes.keys().filter(|bucket| schema.class(bucket).is_none()) {
             if self.keyspaces.objects.prefix(keys::bucket(app, bucket)).next().is_some() {

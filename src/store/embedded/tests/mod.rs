@@ -7,6 +7,7 @@ mod intakes;
 mod log;
 mod outbox;
 mod snapshots;
+mod sweeps;
 mod writes;
 
 use super::*;
