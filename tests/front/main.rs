@@ -11,20 +11,13 @@ mod live;
 mod logs;
 mod objects;
 mod partial;
-#[path = "../support/people.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod people;
 mod queries;
 mod schema;
 mod schema_live;
-#[path = "../support/socket.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod socket;
 #[path = "../support/mod.rs"]
 mod support;
 mod transfer;
 mod transport;
 mod users;
 
-/// Everything that takes longer has failed.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+use support::{people, socket};
