@@ -50,6 +50,8 @@ kinds! {
     EXISTS = 409, "exists", "ObjectExists", "An object with this id exists already.";
     OUT_OF_DATE = 412, "out-of-date", "ObjectOutOfDate", "The object has another version than the one that If-Match names, or is not there. Load it again.";
     TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes, or a log entry than logs.entry_bytes.";
+    UNIQUE_VIOLATED = 409, "unique-index-violated", "UniqueIndexViolation", "Another object has the same values in a unique index. The message says which index and value.";
+    INDEX_FAILED = 409, "index-failed", "IndexFailed", "The index cannot be built over the objects that are there. The message says which value stands in the way; GET /index/:bucket keeps it until the index is declared again or dropped.";
     BAD_APP = 400, "bad-app", "BadRequest", "No app can be called so, have such a host or such limits. The message says which.";
     NO_SUCH_APP = 404, "no-such-app", "NotFound", "There is no app of this name.";
     APP_CONFLICT = 409, "app-conflict", "Conflict", "The name or host is another app's, or the app is one that stays. The message says which.";
@@ -64,6 +66,7 @@ kinds! {
     SCHEMA_INCOMPATIBLE = 469, "schema-incompatible", "SchemaIncompatible", "A field or class is there already and is declared otherwise: fields keep their types, classes their parents.";
     TYPE_EXISTS = 473, "type-exists", "TypeExists", "There is a class or a field of that name already.";
     STILL_REFERENCED = 474, "still-referenced", "TypeStillReferenced", "The class cannot go: other classes refer to it, or there are objects of it.";
+    BAD_INDEX = 400, "bad-index", "BadIndex", "The index cannot be declared. The message says why.";
     RESULT_TOO_LARGE = 400, "result-too-large", "BadQuery", "The query matches more objects than one answer may have (server.result_objects). Ask for fewer.";
     CRASHED = 500, "internal", "InternalError", "The server failed. Its log says more under the same time.";
     STORE_FAILED = 500, "store-failed", "StoreFailed", "The store could not do it; nothing was acknowledged. The server's log says more.";
@@ -152,6 +155,8 @@ impl From<Refusal> for ApiError {
             Refusal::Missing(_) => NO_SUCH_OBJECT,
             Refusal::Denied(_) | Refusal::ClassDenied { .. } => DENIED,
             Refusal::Invalid(_) => BAD_REQUEST,
+            Refusal::Taken { .. } => UNIQUE_VIOLATED,
+            Refusal::Index(_) => BAD_INDEX,
             Refusal::Update(_) => BAD_UPDATE,
             Refusal::Occupied(_) => STILL_REFERENCED,
             Refusal::UnfitValue(_) => UNFIT_VALUE,

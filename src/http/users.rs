@@ -85,13 +85,8 @@ async fn by_name(front: &Front, identity: &Identity, username: &str) -> Result<O
 }
 
 async fn select(front: &Front, identity: &Identity, bucket: &str, predicate: Predicate) -> Result<Vec<Arc<Image>>, ApiError> {
-    let selection = Selection {
-        app: identity.app.name.clone(),
-        bucket: bucket.into(),
-        predicate: Arc::new(predicate),
-        caller: Arc::new(Caller::admin()),
-        limit: front.options.result_objects,
-    };
+    let (app, caller) = (identity.app.name.clone(), Arc::new(Caller::admin()));
+    let selection = Selection::all(app, bucket.into(), Arc::new(predicate), caller, front.options.result_objects);
     Ok(front.store.snapshot().await?.select(selection).await?)
 }
 

@@ -7,6 +7,7 @@ mod batch;
 mod bridge;
 mod expiry;
 mod harness;
+mod indexes;
 mod live;
 mod logs;
 mod objects;

@@ -32,14 +32,14 @@ impl Writer {
         }
         // One time for all of it: that of the object which needs the latest.
         let at = batch.writes.iter().map(|write| self.now(&super::keys::object(&write.key))).max();
-        let mut own = Images::new();
+        let mut own = Images::default();
         let mut prepared = Vec::with_capacity(batch.writes.len());
         let (mut commits, mut bytes) = (self.state.commit, 0);
         for (place, write) in batch.writes.iter().enumerate() {
             let failed = |error| BatchError::Write { place, error };
             let done = self.prepare_alone(write, Place { last: commits, at }, &[&own, &group.images]).map_err(failed)?;
             if let Some(done) = &done {
-                if own.insert(done.key.clone(), done.change.after.clone()).is_some() {
+                if own.insert(done).is_some() {
                     return Err(failed(StoreError::Unfit(format!("a batch writes each object once; {} stands there twice", write.key.id))));
                 }
                 commits += 1;
@@ -64,7 +64,7 @@ impl Writer {
         for done in prepared {
             let change = done.as_ref().map(|done| done.change.clone());
             if let Some(done) = done {
-                self.add(done, group);
+                self.add(done, group)?;
             }
             writes.push(Committed { change, position: self.position() });
         }
