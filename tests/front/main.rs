@@ -21,4 +21,4 @@ mod transfer;
 mod transport;
 mod users;
 
-use support::{people, socket};
+use support::socket;
