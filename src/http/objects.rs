@@ -14,7 +14,7 @@ use crate::object::text::{AclRequest, Body as ObjectBody};
 use crate::object::{id, shape};
 use crate::schema::{Schema, built_in};
 use crate::store::{Decide, Refusal, Write};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use dataflows::access::{Acl, Rights, Rule};
@@ -165,6 +165,11 @@ pub(super) struct Shaped {
 }
 
 impl Shaped {
+    /// `object`: the text that the draft was made of.
+    pub(super) fn new(schema: &Schema, object: Bytes) -> Shaped {
+        Shaped { schema: schema.version, body: Whole(object) }
+    }
+
     fn anew(&self, schema: &Schema, bucket: &str, draft: &Draft) -> Result<Option<Draft>, Refusal> {
         if schema.version == self.schema {
             return Ok(None);
@@ -172,6 +177,23 @@ impl Shaped {
         let object = ObjectBody::parse(&self.body.0).map_err(|error| Refusal::Invalid(error.to_string()))?;
         Ok(Some(Draft { fields: fields(schema, bucket, &object)?, ..draft.clone() }))
     }
+}
+
+/// A decision on a draft, by the schema that the transaction meets.
+pub(super) fn deciding(
+    bucket: &Arc<str>,
+    draft: Draft,
+    shaped: Option<Shaped>,
+    decide: impl Fn(&Draft, Option<&Image>, &crate::store::Stamp<'_>) -> Result<crate::store::Decision, crate::store::Refusal>
+    + Send
+    + Sync
+    + 'static,
+) -> Decide {
+    let bucket = bucket.clone();
+    Arc::new(move |before, stamp| {
+        let anew = shaped.as_ref().map(|shaped| shaped.anew(stamp.schema, &bucket, &draft)).transpose()?.flatten();
+        decide(anew.as_ref().unwrap_or(&draft), before, stamp)
+    })
 }
 
 pub(super) async fn write(
@@ -188,11 +210,7 @@ pub(super) async fn write(
 ) -> Result<Response<Body>, ApiError> {
     let answer = Answer::begin(front, identity);
     let key = id::key(&identity.app.name, bucket, draft.id.clone());
-    let of = bucket.clone();
-    let decide: Decide = Arc::new(move |before, stamp| {
-        let anew = shaped.as_ref().map(|shaped| shaped.anew(stamp.schema, &of, &draft)).transpose()?.flatten();
-        decide(anew.as_ref().unwrap_or(&draft), before, stamp)
-    });
+    let decide = deciding(bucket, draft, shaped, decide);
     let committed = front.commit(Write { key, decide, actor: identity.actor(), writer: answer.writer() }).await?;
     let stored = committed.change.as_ref().and_then(|change| change.after.as_ref());
     let image = stored.ok_or_else(|| ApiError::new(error::CRASHED, "the store kept nothing of the write"))?;

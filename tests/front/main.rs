@@ -13,9 +13,6 @@ mod logs;
 mod objects;
 mod partial;
 mod passwords;
-#[path = "../support/people.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod people;
 mod queries;
 mod registration;
 mod roles;
@@ -23,9 +20,6 @@ mod schema;
 mod schema_live;
 mod second_factor;
 mod sessions;
-#[path = "../support/socket.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod socket;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
@@ -33,5 +27,4 @@ mod transfer;
 mod transport;
 mod users;
 
-/// Everything that takes longer has failed.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+use support::socket;

@@ -289,3 +289,49 @@ async fn memory_stays_what_it_was() {
     assert!(bytes > OBJECTS * TEXT);
     assert!(imported < before + GROWTH && most < before + GROWTH, "{before} bytes, then {imported}, then {most} for {bytes}");
 }
+
+#[tokio::test]
+async fn the_command_line_carries_a_bucket_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Process::start(serve(&directory.path().join("data")));
+    let root = server.http().login("root", super::support::server::PASSWORD).await;
+    for n in 0..120 {
+        assert_eq!(root.insert("Lot", json!({"id": format!("/db/Lot/{n:03}%20"), "n": n}).to_string()).await.status, 201);
+    }
+    let tidegate = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.env_clear().env("TIDEGATE_ADMIN_PASSWORD", super::support::server::PASSWORD).env("TIDEGATE_SERVER_URL", &server.url);
+        let output = command.args(arguments).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let file = directory.path().join("lots.ndjson");
+    let path = file.to_str().unwrap();
+    let objects = || -> BTreeMap<String, Value> {
+        let lines = std::fs::read_to_string(&file).unwrap();
+        let objects = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).filter(|line| line["tidegate"].is_null());
+        objects.map(|object| (object["id"].as_str().unwrap().to_owned(), object)).collect()
+    };
+    let (done, said) = tidegate(&["export", "Lot", path]);
+    assert!(done && said.contains("120 objects"), "{said}");
+    let whole = objects();
+    assert_eq!(whole.len(), 120);
+    assert!(!tidegate(&["export", "Lot", path]).0, "what is there is not written over");
+    assert!(!tidegate(&["export", "Lot", path, "--resume"]).0, "it is whole");
+    // Cut off in the middle of a line.
+    let bytes = std::fs::metadata(&file).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(bytes / 2).unwrap();
+    let (done, said) = tidegate(&["export", "Lot", path, "--resume"]);
+    assert!(done, "{said}");
+    assert_eq!(objects(), whole);
+    assert!(!tidegate(&["truncate", "Lot"]).0, "not without --yes");
+    let (done, said) = tidegate(&["truncate", "Lot", "--yes"]);
+    assert!(done && said.contains("120 deleted"), "{said}");
+    let (done, said) = tidegate(&["import", "Lot", path]);
+    assert!(done && said.contains("120 written, 0 unchanged, 0 failed"), "{said}");
+    let (done, said) = tidegate(&["import", "Lot", path, "--from", "2"]);
+    assert!(done && said.contains("0 written, 120 unchanged, 0 failed"), "{said}");
+    assert_eq!(root.load("Lot", "007%20").await.json()["n"], 7);
+    std::fs::write(&file, "nonsense\n").unwrap();
+    let (done, said) = tidegate(&["import", "Lot", path]);
+    assert!(!done && said.contains("line 1"), "{said}");
+}

@@ -46,8 +46,14 @@ pub(super) struct EmbeddedSnapshot {
 
 /// An object as it is stored, in its present form.
 pub(super) fn parse(text: &[u8], view: &View) -> Result<Arc<Image>, StoreError> {
-    let text = view.present(text).map_or_else(|| Bytes::copy_from_slice(text), Bytes::from);
-    Image::parse(text, view, STORED).map(Arc::new).map_err(|error| StoreError::Broken(format!("a stored object cannot be read: {error}")))
+    Image::parse(present(text, view), view, STORED)
+        .map(Arc::new)
+        .map_err(|error| StoreError::Broken(format!("a stored object cannot be read: {error}")))
+}
+
+/// A stored text in its present form.
+fn present(text: &[u8], view: &View) -> Bytes {
+    view.present(text).map_or_else(|| Bytes::copy_from_slice(text), Bytes::from)
 }
 
 pub(super) fn broken(error: &fjall::Error) -> StoreError {
@@ -162,6 +168,7 @@ impl Snapshot for EmbeddedSnapshot {
                 Some(id) => Bound::Excluded(keys::object(&Key { app: page.app.clone(), bucket: page.bucket.clone(), id: id.clone() })),
                 None => Bound::Included(prefix.clone()),
             };
+            let view = schemas::of(&snapshot.schemas, &page.app).dates(&page.bucket);
             let (mut objects, mut bytes) = (Vec::new(), 0);
             for entry in snapshot.state.range::<Vec<u8>, _>(&snapshot.reading.objects, (from, Bound::Unbounded)) {
                 if objects.len() >= page.objects || bytes > page.bytes {
@@ -171,7 +178,7 @@ impl Snapshot for EmbeddedSnapshot {
                 let Some(id) = key.strip_prefix(&prefix[..]) else { break };
                 let id = std::str::from_utf8(id).map_err(|_| StoreError::Broken("the key of an object is no text".into()))?;
                 bytes += text.len();
-                objects.push((id.into(), Bytes::copy_from_slice(&text)));
+                objects.push((id.into(), present(&text, view)));
             }
             Ok(objects)
         })
