@@ -7,6 +7,9 @@
 //! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
 //! * `quota`: each app's turn at what all share
 //! * [`answer`]: answers to writes go out before their events
+//! * `batch`: several objects written as one
+//! * `transfer`: export, import and truncate of a bucket
+//! * `logs`: entries of the app's own log
 //! * `linger`: answers to requests that were not read to their end arrive
 //! * `connect`, `schema`, `objects`, `query`, `index`, `users`: the resources; `bridge`: the frame of browsers that come from elsewhere
 //! * [`admin`]: the listener of administration
@@ -17,6 +20,7 @@
 
 pub mod admin;
 pub mod answer;
+mod batch;
 pub mod body;
 mod bridge;
 pub mod conditions;
@@ -26,6 +30,7 @@ pub mod identity;
 mod index;
 mod linger;
 pub mod listener;
+mod logs;
 mod objects;
 mod partial;
 pub mod path;
@@ -33,7 +38,10 @@ mod query;
 mod quota;
 mod schema;
 pub mod tls;
+mod transfer;
 mod users;
+
+pub use transfer::Transfers;
 
 use crate::apps::Apps;
 use crate::auth::Authority;
@@ -42,6 +50,7 @@ use crate::changelog::Position;
 use crate::clock::Clock;
 use crate::config::ServerOptions;
 use crate::live::answers::Answers;
+use crate::logs::Logs;
 use crate::metrics::Metrics;
 use crate::store::{Committed, Secrets, Store, Write};
 use axum::Router;
@@ -87,6 +96,10 @@ pub struct Front {
     pub answers: Arc<Answers>,
     /// Buckets that are filled from topics, with their topics: nobody else writes them
     pub ingested: HashMap<Arc<str>, String>,
+    /// The apps' own logs
+    pub logs: Arc<Logs>,
+    /// Exports, imports and truncations at a time
+    pub transfers: Arc<Transfers>,
     /// What is counted
     pub metrics: Arc<Metrics>,
 }
@@ -96,12 +109,13 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
     let resources = Router::new()
         .route("/connect", get(connect::connect).post(bridge::page))
         .route("/status", get(connect::status))
-        .route("/schema", get(schema::read_all).post(schema::merge_all))
-        .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one))
+        .route("/schema", get(schema::read_all).post(schema::merge_all).put(schema::replace_all))
+        .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one).put(schema::replace_one).delete(schema::delete_one))
         .route("/db/User/login", post(users::login))
         .route("/db/User/logout", get(users::logout))
         .route("/db/User/me", get(users::me))
-        .route("/db/{bucket}", post(objects::insert))
+        .route("/batch", post(batch::batch))
+        .route("/db/{bucket}", post(objects::insert).get(transfer::export).put(transfer::import).delete(transfer::truncate))
         .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))
         .route("/db/{bucket}/count", get(query::count).post(query::count_by_body))
         .route("/db/{bucket}/ids", get(query::ids))

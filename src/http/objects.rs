@@ -13,7 +13,7 @@ use crate::object::decide::{self, Draft, Expected};
 use crate::object::text::{AclRequest, Body as ObjectBody};
 use crate::object::{id, shape};
 use crate::schema::{Schema, built_in};
-use crate::store::{Decide, Write};
+use crate::store::{Decide, Refusal, Write};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, header};
@@ -36,25 +36,34 @@ pub(super) async fn insert(
     front.require_own(&bucket)?;
     let schema = front.store.schema(&identity.app.name);
     permit(&schema.rights_of(&bucket).insert, "insert", &bucket, &identity)?;
-    if MADE_ELSEWHERE.contains(&&*bucket) {
+    if &*bucket == crate::logs::BUCKET {
+        return super::logs::insert(&front, &identity, &schema, &body).await;
+    }
+    let draft = insertion(&schema, &bucket, &identity, &read(&body)?)?;
+    let shaped = Shaped { schema: schema.version, body };
+    write(&front, &identity, &bucket, draft, Some(shaped), StatusCode::CREATED, decide::insert).await
+}
+
+/// What an insert asks for; the class's right was judged.
+pub(super) fn insertion(schema: &Schema, bucket: &Arc<str>, identity: &Identity, object: &ObjectBody<'_>) -> Result<Draft, ApiError> {
+    if MADE_ELSEWHERE.contains(&&**bucket) {
         return Err(ApiError::new(error::DENIED, format!("direct inserts into {bucket} are not allowed")));
     }
-    let object = read(&body)?;
-    let id = match object.id.as_deref().filter(|_| !NAMED_BY_SERVER.contains(&&*bucket)) {
+    let id = match object.id.as_deref().filter(|_| !NAMED_BY_SERVER.contains(&&**bucket)) {
         Some(text) => {
             let (id, of) = id::whole(text)?;
-            if of != bucket {
+            if of != *bucket {
                 return Err(ApiError::new(error::BAD_ID, format!("the id {id} in the body is not one of the bucket {bucket}")));
             }
             id
         }
-        None => id::object(&bucket, &uuid::Uuid::new_v4().to_string())?,
+        None => id::object(bucket, &uuid::Uuid::new_v4().to_string())?,
     };
-    let mut draft = draft(&schema, &bucket, id, &object)?;
-    if &*bucket == "Role" && !matches!(draft.acl, AclRequest::List(_)) {
-        draft.acl = of_creator(&identity);
+    let mut draft = draft(schema, bucket, id, object)?;
+    if &**bucket == "Role" && !matches!(draft.acl, AclRequest::List(_)) {
+        draft.acl = of_creator(identity);
     }
-    write(&front, &identity, &bucket, draft, StatusCode::CREATED, decide::insert).await
+    Ok(draft)
 }
 
 /// `GET /db/:bucket/:oid`
@@ -91,27 +100,38 @@ pub(super) async fn replace(
 ) -> Result<Response<Body>, ApiError> {
     front.require_own(&bucket)?;
     let schema = front.store.schema(&identity.app.name);
-    let rights = schema.rights_of(&bucket);
     let expected = conditions::expected(&headers);
-    if expected != Expected::Nothing {
-        permit(&rights.update, "update", &bucket, &identity)?;
-    }
-    if matches!(expected, Expected::Anything | Expected::Nothing) {
-        // Whoever does not say that it must be there may make it.
-        permit(&rights.insert, "insert", &bucket, &identity)?;
-    }
-    let object = read(&body)?;
-    if let Some(text) = object.id.as_deref()
-        && id::whole(text)?.0 != id
-    {
-        return Err(ApiError::new(error::BAD_ID, format!("the body is of the object {text}, the URL names {id}")));
-    }
-    let creates = !NAMED_BY_SERVER.contains(&&*bucket) && !MADE_ELSEWHERE.contains(&&*bucket);
-    let draft = draft(&schema, &bucket, id, &object)?;
-    write(&front, &identity, &bucket, draft, StatusCode::OK, move |draft, before, stamp| {
+    permit_replacement(&schema, &bucket, &identity, &expected)?;
+    let (draft, creates) = replacement(&schema, &bucket, id, &read(&body)?)?;
+    let shaped = Shaped { schema: schema.version, body };
+    write(&front, &identity, &bucket, draft, Some(shaped), StatusCode::OK, move |draft, before, stamp| {
         decide::replace(draft, &expected, creates, before, stamp)
     })
     .await
+}
+
+/// The class's rights that a replacement needs.
+pub(super) fn permit_replacement(schema: &Schema, bucket: &str, identity: &Identity, expected: &Expected) -> Result<(), ApiError> {
+    let rights = schema.rights_of(bucket);
+    if *expected != Expected::Nothing {
+        permit(&rights.update, "update", bucket, identity)?;
+    }
+    if matches!(expected, Expected::Anything | Expected::Nothing) {
+        // Whoever does not say that it must be there may make it.
+        permit(&rights.insert, "insert", bucket, identity)?;
+    }
+    Ok(())
+}
+
+/// What a replacement asks for, and whether it may make the object.
+pub(super) fn replacement(schema: &Schema, bucket: &Arc<str>, id: Arc<str>, object: &ObjectBody<'_>) -> Result<(Draft, bool), ApiError> {
+    if let Some(text) = object.id.as_deref()
+        && id::whole(text)?.0 != id
+    {
+        return Err(ApiError::new(error::BAD_ID, format!("the body is of the object {text}, the request names {id}")));
+    }
+    let creates = !NAMED_BY_SERVER.contains(&&**bucket) && !MADE_ELSEWHERE.contains(&&**bucket);
+    Ok((draft(schema, bucket, id, object)?, creates))
 }
 
 /// `DELETE /db/:bucket/:oid`
@@ -133,11 +153,28 @@ pub(super) async fn delete(
     Ok(answer.out(response))
 }
 
-async fn write(
+/// By which version of the schema a draft was made, and of what: where the transaction meets another one it is made anew.
+pub(super) struct Shaped {
+    schema: u64,
+    body: Whole,
+}
+
+impl Shaped {
+    fn anew(&self, schema: &Schema, bucket: &str, draft: &Draft) -> Result<Option<Draft>, Refusal> {
+        if schema.version == self.schema {
+            return Ok(None);
+        }
+        let object = ObjectBody::parse(&self.body.0).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        Ok(Some(Draft { fields: fields(schema, bucket, &object)?, ..draft.clone() }))
+    }
+}
+
+pub(super) async fn write(
     front: &Front,
     identity: &Identity,
     bucket: &Arc<str>,
     draft: Draft,
+    shaped: Option<Shaped>,
     status: StatusCode,
     decide: impl Fn(&Draft, Option<&Image>, &crate::store::Stamp<'_>) -> Result<crate::store::Decision, crate::store::Refusal>
     + Send
@@ -146,7 +183,11 @@ async fn write(
 ) -> Result<Response<Body>, ApiError> {
     let answer = Answer::begin(front, identity);
     let key = id::key(&identity.app.name, bucket, draft.id.clone());
-    let decide: Decide = Arc::new(move |before, stamp| decide(&draft, before, stamp));
+    let of = bucket.clone();
+    let decide: Decide = Arc::new(move |before, stamp| {
+        let anew = shaped.as_ref().map(|shaped| shaped.anew(stamp.schema, &of, &draft)).transpose()?.flatten();
+        decide(anew.as_ref().unwrap_or(&draft), before, stamp)
+    });
     let committed = front.commit(Write { key, decide, actor: identity.actor(), writer: answer.writer() }).await?;
     let stored = committed.change.as_ref().and_then(|change| change.after.as_ref());
     let image = stored.ok_or_else(|| ApiError::new(error::CRASHED, "the store kept nothing of the write"))?;
@@ -160,20 +201,22 @@ fn read(body: &Whole) -> Result<ObjectBody<'_>, ApiError> {
     ObjectBody::parse(&body.0).map_err(|error| ApiError::new(error::BAD_JSON, error.to_string()))
 }
 
-fn draft(schema: &Schema, bucket: &str, id: Arc<str>, object: &ObjectBody<'_>) -> Result<Draft, ApiError> {
-    let fields = match schema.class(bucket) {
-        Some(class) if class.embedded => {
-            return Err(ApiError::new(
-                error::BAD_REQUEST,
-                format!("the class {bucket} is embedded: its values live inside other objects only"),
-            ));
-        }
-        Some(_) => shape::fields(schema, bucket, &object.fields).map_err(|error| ApiError::new(error::UNFIT_VALUE, error.to_string()))?,
-        None => object.open_fields(),
-    };
-    Ok(Draft { id, acl: object.acl.clone(), fields })
+/// An object as its class shapes it.
+pub(super) fn draft(schema: &Schema, bucket: &str, id: Arc<str>, object: &ObjectBody<'_>) -> Result<Draft, ApiError> {
+    Ok(Draft { id, acl: object.acl.clone(), fields: fields(schema, bucket, object)? })
 }
 
+fn fields(schema: &Schema, bucket: &str, object: &ObjectBody<'_>) -> Result<String, Refusal> {
+    match schema.class(bucket) {
+        Some(class) if class.embedded => {
+            Err(Refusal::Invalid(format!("the class {bucket} is embedded: its values live inside other objects only")))
+        }
+        Some(_) => shape::fields(schema, bucket, &object.fields).map_err(|error| Refusal::UnfitValue(error.to_string())),
+        None => Ok(object.open_fields()),
+    }
+}
+
+/// Judges a right of a class.
 pub(super) fn permit(rights: &Rights, right: &str, bucket: &str, identity: &Identity) -> Result<(), ApiError> {
     if rights.permits(&identity.session.caller) { Ok(()) } else { Err(ApiError::class_right(right, bucket)) }
 }

@@ -4,9 +4,10 @@
 //! joins it to its standing query (`standing`); `load` reads the result, or `resume` what was missed; from then on
 //! `delivery` turns deltas into events ([`event`]) and puts them into the connection's `outbox`, whose bounds
 //! and compositions are decided there; the transport sends what is in it. `feed` gives the engine what the
-//! change log has. [`answers`] keeps a writer's event behind his answer.
+//! change log has. [`answers`] keeps a writer's event behind his answer, `batches` those of a batch together.
 
 pub mod answers;
+mod batches;
 mod connection;
 mod delivery;
 pub mod event;
@@ -17,6 +18,7 @@ mod members;
 pub mod messages;
 mod outbox;
 mod resume;
+mod schema;
 mod socket;
 mod sse;
 mod standing;
@@ -35,6 +37,7 @@ use crate::metrics::Histogram;
 use crate::store::Store;
 use answers::Answers;
 use axum::Router;
+use batches::Batches;
 use connection::{Connection, End};
 use dataflows::engine::Engine;
 use frontier::Frontier;
@@ -56,6 +59,9 @@ use tokio::sync::{Notify, Semaphore};
 /// of holding all its results in memory at once.
 const LOADS: usize = 64;
 
+/// How long the connections of an app that was deleted have to take what ended their subscriptions.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Everything live of one server.
 pub struct Gateway {
     store: Arc<dyn Store>,
@@ -68,6 +74,7 @@ pub struct Gateway {
     answers: Arc<Answers>,
     delivery: Arc<Histogram>,
     frontier: Frontier,
+    batches: Arc<Batches>,
     engine: Mutex<Option<Arc<Engine>>>,
     connections: Mutex<Slab<Arc<Connection>>>,
     loads: Semaphore,
@@ -104,6 +111,7 @@ impl Gateway {
             options,
             registry: Registry::default(),
             frontier: Frontier::default(),
+            batches: Arc::default(),
             engine: Mutex::new(None),
             connections: Mutex::default(),
             loads: Semaphore::new(LOADS),
@@ -119,6 +127,7 @@ impl Gateway {
     pub fn attach(self: &Arc<Self>, engine: Arc<Engine>, changes_under_way: u64) {
         let head = self.changelog.head();
         self.frontier.advance(head.commit());
+        self.batches.complete(head.commit());
         *lock(&self.engine) = Some(engine.clone());
         tokio::spawn(feed::feed(self.clone(), engine, head, changes_under_way.max(1)));
     }
@@ -199,7 +208,7 @@ impl Gateway {
             return None;
         };
         let budget = Budget { events: self.options.queue_events, bytes: self.options.queue_bytes };
-        let connection = Arc::new(Connection::new(app, address, budget, self.delivery.clone()));
+        let connection = Arc::new(Connection::new(app, address, budget, self.delivery.clone(), self.batches.clone()));
         let _ = connection.place.set(place);
         let number = connections.insert(connection.clone());
         let _ = connection.number.set(number);
@@ -263,12 +272,19 @@ impl Gateway {
         drop(engine);
     }
 
-    /// Ends all connections of an app, which was closed before.
+    /// Ends all subscriptions and connections of an app, which was closed before.
     pub fn end_app(&self, app: &Arc<App>) {
-        for connection in self.connections().into_iter().filter(|connection| Arc::ptr_eq(&connection.app, app)) {
-            connection.fail_all(&Refused::new(404, "app-deleted", "the app was deleted"));
-            connection.ask_to_end(End::GoingAway);
+        let of_app = |connection: &Arc<Connection>| Arc::ptr_eq(&connection.app, app);
+        let connections: Vec<_> = self.connections().into_iter().filter(of_app).collect();
+        for connection in &connections {
+            connection.fail_all(&subscribe::app_deleted());
         }
+        tokio::spawn(async move {
+            tokio::time::sleep(LAST_WORDS).await;
+            for connection in connections {
+                connection.ask_to_end(End::GoingAway);
+            }
+        });
     }
 
     fn connections(&self) -> Vec<Arc<Connection>> {

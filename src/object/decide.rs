@@ -86,6 +86,53 @@ pub fn delete(id: &str, expected: &Expected, before: Option<&Image>, stamp: &Sta
     }
 }
 
+/// What an import does where an object is already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Present {
+    /// It takes the object's place
+    #[default]
+    Replace,
+    /// It leaves it as it is
+    Keep,
+    /// It fails
+    Refuse,
+}
+
+/// An object that is brought in as it was exported: by administrators alone, with its access list and the time of its creation
+/// (milliseconds since 1970). What is there already just so is not written again, so that an import can be repeated.
+pub fn import(
+    draft: &Draft,
+    created: Option<i64>,
+    present: Present,
+    before: Option<&Image>,
+    stamp: &Stamp<'_>,
+) -> Result<Decision, Refusal> {
+    if !stamp.caller.is_admin() {
+        return Err(Refusal::Denied(draft.id.to_string()));
+    }
+    let time = |image: &Image, name: &str| match image.document.root().get(name) {
+        Some(Value::Date(time)) => Some(time),
+        _ => None,
+    };
+    let acl = match &draft.acl {
+        AclRequest::List(acl) => Some(acl),
+        AclRequest::Public | AclRequest::Keep => None,
+    };
+    let created = created.or_else(|| time(before?, "createdAt")).map_or(stamp.now, |created| created.min(stamp.now));
+    if let Some(image) = before {
+        match present {
+            Present::Refuse => return Err(Refusal::Exists(draft.id.to_string())),
+            Present::Keep => return Ok(Decision::Nothing),
+            Present::Replace => {}
+        }
+        let updated = time(image, "updatedAt").unwrap_or(stamp.now);
+        if text::canonical(&draft.id, image.version(), acl, created, updated, &draft.fields).as_bytes() == &**image.json() {
+            return Ok(Decision::Nothing);
+        }
+    }
+    Ok(Decision::Put(text::canonical(&draft.id, stamp.version, acl, created, stamp.now, &draft.fields).into()))
+}
+
 /// Updates what is there by operations. Judged as a replacement of something that is there; where nothing is, it is missing.
 pub fn update(id: &str, update: &Update, expected: &Expected, before: Option<&Image>, stamp: &Stamp<'_>) -> Result<Decision, Refusal> {
     class_permits(&stamp.class.update, "update", id, stamp)?;

@@ -121,6 +121,9 @@ pub enum Refusal {
     /// The index cannot be declared
     #[error("{0}")]
     Index(String),
+    /// A class is to go, and there are objects of it
+    #[error("there are objects of the class /db/{0}; delete them first")]
+    Occupied(String),
     /// A partial update names an operation or a path that there is not
     #[error("{0}")]
     Update(String),
@@ -225,6 +228,7 @@ impl Refusal {
             Refusal::Invalid(_) => "object-invalid",
             Refusal::Taken { .. } => "unique-index-violated",
             Refusal::Index(_) => "index-refused",
+            Refusal::Occupied(_) => "still-referenced",
             Refusal::Update(_) => "bad-update",
             Refusal::UnfitValue(_) => "unfit-value",
         }
@@ -288,6 +292,21 @@ impl Selection {
     }
 }
 
+/// A piece of a bucket.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The app
+    pub app: Arc<str>,
+    /// The bucket
+    pub bucket: Arc<str>,
+    /// Behind this id; none: from the beginning
+    pub after: Option<Arc<str>>,
+    /// Objects at most
+    pub objects: usize,
+    /// Bytes of their texts; the object that exceeds them is the last
+    pub bytes: usize,
+}
+
 /// The system of record.
 pub trait Store: Send + Sync + 'static {
     /// Commits a write; resolves when it is durable at the configured level.
@@ -304,6 +323,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// An app's schema as it is now; apps that never declared one have the built-in classes.
     fn schema(&self, app: &str) -> Arc<Schema>;
+
+    /// The schemas of all apps that ever declared one.
+    fn schemas(&self) -> Vec<(Arc<str>, Arc<Schema>)>;
 
     /// Replaces an app's schema by what `change` makes of it. The version is raised by the store.
     fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>>;
@@ -356,6 +378,10 @@ pub trait Snapshot: Send + Sync + 'static {
 
     /// The objects that match and that the caller may read.
     fn select(&self, selection: Selection) -> BoxFuture<'static, Result<Vec<Arc<Image>>, StoreError>>;
+
+    /// Ids and texts of a bucket's objects behind an id, in the order of ids, whoever may read them: up to so many, and no more
+    /// once that many bytes are exceeded. None left: empty.
+    fn page(&self, page: Page) -> BoxFuture<'static, Result<Vec<(Arc<str>, Bytes)>, StoreError>>;
 
     /// Answers a selection and tells how.
     fn explain(&self, selection: Selection) -> BoxFuture<'static, Result<QueryReport, StoreError>>;

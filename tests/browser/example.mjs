@@ -46,7 +46,9 @@ const bob = await visitor("Bob");
 const steps = {
   async "whoever is not logged in looks, and adds nothing"() {
     assert.equal(await ada.page.locator(".new:visible").count(), 0);
-    await assert.rejects(ada.page.evaluate(() => new Baqend.db.Card({ text: "anonymous", column: "todo" }).insert()), /insert permissions are required/);
+    const refused = await ada.page.evaluate(() =>
+      new Baqend.db.Card({ text: "anonymous", column: "todo" }).insert().then(() => "done", (error) => error.message));
+    assert.match(refused, /insert permissions are required/);
   },
 
   async "register, and log in with the wrong and the right password"() {
@@ -89,12 +91,12 @@ const steps = {
     assert.equal(await bob.card("Paint the hull").locator(".tools:visible").count(), 1);
     const id = await bob.card("Order the sails").getAttribute("data-id");
     for (const trick of ["update", "delete"]) {
-      const tried = bob.page.evaluate(async ([id, trick]) => {
+      const refused = await bob.page.evaluate(async ([id, trick]) => {
         const card = await Baqend.db.Card.load(id);
         card.column = "done";
-        await card[trick]();
+        return card[trick]().then(() => "done", (error) => error.message);
       }, [id, trick]);
-      await assert.rejects(tried, /write permissions are required/, trick);
+      assert.match(refused, /write permissions are required/, trick);
     }
     await ada.sees("doing", "Order the sails");
   },

@@ -14,5 +14,12 @@ mod partial;
 mod people;
 mod queries;
 mod schema;
+mod schema_live;
+#[path = "../support/socket.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod socket;
 mod transport;
 mod users;
+
+/// Everything that takes longer has failed.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);

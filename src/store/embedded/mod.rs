@@ -31,6 +31,7 @@ pub(crate) mod schemas;
 mod shared_scans;
 mod snapshot;
 mod statistics;
+mod sweep;
 mod trimmer;
 mod writer;
 
@@ -269,6 +270,7 @@ impl Embedded {
             state,
             moment: HashSet::new(),
             failed: None,
+            sweeper: sweep::Sweeper::default(),
         };
         let threads = vec![
             thread("store-writer", move || writer.run())?,
@@ -386,6 +388,10 @@ impl Store for Embedded {
 
     fn schema(&self, app: &str) -> Arc<Schema> {
         Arc::clone(&schemas::of(&self.snapshot_now().schemas, app).schema)
+    }
+
+    fn schemas(&self) -> Vec<(Arc<str>, Arc<Schema>)> {
+        self.snapshot_now().schemas.iter().map(|(app, schema)| (Arc::clone(app), Arc::clone(&schema.schema))).collect()
     }
 
     fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>> {

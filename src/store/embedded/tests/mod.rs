@@ -8,6 +8,7 @@ mod intakes;
 mod log;
 mod outbox;
 mod snapshots;
+mod sweeps;
 mod uniques;
 mod writes;
 
