@@ -113,9 +113,6 @@ pub enum Refusal {
     /// The object cannot be stored as it is
     #[error("{0}")]
     Invalid(String),
-    /// A class is to go, and there are objects of it
-    #[error("there are objects of the class /db/{0}; delete them first")]
-    Occupied(String),
     /// Another object has the same values in a unique index
     #[error("Unique index violation. Another object already exists with the same value {value} in the index {index}")]
     Taken {
@@ -127,6 +124,9 @@ pub enum Refusal {
     /// The index cannot be declared
     #[error("{0}")]
     Index(String),
+    /// A class is to go, and there are objects of it
+    #[error("there are objects of the class /db/{0}; delete them first")]
+    Occupied(String),
     /// A partial update names an operation or a path that there is not
     #[error("{0}")]
     Update(String),
@@ -237,9 +237,9 @@ impl Refusal {
             Refusal::Denied(_) => "object-denied",
             Refusal::NameTaken(_) => "name-taken",
             Refusal::Invalid(_) => "object-invalid",
-            Refusal::Occupied(_) => "still-referenced",
             Refusal::Taken { .. } => "unique-index-violated",
             Refusal::Index(_) => "index-refused",
+            Refusal::Occupied(_) => "still-referenced",
             Refusal::Update(_) => "bad-update",
             Refusal::UnfitValue(_) => "unfit-value",
         }

@@ -121,3 +121,31 @@ async fn ids_alone_come_in_their_order() {
     assert!(all.header("tidegate-position").is_some());
     assert_eq!(rig.get("/db/Lot/ids?start=1&count=1").await.json(), json!(["/db/Lot/b"]));
 }
+
+#[tokio::test]
+async fn a_renamed_field_is_found_by_its_new_name() {
+    let rig = Rig::start().await;
+    let class = r#"{"class":"/db/Thing","superClass":"/db/Object","fields":{"a":{"name":"a","type":"/db/String","order":0}}}"#;
+    assert_eq!(rig.post_as(&rig.root, "/schema", class).await.status, 200);
+    for n in 0..200 {
+        assert_eq!(rig.post("/db/Thing", &format!(r#"{{"id":"/db/Thing/{n}","a":"v{n}"}}"#)).await.status, 201);
+    }
+    for path in ["a", "b"] {
+        assert_eq!(declare(&rig, "Thing", &format!(r#"{{"unique":true,"keys":[{{"{path}":"asc"}}]}}"#)).await.status, 202);
+    }
+    let rename = r#"{"operation":"renameField","bucket":"/db/Thing","from":"a","to":"b"}"#;
+    let renamed = rig.post_as(&rig.root, "/schema", rename).await;
+    assert_eq!(renamed.status, 200, "{renamed:?}");
+    let found =
+        async |query: &str| rig.get(&format!("/db/Thing/query?q={}", encode_component(query))).await.json().as_array().unwrap().len();
+    // While the indexes are built anew and objects are rewritten, and when all of that is done.
+    assert_eq!((found(r#"{"b":"v7"}"#).await, found(r#"{"a":"v7"}"#).await), (1, 0));
+    while listed(&rig, "Thing").await.iter().any(|index| index["state"] == "building") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((found(r#"{"b":"v7"}"#).await, found(r#"{"a":"v7"}"#).await), (1, 0));
+    let query = encode_component(r#"{"b":"v7"}"#);
+    let report = rig.ask_admin(&format!("/explain?bucket=Thing&q={query}"), Some(&rig.root), &[]).await.json();
+    assert_eq!((&report["answer"]["plan"]["kind"], &report["answer"]["rowsExamined"]), (&json!("index"), &json!(1)));
+    assert_eq!(rig.post("/db/Thing", r#"{"id":"/db/Thing/x","b":"v7"}"#).await.reason(), "unique-index-violated");
+}

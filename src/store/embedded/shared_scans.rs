@@ -115,24 +115,27 @@ impl SharedScans {
 /// Waits for its turn, then serves those who wait by then; where there is no turn any more, tells them so.
 async fn scan(snapshot: EmbeddedSnapshot, place: Place) {
     let (reading, waiting) = (snapshot.reading.clone(), place.clone());
-    let served = snapshot.scanning(move |snapshot| {
-        serve(&snapshot, &place);
-        Ok(())
-    });
-    if let Err(error) = served.await {
-        for wanted in reading.shared.take(&waiting) {
-            let _ = wanted.tell.send(Err(error.clone()));
-        }
+    let served = snapshot.scanning(move |snapshot| Ok(serve(&snapshot, &place)));
+    drop(snapshot);
+    let outcomes = match served.await {
+        Ok(outcomes) => outcomes,
+        Err(error) => reading.shared.take(&waiting).into_iter().map(|wanted| (wanted.tell, Err(error.clone()))).collect(),
+    };
+    // Whoever has his answer may close the store, and then nothing of it is in use here.
+    drop(reading);
+    for (tell, found) in outcomes {
+        // Whoever does not wait any more has ended.
+        let _ = tell.send(found);
     }
 }
 
-/// One scan for all that wait. Blocks.
-fn serve(snapshot: &EmbeddedSnapshot, place: &Place) {
+/// One scan for all that wait; what each of them is told. Blocks.
+fn serve(snapshot: &EmbeddedSnapshot, place: &Place) -> Vec<(oneshot::Sender<Found>, Found)> {
     let mut group = snapshot.reading.shared.take(place);
     // Nobody waits any more for those whose subscribers have gone meanwhile.
     group.retain(|wanted| !wanted.tell.is_closed());
     if group.is_empty() {
-        return;
+        return Vec::new();
     }
     let mut examined = 0;
     let scanned = snapshot.scan(&place.app, &place.bucket, |id, image| {
@@ -149,8 +152,5 @@ fn serve(snapshot: &EmbeddedSnapshot, place: &Place) {
         .collect();
     let returned = outcomes.iter().filter_map(|(_, found)| found.as_ref().ok()).map(|found| found.len() as u64).sum();
     snapshot.reading.counters.scanned(examined, returned);
-    for (tell, found) in outcomes {
-        // Whoever does not wait any more has ended.
-        let _ = tell.send(found);
-    }
+    outcomes
 }

@@ -546,7 +546,7 @@ impl Writer {
         let mut batch = self.database.batch();
         batch.insert(&self.keyspaces.schemas, keys::schema(app, schema.version), stored);
         let parsed = Arc::new(AppSchema::new(Arc::clone(&schema)));
-        let indexes = self.redated(app, (schemas::of(&self.schemas, app), &parsed), &mut batch)?;
+        let indexes = self.altered(app, (schemas::of(&self.schemas, app), &parsed), &mut batch)?;
         self.append(&mut batch, at, text);
         self.state.control = self.state.commit;
         let mut schemas = Schemas::clone(&self.schemas);
@@ -558,8 +558,8 @@ impl Writer {
             self.indexes = former_indexes;
             return Err(error);
         }
-        self.sweeper.wake();
         self.builder.wake();
+        self.sweeper.wake();
         Ok(schema)
     }
 

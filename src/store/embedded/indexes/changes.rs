@@ -6,6 +6,7 @@
 
 use super::catalogue::{Catalogue, Index, Noted, Phase};
 use super::upkeep::{described, entries_of};
+use crate::schema::alteration::Alteration;
 use crate::store::embedded::schemas::{self, AppSchema};
 use crate::store::embedded::snapshot::{broken, parse};
 use crate::store::embedded::writer::Writer;
@@ -114,21 +115,20 @@ impl Writer {
         Ok(())
     }
 
-    /// Indexes on fields that hold times in only one of two schemas are built anew, and those of buckets in which fields were
-    /// renamed or removed. What the catalogue then is.
-    pub(in crate::store::embedded) fn redated(
+    /// Indexes on fields that hold times in only one of two schemas, or were renamed or removed, are built anew. What the catalogue then is.
+    pub(in crate::store::embedded) fn altered(
         &self,
         app: &Arc<str>,
         (old, new): (&AppSchema, &AppSchema),
         batch: &mut WriteBatch,
     ) -> Result<Arc<Catalogue>, StoreError> {
-        let moved = new.schema.moves.iter().any(|moved| moved.since == new.schema.version);
         let stale: Vec<_> = self
             .indexes
             .iter()
             .filter(|(of, bucket, index)| {
-                let (old, new) = (old.dates(bucket), new.dates(bucket));
-                *of == app && (is_stale(index, old, new) || (moved && new.moves()))
+                let altered = new.schema.altered.iter().find(|altered| *altered.bucket == ***bucket);
+                *of == app
+                    && (is_redated(index, old.dates(bucket), new.dates(bucket)) || altered.is_some_and(|altered| is_moved(index, altered)))
             })
             .map(|(_, bucket, index)| (Arc::clone(bucket), Arc::clone(index)))
             .collect();
@@ -263,10 +263,22 @@ enum Piece {
 }
 
 /// Whether its fields hold times in only one of two schemas.
-fn is_stale(index: &Index, old: &DateFields, new: &DateFields) -> bool {
+fn is_redated(index: &Index, old: &DateFields, new: &DateFields) -> bool {
     let declared = |dates: &DateFields, name: &str| dates.fields.iter().find(|(field, _)| &**field == name).map(|(_, kind)| kind.clone());
     let names = index.paths.iter().filter_map(|path| path.components.first());
     names.into_iter().any(|first| declared(old, &first.name) != declared(new, &first.name))
+}
+
+/// Whether one of its fields was renamed or removed, or has the name of one that was.
+fn is_moved(index: &Index, altered: &Alteration) -> bool {
+    let mut names = index.paths.iter().filter_map(|path| path.components.first());
+    names.any(|first| {
+        altered.moved.iter().any(|moved| match &moved.path[..] {
+            [] => true,
+            [only] => *only == first.name || moved.to.as_ref() == Some(&first.name),
+            [above, ..] => *above == first.name,
+        })
+    })
 }
 
 /// What is noted of an index when a backup is restored: there are no entries, so it has to be built.
