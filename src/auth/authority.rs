@@ -40,6 +40,11 @@ impl Authority {
         Ok(())
     }
 
+    /// Nobody has a valid token of this app from now on.
+    pub fn forget(&self, app: &str) {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(app);
+    }
+
     /// What makes a user's tokens of older generations dead; to be committed with what it is about.
     pub fn revocation(&self, app: &str, user: &str, generation: u32) -> Revocation {
         let until = i64::from(self.now()).saturating_add(i64::from(self.lifetime)).saturating_add(1);

@@ -19,6 +19,7 @@ pub struct PasswordError(String);
 #[derive(Debug, Clone)]
 pub struct Passwords {
     turns: Arc<Semaphore>,
+    at_once: usize,
     /// Verified against where there is no user, so that the time tells nobody which users there are
     decoy: Arc<str>,
 }
@@ -27,7 +28,12 @@ impl Passwords {
     /// `at_once`: how many are worked on at the same time.
     pub fn new(at_once: usize) -> Result<Passwords, PasswordError> {
         let decoy = hash(&generate())?;
-        Ok(Passwords { turns: Arc::new(Semaphore::new(at_once)), decoy: decoy.into() })
+        Ok(Passwords { turns: Arc::new(Semaphore::new(at_once)), at_once, decoy: decoy.into() })
+    }
+
+    /// How many are worked on at the same time.
+    pub fn at_once(&self) -> usize {
+        self.at_once
     }
 
     /// The hash of a password, as text with its parameters.

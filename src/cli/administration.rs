@@ -10,7 +10,7 @@ pub(super) struct AdministrationArgs {
     /// Password of the administrator `root`
     #[arg(long, value_name = "PW", env = "TIDEGATE_ADMIN_PASSWORD", hide_env_values = true)]
     pub(super) admin_password: Option<String>,
-    /// URL of the API, with its base [default: from the configuration]
+    /// URL of the API, with its base, to log in there [default: the listener of administration takes logins too]
     #[arg(long, value_name = "URL", env = "TIDEGATE_SERVER_URL")]
     pub(super) api: Option<String>,
     /// URL of the listener of administration [default: from the configuration]
@@ -29,8 +29,8 @@ impl Administration {
     /// Logs in.
     pub(super) async fn sign_in(args: &AdministrationArgs, server: &ServerOptions) -> Result<Administration, Failure> {
         let password = args.admin_password.as_deref().ok_or("give the password of root in TIDEGATE_ADMIN_PASSWORD")?;
-        let api = args.api.clone().unwrap_or_else(|| format!("http://{}/{}", server.listen, server.base));
         let admin = args.admin.clone().unwrap_or_else(|| format!("http://{}", server.admin_listen));
+        let api = args.api.clone().unwrap_or_else(|| admin.clone());
         let client = reqwest::Client::new();
         let login = serde_json::json!({"username": "root", "password": password});
         let answer = client.post(format!("{api}/db/User/login")).json(&login).send().await?;

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod administration;
+mod app;
 mod backup;
 mod bench;
 mod config;
@@ -40,6 +41,8 @@ pub enum Command {
     Restore(restore::Restore),
     /// Look after the topics that come into a running server
     Ingest(ingest::Ingest),
+    /// Look after the apps of a running server
+    App(app::App),
     /// Show how a live query would stand
     Explain(explain::Explain),
     /// Put a load on a server and print what it sustains
@@ -133,6 +136,7 @@ pub fn run() -> ExitCode {
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
         Command::Ingest(command) => command.run(),
+        Command::App(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Config(command) => command.run(),

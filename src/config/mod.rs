@@ -39,6 +39,8 @@ pub struct Config {
     pub mail: MailOptions,
     /// Providers at which users log in
     pub oidc: Vec<OidcOptions>,
+    /// What one app may use
+    pub limits: LimitOptions,
     /// Logs and traces
     pub log: LogOptions,
 }
@@ -165,6 +167,30 @@ pub struct LiveOptions {
     pub resume_changes: u64,
     /// Lifetime of a ticket for an event stream, seconds
     pub ticket_seconds: u64,
+}
+
+/// What one app may use of what all share.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitOptions {
+    /// Apps at a time, the default one included
+    pub apps: usize,
+    /// Requests per second; 0: no bound
+    pub requests_per_second: u32,
+    /// Requests that are worked on at a time
+    pub requests: usize,
+    /// Requests that may wait for their turn
+    pub waiting: usize,
+    /// Writes that wait for the disk at a time
+    pub writes: usize,
+    /// Queries that are answered, and live results that are read, at a time
+    pub scans: usize,
+    /// Passwords that are hashed at a time; 0: as many as the server hashes at a time
+    pub hashings: usize,
+    /// Websockets and event streams; 0: as many as leave as much free for others
+    pub connections: usize,
+    /// Subscriptions, all connections together
+    pub subscriptions: usize,
 }
 
 /// Logs and traces.

@@ -3,6 +3,7 @@
 //! The answer is always JSON with that content type, also where the caller asked for something else: the
 //! SDK reads nothing else above 400 (CONTRACT sections 1 and 2). `docs/errors.md` is made from the table here.
 
+use crate::apps::AppError;
 use crate::object::id::IdError;
 use crate::store::{Refusal, StoreError};
 use axum::body::Body;
@@ -48,6 +49,10 @@ kinds! {
     EXISTS = 409, "exists", "ObjectExists", "An object with this id exists already.";
     OUT_OF_DATE = 412, "out-of-date", "ObjectOutOfDate", "The object has another version than the one that If-Match names, or is not there. Load it again.";
     TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes.";
+    BAD_APP = 400, "bad-app", "BadRequest", "No app can be called so, have such a host or such limits. The message says which.";
+    NO_SUCH_APP = 404, "no-such-app", "NotFound", "There is no app of this name.";
+    APP_CONFLICT = 409, "app-conflict", "Conflict", "The name or host is another app's, or the app is one that stays. The message says which.";
+    OVER_QUOTA = 429, "over-quota", "TooManyRequests", "The app has used up what it may have of what all apps share (section limits of the configuration). Come again after the seconds in Retry-After.";
     TOO_MANY_TRIES = 429, "too-many-tries", "TooManyRequests", "Too many failed logins of this user or from this address. Wait a minute.";
     BAD_CREDENTIALS = 460, "bad-credentials", "BadCredentials", "User name or password is incorrect.";
     NO_SUCH_BUCKET = 461, "no-such-bucket", "BucketNotFound", "The schema has no class of this name.";
@@ -145,6 +150,19 @@ impl From<Refusal> for ApiError {
             Refusal::Invalid(_) => BAD_REQUEST,
         };
         ApiError::new(kind, refusal.to_string())
+    }
+}
+
+impl From<AppError> for ApiError {
+    fn from(error: AppError) -> Self {
+        let kind = match error {
+            AppError::Store(error) => return error.into(),
+            AppError::Missing(_) => NO_SUCH_APP,
+            AppError::Exists(_) | AppError::HostTaken { .. } | AppError::TooMany(_) | AppError::Default => APP_CONFLICT,
+            AppError::Name { .. } | AppError::Host { .. } | AppError::Limit { .. } | AppError::Password(_) => BAD_APP,
+            AppError::Hashing(_) => CRASHED,
+        };
+        ApiError::new(kind, error.to_string())
     }
 }
 

@@ -97,11 +97,12 @@ pub async fn enter(State(front): State<Arc<Front>>, mut request: Request<Body>, 
     let uri = request.extensions().get::<OriginalUri>().map_or_else(|| request.uri(), |original| &original.0);
     let word = uri.path().split('/').nth(1).unwrap_or_default();
     match front.apps.resolve(host(uri, request.headers()), word) {
-        Some(app) => {
-            request.extensions_mut().insert(app);
+        // One that is being deleted waits for this request, or has closed before it.
+        Some(app) if let Some(_under_way) = app.begin() => {
+            request.extensions_mut().insert(app.clone());
             next.run(request).await
         }
-        None => ApiError::plain(error::NO_SUCH_PAGE).into_response(),
+        _ => ApiError::plain(error::NO_SUCH_PAGE).into_response(),
     }
 }
 

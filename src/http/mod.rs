@@ -5,6 +5,7 @@
 //! * [`path`]: which bucket or object a URL names
 //! * [`body`]: reading bodies within their limits
 //! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
+//! * `quota`: each app's turn at what all share
 //! * [`answer`]: answers to writes go out before their events
 //! * `linger`: answers to requests that were not read to their end arrive
 //! * `connect`, `schema`, `objects`, `query`, `users`: the resources
@@ -26,6 +27,7 @@ pub mod listener;
 mod objects;
 pub mod path;
 mod query;
+mod quota;
 mod schema;
 pub mod tls;
 mod users;
@@ -105,7 +107,13 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .with_state(front.clone());
     let cors = cors(&front.options.origins);
     Router::new()
-        .nest("/{app}", resources.merge(live).layer(middleware::from_fn_with_state(front.clone(), identity::enter)))
+        .nest(
+            "/{app}",
+            resources
+                .merge(live)
+                .layer(middleware::from_fn(quota::admit))
+                .layer(middleware::from_fn_with_state(front.clone(), identity::enter)),
+        )
         .fallback(async || ApiError::plain(error::NO_SUCH_PAGE))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))

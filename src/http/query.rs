@@ -5,7 +5,6 @@ use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
 use super::path::BucketPath;
-use crate::object::sort::Sort;
 use crate::store::Selection;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -14,6 +13,7 @@ use axum::http::{Response, StatusCode};
 use dataflows::change::Image;
 use dataflows::query::Filter;
 use dataflows::query::ast::Predicate;
+use dataflows::query::sort::{Sort, SortError};
 use std::sync::Arc;
 
 /// What stands in the URL; the query itself may stand in the body.
@@ -77,7 +77,7 @@ pub(super) async fn count_by_body(
 
 async fn answer(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str, asked: Parameters) -> Result<Response<Body>, ApiError> {
     let selection = selection(front, bucket, identity, text)?;
-    let bad = |error: crate::object::sort::SortError| ApiError::new(error::BAD_QUERY, error.to_string());
+    let bad = |error: SortError| ApiError::new(error::BAD_QUERY, error.to_string());
     let sort = asked.sort.as_deref().filter(|text| !text.is_empty()).map(Sort::parse).transpose().map_err(bad)?;
     let snapshot = front.store.snapshot().await?;
     let position = snapshot.position();

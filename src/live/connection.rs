@@ -9,6 +9,8 @@ use super::lock;
 use super::messages::{Refused, ServerMessage};
 use super::outbox::{Budget, Loaded, Outbox, Outgoing, Tally};
 use super::subscription::{Cut, SlotKey, Subscription, Terms};
+use crate::apps::App;
+use crate::apps::quota::Place;
 use crate::changelog::LogId;
 use crate::metrics::Histogram;
 use dataflows::access::Caller;
@@ -31,7 +33,9 @@ pub(crate) enum End {
 
 pub(crate) struct Connection {
     /// Whose subscriptions it carries
-    pub(crate) app: Arc<str>,
+    pub(crate) app: Arc<App>,
+    /// Its place among those of the app, given back with it
+    pub(crate) place: OnceLock<Place>,
     pub(crate) address: IpAddr,
     /// Its number in the gateway
     pub(crate) number: OnceLock<usize>,
@@ -74,7 +78,7 @@ pub(crate) struct Work {
 }
 
 impl Connection {
-    pub(crate) fn new(app: Arc<str>, address: IpAddr, budget: Budget, waited: Arc<Histogram>) -> Connection {
+    pub(crate) fn new(app: Arc<App>, address: IpAddr, budget: Budget, waited: Arc<Histogram>) -> Connection {
         let state = State {
             outbox: Outbox::new(budget),
             by_id: HashMap::new(),
@@ -87,6 +91,7 @@ impl Connection {
         };
         Connection {
             app,
+            place: OnceLock::new(),
             address,
             number: OnceLock::new(),
             state: Mutex::new(state),
@@ -96,7 +101,7 @@ impl Connection {
         }
     }
 
-    /// Takes a subscription in. None: the connection has ended, or has as many as it may.
+    /// Takes a subscription in. None: the connection has ended, or it or its app has as many as it may.
     pub(crate) fn open(
         self: &Arc<Self>,
         id: &str,
@@ -110,9 +115,10 @@ impl Connection {
         if state.end.is_some() || state.outbox.subscriptions() >= limit {
             return None;
         }
+        let place = self.app.quota.subscription()?;
         let subscription = state.outbox.open(&quoted.clone(), terms, |slot| {
             let (connection, membership) = (self.clone(), OnceLock::new());
-            Arc::new(Subscription { id: quoted, terms, caller, session, slot, connection, membership })
+            Arc::new(Subscription { id: quoted, terms, caller, session, slot, connection, membership, _place: place })
         });
         state.by_id.insert(id.into(), subscription.slot);
         Some(subscription)

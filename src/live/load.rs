@@ -84,6 +84,8 @@ async fn read(gateway: &Gateway, subscription: &Subscription, snapshot: &dyn Sna
     let Some(standing) = subscription.membership.get().map(|membership| &membership.standing).filter(|_| subscription.terms.initial) else {
         return Ok(messages::result(&subscription.id, &position, fresh, std::iter::empty()));
     };
+    // First the app's own turn: what waits for the shared ones is then never one app's alone.
+    let _turn = subscription.connection.app.quota.load().await;
     let Ok(_permit) = gateway.loads.acquire().await else { return Err(stopping()) };
     let selection = Selection {
         app: standing.app.clone(),

@@ -81,8 +81,12 @@ mod tests {
 
     #[test]
     fn places_are_used_again_and_a_look_stays_as_it_was() {
-        let connection =
-            Arc::new(Connection::new("app".into(), IpAddr::V4(Ipv4Addr::LOCALHOST), Budget { events: 1, bytes: 1 }, Arc::default()));
+        let connection = Arc::new(Connection::new(
+            crate::apps::Apps::default().default_app().clone(),
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Budget { events: 1, bytes: 1 },
+            Arc::default(),
+        ));
         let terms = Terms { selection: EventSelection::ALL, initial: true, refreshes: true, extensions: false };
         let caller = Arc::new(Caller::anonymous());
         let open = |n: usize| connection.open(&n.to_string(), n.to_string().into(), terms, caller.clone(), 1, 1000).unwrap();

@@ -27,6 +27,7 @@ mod ticket;
 
 pub use statistics::LiveStatistics;
 
+use crate::apps::{App, Apps};
 use crate::auth::Authenticate;
 use crate::changelog::{ChangeLog, LogId};
 use crate::config::LiveOptions;
@@ -60,6 +61,7 @@ pub struct Gateway {
     store: Arc<dyn Store>,
     changelog: Arc<dyn ChangeLog>,
     authenticate: Arc<dyn Authenticate>,
+    apps: Arc<Apps>,
     options: LiveOptions,
     log: LogId,
     registry: Registry,
@@ -86,6 +88,7 @@ impl Gateway {
         store: Arc<dyn Store>,
         changelog: Arc<dyn ChangeLog>,
         authenticate: Arc<dyn Authenticate>,
+        apps: Arc<Apps>,
         options: LiveOptions,
     ) -> Arc<Gateway> {
         let milliseconds = Duration::from_millis;
@@ -97,6 +100,7 @@ impl Gateway {
             store,
             changelog,
             authenticate,
+            apps,
             options,
             registry: Registry::default(),
             frontier: Frontier::default(),
@@ -185,14 +189,18 @@ impl Gateway {
     }
 
     /// A new connection; none if there are too many.
-    fn connect(&self, app: Arc<str>, address: IpAddr) -> Option<Arc<Connection>> {
+    fn connect(&self, app: Arc<App>, address: IpAddr) -> Option<Arc<Connection>> {
         let mut connections = lock(&self.connections);
-        if self.stopping.load(Relaxed) || connections.len() >= self.options.connections {
+        let free = self.options.connections.saturating_sub(connections.len());
+        // Looked at under the lock: who closes an app ends what is in there afterwards.
+        let takes = app.is_open() && free > 0 && !self.stopping.load(Relaxed);
+        let Some(place) = takes.then(|| app.quota.connection(free, self.apps.count() <= 1)).flatten() else {
             self.counters.connections_refused.fetch_add(1, Relaxed);
             return None;
-        }
+        };
         let budget = Budget { events: self.options.queue_events, bytes: self.options.queue_bytes };
         let connection = Arc::new(Connection::new(app, address, budget, self.delivery.clone()));
+        let _ = connection.place.set(place);
         let number = connections.insert(connection.clone());
         let _ = connection.number.set(number);
         Some(connection)
@@ -253,6 +261,14 @@ impl Gateway {
             connection.fail_all(&load::stopped());
         }
         drop(engine);
+    }
+
+    /// Ends all connections of an app, which was closed before.
+    pub fn end_app(&self, app: &Arc<App>) {
+        for connection in self.connections().into_iter().filter(|connection| Arc::ptr_eq(&connection.app, app)) {
+            connection.fail_all(&Refused::new(404, "app-deleted", "the app was deleted"));
+            connection.ask_to_end(End::GoingAway);
+        }
     }
 
     fn connections(&self) -> Vec<Arc<Connection>> {

@@ -5,7 +5,6 @@ use super::connection::{Connection, End};
 use super::outbox::Outgoing;
 use super::sse;
 use super::subscription::Subscription;
-use crate::apps;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -48,7 +47,7 @@ pub(crate) async fn events(State(gateway): State<Arc<Gateway>>, request: Request
         Ok(response) => response,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("this is no websocket handshake: {error}")).into_response(),
     };
-    let Some(connection) = gateway.connect(apps::of(request.extensions()), sse::remote(request.extensions())) else {
+    let Some(connection) = gateway.connect(sse::app(&gateway, &request), sse::remote(request.extensions())) else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], "too many connections; try again later").into_response();
     };
     // From here on the guard ends the connection, also where the upgrade fails.

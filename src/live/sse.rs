@@ -8,7 +8,7 @@ use super::messages::{self, Refused, Subscribe, bucket_name};
 use super::outbox::Outgoing;
 use super::socket::Guard;
 use super::subscription::Subscription;
-use crate::apps;
+use crate::apps::App;
 use crate::auth::Session;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Query, Request, State};
@@ -72,7 +72,7 @@ pub(crate) fn events(gateway: Arc<Gateway>, request: &Request) -> Response {
 
 /// `POST /events/ticket`.
 pub(crate) async fn ticket(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let app = apps::of(request.extensions());
+    let app = app(&gateway, &request).name.clone();
     let session = bearer(request.headers()).and_then(|token| gateway.authenticate.session(&app, token));
     let Some(session) = session else {
         return answer_of(&Refused::new(466, "login-required", "log in to get a ticket; an anonymous event stream needs none"));
@@ -85,6 +85,11 @@ pub(crate) async fn ticket(State(gateway): State<Arc<Gateway>>, request: Request
         }
         None => answer_of(&Refused::new(503, "too-many-tickets", "too many tickets are out; try again in a minute")),
     }
+}
+
+/// The app that a request was found to be for; the default one where nothing looked.
+pub(crate) fn app(gateway: &Gateway, request: &Request) -> Arc<App> {
+    request.extensions().get::<Arc<App>>().unwrap_or_else(|| gateway.apps.default_app()).clone()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -103,18 +108,18 @@ fn answer_of(refused: &Refused) -> Response {
 fn open(gateway: Arc<Gateway>, request: &Request) -> Result<EventStream, Refused> {
     let bad = |what: String| Refused::new(400, "malformed-message", what);
     let Query(parameters) = Query::<Parameters>::try_from_uri(request.uri()).map_err(|error| bad(error.body_text()))?;
-    let app = apps::of(request.extensions());
+    let app = app(&gateway, request);
     let address = remote(request.extensions());
     let session = match (&parameters.ticket, bearer(request.headers())) {
         // A ticket that is nobody's is not taken for an anonymous caller: the client has to know.
-        (Some(ticket), _) => gateway.tickets.redeem(&app, ticket).ok_or_else(|| {
+        (Some(ticket), _) => gateway.tickets.redeem(&app.name, ticket).ok_or_else(|| {
             Refused::new(
                 466,
                 "ticket-invalid",
                 "the ticket is unknown, used or older than its lifetime; get a new one for each event stream",
             )
         })?,
-        (None, Some(token)) => gateway.authenticate.session(&app, token).unwrap_or_else(|| Session::anonymous(address)),
+        (None, Some(token)) => gateway.authenticate.session(&app.name, token).unwrap_or_else(|| Session::anonymous(address)),
         (None, None) => Session::anonymous(address),
     };
     let subscribe = subscribe(parameters, request.headers()).map_err(bad)?;

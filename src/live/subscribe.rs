@@ -20,7 +20,7 @@ impl Gateway {
             Ok(ClientMessage::Unsubscribe { id }) => self.unsubscribe(connection, &id),
             Ok(ClientMessage::Subscribe(subscribe)) => {
                 // A token that is nobody's makes an anonymous subscription, as everywhere (CONTRACT section 3).
-                let session = subscribe.token.as_deref().and_then(|token| self.authenticate.session(&connection.app, token));
+                let session = subscribe.token.as_deref().and_then(|token| self.authenticate.session(&connection.app.name, token));
                 let session = session.unwrap_or_else(|| Session::anonymous(connection.address));
                 self.subscribe(connection, *subscribe, &session);
             }
@@ -57,7 +57,7 @@ impl Gateway {
             ));
         }
         let bucket: Arc<str> = subscribe.bucket.as_ref().into();
-        let rights = self.store.schema(&connection.app).rights(&bucket);
+        let rights = self.store.schema(&connection.app.name).rights(&bucket);
         for (right, name) in [(&rights.query, "query"), (&rights.load, "load")] {
             if !right.permits(&session.caller) {
                 return Err(Refused::new(466, "class-denied", format!("{name} permissions are required on /db/{bucket}")));
@@ -81,10 +81,11 @@ impl Gateway {
         let (quoted, caller) = (quoted(&subscribe.id), session.caller.clone());
         let subscription =
             connection.open(&subscribe.id, quoted, terms, caller, session.hash, self.options.subscriptions).ok_or_else(|| {
-                let limit = self.options.subscriptions;
-                Refused::new(429, "too-many-subscriptions", format!("a connection has at most {limit} subscriptions; end some of them"))
+                let (limit, of_app) = (self.options.subscriptions, connection.app.quota.limits().subscriptions);
+                let message = format!("a connection has at most {limit} subscriptions, and its app {of_app}; end some of them");
+                Refused::new(429, "too-many-subscriptions", message)
             })?;
-        self.registry.join(&engine, &connection.app, &bucket, filter, &subscription);
+        self.registry.join(&engine, &connection.app.name, &bucket, filter, &subscription);
         tokio::spawn(load::load(self.clone(), subscription, start));
         Ok(())
     }

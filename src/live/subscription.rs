@@ -7,6 +7,7 @@ use super::connection::Connection;
 use super::event::Event;
 use super::messages::EventSelection;
 use super::standing::Standing;
+use crate::apps::quota::Place;
 use dataflows::access::Caller;
 use dataflows::change::Change;
 use std::collections::VecDeque;
@@ -45,6 +46,8 @@ pub(crate) struct Subscription {
     pub(crate) session: u64,
     pub(crate) slot: SlotKey,
     pub(crate) connection: Arc<Connection>,
+    /// Given back with the subscription
+    pub(crate) _place: Place,
     /// Set once by the registry
     pub(crate) membership: OnceLock<Membership>,
 }

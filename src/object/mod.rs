@@ -5,13 +5,11 @@
 //! * [`id`]: ids, decoded and encoded canonically once
 //! * [`text`]: what clients send, and the canonical JSON text that is stored
 //! * [`shape`]: declared fields only, with their types
-//! * [`sort`]: the order of one-shot answers
 //! * [`time`]: instants as text
 //! * [`decide`]: (image before, stamp, request) to what happens
 
 pub mod decide;
 pub mod id;
 pub mod shape;
-pub mod sort;
 pub mod text;
 pub mod time;

@@ -1,5 +1,7 @@
 //! What the rooms count, told to the metrics.
 
+use crate::apps::Apps;
+use crate::apps::quota::Usage;
 use crate::changelog::kafka::{KafkaLog, Relay, RelayState};
 use crate::clock::Clock;
 use crate::ingest::Ingest;
@@ -134,6 +136,34 @@ pub(super) fn measure(metrics: &Metrics, store: &Arc<Embedded>, gateway: &Arc<Ga
             counter("engine_turns", "Turns of the workers' loops", sum(|worker| &worker.turns)),
             gauge("engine_standing_queries", "Standing queries installed, on all workers", sum(|worker| &worker.standing_queries)),
             gauge("engine_residual_queries", "Those of them that no index entry fits", sum(|worker| &worker.residual_queries)),
+        ]
+    });
+}
+
+/// Apps that have numbers of their own in the metrics; the others, by name, are told together.
+const APPS_TOLD: usize = 200;
+
+/// Tells what each app uses of what all share.
+pub(super) fn measure_apps(metrics: &Metrics, apps: &Arc<Apps>) {
+    let apps = Arc::downgrade(apps);
+    metrics.collect_families(move || {
+        let Some(apps) = apps.upgrade().map(|apps| apps.all()) else { return Vec::new() };
+        let used: Vec<_> = apps.iter().map(|app| (app.word.to_string(), app.quota.usage())).collect();
+        let (told, others) = used.split_at(used.len().min(APPS_TOLD));
+        let family = |name, help, of: fn(&Usage) -> u64, number: fn(u64) -> Number| {
+            let mut values: Vec<_> = told.iter().map(|(app, usage)| (vec![("app", app.clone())], number(of(usage)))).collect();
+            if !others.is_empty() {
+                // No app can be called so.
+                values.push((vec![("app", "(others)".to_owned())], number(others.iter().map(|(_, usage)| of(usage)).sum())));
+            }
+            Family { name, help, values }
+        };
+        vec![
+            family("app_requests", "Requests of the app that got their turn", |usage| usage.admitted, Number::Counter),
+            family("app_refused", "Requests, connections and subscriptions over the app's quota", |usage| usage.refused, Number::Counter),
+            family("app_waiting", "Requests that wait for the app's other requests", |usage| usage.waiting as u64, Number::Gauge),
+            family("app_connections", "Websockets and event streams of the app", |usage| usage.connections as u64, Number::Gauge),
+            family("app_subscriptions", "Subscriptions of the app", |usage| usage.subscriptions as u64, Number::Gauge),
         ]
     });
 }

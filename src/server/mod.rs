@@ -2,10 +2,10 @@
 //!
 //! `tidegate serve` runs it; tests, the demo and the bench start it in their own process, on port 0.
 
-mod first_start;
 mod measure;
 
-use crate::apps::Apps;
+use crate::apps::limits::{Limits, OwnLimits};
+use crate::apps::{AppError, Apps, Registry, registry};
 use crate::auth::Authority;
 use crate::auth::password::{Brake, PasswordError, Passwords};
 use crate::changelog::kafka::{self, KafkaLog, KafkaLogError, Relay, Topic};
@@ -109,6 +109,9 @@ pub enum StartError {
     /// Ingest
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    /// The apps
+    #[error(transparent)]
+    App(#[from] AppError),
     /// The change log
     #[error(transparent)]
     ChangeLog(#[from] KafkaLogError),
@@ -128,6 +131,7 @@ impl StartError {
             StartError::Password(_) => "password",
             StartError::Option { .. } => "config-unfit-value",
             StartError::Ingest(error) => error.code(),
+            StartError::App(error) => error.code(),
             StartError::ChangeLog(error) => error.code(),
             StartError::Engine(_) => "engine",
         }
@@ -143,6 +147,7 @@ pub struct Server {
     root_password: Option<String>,
     store: Arc<Embedded>,
     authority: Arc<Authority>,
+    registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     gateway: Arc<Gateway>,
     engine: Arc<Engine>,
@@ -185,15 +190,32 @@ impl Server {
         };
         let changelog = topic_log.clone().map_or_else(|| store.changelog(), |log| log as Arc<dyn ChangeLog>);
         let authority = Arc::new(Authority::new(store.clock().clone(), config.server.token_seconds, store.rights().clone()));
-        authority.open(APP, &*store).await?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let passwords = Passwords::new(cores.div_ceil(2))?;
-        let root_password = first_start::prepare(APP, &*store, &*store, &authority, &passwords, root_password).await?;
+        let limits = Limits::new(&config.limits, &OwnLimits::default(), passwords.at_once());
+        let apps = Arc::new(Apps::new(&config.server.base, limits));
+        let ended = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
-        let gateway = Gateway::new(store.clone(), changelog.clone(), authority.clone(), config.live.clone());
+        let gateway = Gateway::new(store.clone(), changelog.clone(), authority.clone(), apps.clone(), config.live.clone());
         let sink = Arc::new(measure::MeasuredSink::new(gateway.clone(), metrics.clone(), store.clock().clone()));
         let engine = Arc::new(Engine::start(engine_options(&config), sink).map_err(|error| StartError::Engine(error.to_string()))?);
         gateway.attach(engine.clone(), config.engine.changes_under_way as u64);
+        let ending = Arc::downgrade(&gateway);
+        let setup = registry::Setup {
+            apps: apps.clone(),
+            store: store.clone(),
+            authority: authority.clone(),
+            passwords: passwords.clone(),
+            limits: config.limits.clone(),
+            end: Arc::new(move |app| {
+                if let Some(gateway) = ending.upgrade() {
+                    gateway.end_app(app);
+                }
+            }),
+            ended: ended.clone(),
+        };
+        let (registry, root_password) = Registry::open(setup, root_password).await?;
+        measure::measure_apps(&metrics, &apps);
         measure::measure(&metrics, &store, &gateway, &engine);
         if let Some(relay) = &relay {
             measure::measure_relay(&metrics, relay);
@@ -202,7 +224,7 @@ impl Server {
             measure::measure_topic(&metrics, log);
         }
         let front = Arc::new(Front {
-            apps: Arc::new(Apps::new(&config.server.base)),
+            apps: apps.clone(),
             query_limits: QueryLimits { bytes: config.live.query_bytes, ..QueryLimits::default() },
             options: config.server.clone(),
             store: store.clone(),
@@ -215,7 +237,6 @@ impl Server {
             ingested: config.ingest.iter().map(|mapping| (mapping.bucket.as_str().into(), mapping.topic.clone())).collect(),
             metrics: metrics.clone(),
         });
-        let ended = CancellationToken::new();
         let router = http::router(front.clone(), gateway.router()).merge(pages);
         let api_listener = Listener {
             socket: api_socket,
@@ -230,7 +251,8 @@ impl Server {
         if let Some(ingest) = &ingest {
             measure::measure_ingest(&metrics, ingest);
         }
-        let administration = Admin::new(front, store.clone(), engine.clone(), ingest.clone(), config.server.admin_listen.clone());
+        let administration =
+            Admin::new(front, store.clone(), engine.clone(), ingest.clone(), registry.clone(), config.server.admin_listen.clone());
         let admin_router = http::admin::router(administration);
         let admin_listener = Listener {
             socket: admin_socket,
@@ -253,6 +275,7 @@ impl Server {
             root_password,
             store,
             authority,
+            registry,
             metrics,
             gateway,
             engine,
@@ -294,6 +317,11 @@ impl Server {
     /// Who issues tokens.
     pub fn authority(&self) -> &Arc<Authority> {
         &self.authority
+    }
+
+    /// Which apps there are.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
     }
 
     /// The live side.

@@ -270,9 +270,14 @@ pub trait Store: Send + Sync + 'static {
 ///
 /// They are in no image, no change record and no export. Backups contain them: a restored server must accept
 /// the tokens and passwords that it accepted before, so keep backups as safe as the data directory.
+///
+/// Names are `<kind>/<app>` or `<kind>/<app>/…`: with an app goes all that bears its name.
 pub trait Secrets: Send + Sync + 'static {
     /// A secret; none if it was never put. Reads memory or a few blocks of the disk: for the start, not for each request.
     fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// At most so many names behind `after`, in their order. Blocks; for rare work that goes through all of them.
+    fn secret_names(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError>;
 
     /// Puts a secret; resolves when it is on the disk, at either durability.
     fn put_secret(&self, name: &str, value: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>>;

@@ -117,7 +117,7 @@ impl Server {
 }
 
 pub(crate) async fn serve(store: Arc<Embedded>, changelog: Arc<dyn ChangeLog>, options: LiveOptions) -> (Arc<Gateway>, SocketAddr) {
-    let gateway = Gateway::new(store, changelog, Arc::new(Names), options);
+    let gateway = Gateway::new(store, changelog, Arc::new(Names), Arc::default(), options);
     let layout = EngineOptions { workers: 1, columns: 1, index: IndexOptions::default() };
     let engine = Arc::new(Engine::start(layout, gateway.clone()).unwrap());
     gateway.attach(engine, 4096);

@@ -65,7 +65,7 @@ async fn second(server: &Server, log: Gated) -> (Arc<Gateway>, String) {
     let authority = server.authority().clone();
     let mut options = tidegate::config::Config::default().live;
     options.ping_seconds = 1;
-    let gateway = Gateway::new(server.store().clone(), Arc::new(log), authority, options);
+    let gateway = Gateway::new(server.store().clone(), Arc::new(log), authority, Arc::default(), options);
     let engine = EngineOptions { workers: 1, columns: 1, index: IndexOptions::default() };
     let engine = Arc::new(Engine::start(engine, gateway.clone()).unwrap());
     gateway.attach(engine, 4_096);

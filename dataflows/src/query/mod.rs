@@ -5,6 +5,7 @@
 //! * `normal` and `text`: the normal form, so that equal queries written differently are one standing query
 //! * `matches`: the tree against a document; live and one-shot answers both come from here
 //! * [`order`]: comparing values with operands, brackets of types
+//! * [`sort`]: the order of an answer
 //! * [`geo`]: points, shapes, distances
 //! * [`nearest`]: the order that `$nearSphere` gives
 //! * `limits`: how deep, how large, how costly a query may be, and why one is refused
@@ -20,6 +21,7 @@ pub mod order;
 mod parse;
 mod parse_geo;
 mod pattern;
+pub mod sort;
 mod text;
 mod wire;
 

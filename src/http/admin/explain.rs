@@ -1,6 +1,7 @@
-//! `GET /explain?bucket=&q=`: on which entries of the index a query would hang, asked of the running dataflow.
+//! `GET /explain?bucket=&q=&app=`: on which entries of the index a query would hang, asked of the running dataflow.
 
 use super::{Admin, require_admin};
+use crate::apps::AppError;
 use crate::http::body;
 use crate::http::error::{self, ApiError};
 use crate::http::identity::Identity;
@@ -17,6 +18,9 @@ use tokio::sync::oneshot;
 #[derive(serde::Deserialize)]
 pub(super) struct Parameters {
     bucket: String,
+    /// By its name; none: the default one
+    #[serde(default)]
+    app: Option<String>,
     #[serde(default)]
     q: String,
 }
@@ -33,10 +37,14 @@ pub(super) async fn explain(
     let text = if asked.q.trim().is_empty() { "{}" } else { &asked.q };
     let filter = Filter::parse(text, &admin.front.query_limits).map_err(|error| ApiError::new(error::BAD_QUERY, error.to_string()))?;
 
+    let app = match &asked.app {
+        Some(name) => admin.front.apps.get(name).ok_or_else(|| AppError::Missing(name.clone()))?,
+        None => identity.app.clone(),
+    };
     // It is installed for as long as it takes to ask; nobody gets its deltas.
     let (installed, told) = oneshot::channel();
     let query = admin.engine.subscribe(
-        identity.app.name.clone(),
+        app.name.clone(),
         bucket,
         &filter,
         Box::new(move |result| {

@@ -1,16 +1,18 @@
-//! The listener of administration: `/metrics`, `/health`, `/explain`, `/backup`, `/ingest`.
+//! The listener of administration: `/metrics`, `/health`, `/explain`, `/backup`, `/ingest`, `/apps`, and the login of administrators.
 //!
 //! Loopback by default, and still within reach of other people on the machine and of any page in a browser there
 //! (a name can be made to resolve to loopback). So the name in `Host` must be one that no foreign page can
 //! have, and what tells about data needs an administrator's token.
 
+mod apps;
 mod backup;
 mod explain;
 mod ingest;
 
 use super::error::{self, ApiError};
 use super::identity::{self, Identity};
-use super::{Front, body};
+use super::{Front, body, users};
+use crate::apps::Registry;
 use crate::ingest::Ingest;
 use crate::store::embedded::Embedded;
 use axum::Router;
@@ -35,6 +37,8 @@ pub struct Admin {
     engine: Arc<Engine>,
     /// Topics that come in
     ingest: Option<Arc<Ingest>>,
+    /// Which apps there are
+    registry: Arc<Registry>,
     /// As configured: a name in it is one that requests may use
     host: String,
     /// One backup at a time
@@ -43,13 +47,22 @@ pub struct Admin {
 
 impl Admin {
     /// `host`: where this listener was told to listen.
-    pub fn new(front: Arc<Front>, store: Arc<Embedded>, engine: Arc<Engine>, ingest: Option<Arc<Ingest>>, host: String) -> Arc<Admin> {
-        Arc::new(Admin { front, store, engine, ingest, host, backups: Arc::new(Semaphore::new(1)) })
+    pub fn new(
+        front: Arc<Front>,
+        store: Arc<Embedded>,
+        engine: Arc<Engine>,
+        ingest: Option<Arc<Ingest>>,
+        registry: Arc<Registry>,
+        host: String,
+    ) -> Arc<Admin> {
+        Arc::new(Admin { front, store, engine, ingest, registry, host, backups: Arc::new(Semaphore::new(1)) })
     }
 }
 
 /// Everything on this listener.
 pub fn router(admin: Arc<Admin>) -> Router {
+    // So that a command needs to reach nothing but this listener.
+    let login = Router::new().route("/db/User/login", post(users::login)).with_state(admin.front.clone());
     Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(health))
@@ -57,6 +70,9 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/backup", post(backup::backup))
         .route("/ingest", get(ingest::status))
         .route("/ingest/replay", post(ingest::replay))
+        .route("/apps", get(apps::list).post(apps::create))
+        .route("/apps/{name}", get(apps::show).put(apps::change).delete(apps::delete))
+        .merge(login)
         .fallback(async || ApiError::plain(error::NO_SUCH_PAGE))
         .method_not_allowed_fallback(async || ApiError::plain(error::WRONG_METHOD))
         .layer(middleware::from_fn_with_state(admin.front.clone(), identity::establish))

@@ -14,6 +14,29 @@ pub(super) fn object(key: &Key) -> Vec<u8> {
     bytes
 }
 
+/// App, bucket and id of such a key.
+pub(super) fn read_object(key: &[u8]) -> Option<Key> {
+    let (app, rest) = read_part(key)?;
+    let (bucket, id) = read_part(rest)?;
+    Some(Key { app: app.into(), bucket: bucket.into(), id: std::str::from_utf8(id).ok()?.into() })
+}
+
+/// What all keys of an app begin with.
+pub(super) fn app(app: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(app.len() + 2);
+    part(&mut bytes, app);
+    bytes
+}
+
+/// Where the keys of the next app may begin: behind those of this one, which go on after `00 01`.
+pub(super) fn behind_app(app: &str) -> Vec<u8> {
+    let mut bytes = self::app(app);
+    if let Some(last) = bytes.last_mut() {
+        *last = 2;
+    }
+    bytes
+}
+
 /// What all keys of a bucket begin with.
 pub(super) fn bucket(app: &str, bucket: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(app.len() + bucket.len() + 68);
@@ -86,6 +109,9 @@ mod tests {
             prop_assert_eq!(object(&one).cmp(&object(&other)) == std::cmp::Ordering::Equal, one == other);
             let same_bucket = one.app == other.app && one.bucket == other.bucket;
             prop_assert_eq!(object(&other).starts_with(&bucket(&one.app, &one.bucket)), same_bucket);
+            prop_assert_eq!(read_object(&object(&one)).unwrap(), one.clone());
+            prop_assert_eq!(object(&other).starts_with(&app(&one.app)), one.app == other.app);
+            prop_assert_eq!(object(&other) < behind_app(&one.app), object(&other) < app(&one.app) || one.app == other.app);
             if same_bucket {
                 prop_assert_eq!(object(&one).cmp(&object(&other)), one.id.cmp(&other.id));
             }

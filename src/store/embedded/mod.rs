@@ -6,6 +6,7 @@
 //! * `intake`: many writes and the notes of ingest as one
 //! * `snapshot`: what readers see
 //! * `schemas`: every app's classes, and which fields hold times
+//! * `places`: what there is of an app
 //! * `trimmer`: keeps the log within its bounds
 //! * `error`: why a data directory cannot be used
 //! * `directory`: lock, format and migrations of the data directory
@@ -22,6 +23,7 @@ mod error;
 mod intake;
 mod keys;
 mod meta;
+mod places;
 mod revocations;
 pub(crate) mod schemas;
 mod shared_scans;
@@ -165,7 +167,8 @@ impl Embedded {
         clock.raise(state.at);
 
         let schemas = Arc::new(schemas::load(&keyspaces.schemas).map_err(OpenError::Damaged)?);
-        let membership = revocations::load(&keyspaces, schemas.keys(), &schemas, clock.now_ms() / 1000)?;
+        let apps: Vec<Arc<str>> = places::apps(&keyspaces)?.into_iter().map(Arc::from).collect();
+        let membership = revocations::load(&keyspaces, apps.iter(), &schemas, clock.now_ms() / 1000)?;
         let rights = Arc::new(Rights::new(membership.clone()));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let readers = Arc::new(Semaphore::new(cores + 1));
@@ -357,6 +360,10 @@ impl Store for Embedded {
 impl Secrets for Embedded {
     fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.keyspaces.secrets.get(name).map_err(|error| broken(&error))?.map(|value| value.to_vec()))
+    }
+
+    fn secret_names(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.names_of_secrets(after, limit)
     }
 
     fn put_secret(&self, name: &str, value: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>> {

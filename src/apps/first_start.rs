@@ -2,6 +2,7 @@
 //!
 //! Looked after at every start: a newer version may bring classes that an older one did not know.
 
+use super::AppError;
 use crate::auth::Authority;
 use crate::auth::credentials::Credentials;
 use crate::auth::password::{self, Passwords};
@@ -24,7 +25,7 @@ pub(super) async fn prepare(
     authority: &Authority,
     passwords: &Passwords,
     given: Option<String>,
-) -> Result<Option<String>, super::StartError> {
+) -> Result<Option<String>, AppError> {
     classes(app, store).await?;
     for (id, name) in built_in::ROLES {
         let users = if id == ADMIN_ROLE { format!("[\"{ROOT}\"]") } else { "[]".to_owned() };
@@ -67,7 +68,8 @@ async fn classes(app: &str, store: &dyn Store) -> Result<(), StoreError> {
         complete
     };
     let known = store.schema(app);
-    if complete(&known).classes.len() != known.classes.len() {
+    // Also where nothing is missing: an app whose classes were never noted is none that the store knows of.
+    if known.version == 0 || complete(&known).classes.len() != known.classes.len() {
         store.commit_schema(app.into(), Arc::new(move |schema| Ok(complete(schema)))).await?;
     }
     Ok(())

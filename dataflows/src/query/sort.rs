@@ -1,24 +1,35 @@
-//! The order of a one-shot answer: `{"field": 1, "other.field": -1}`, in the order of the keys, ties by id.
+//! The order of an answer: `{"field": 1, "other.field": -1}`, in the order of the keys, ties by id.
 //!
 //! As in MongoDB: a missing field sorts as null; an array by its smallest element going up, by its largest going down.
 
-use super::text::object_entries;
-use dataflows::change::Image;
-use dataflows::document::{Object, Value};
-use dataflows::query::order::compare_values;
+use super::json::Json;
+use super::limits::QueryLimits;
+use super::order::compare_values;
+use crate::change::Image;
+use crate::document::{Number, Object, Value};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Fields and directions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sort {
     keys: Vec<(Box<str>, Direction)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
+/// Which of two unequal values comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The smaller one
     Up,
+    /// The larger one
     Down,
+}
+
+impl Direction {
+    /// An order of values in this direction.
+    pub fn of(self, order: Ordering) -> Ordering {
+        if self == Direction::Down { order.reverse() } else { order }
+    }
 }
 
 /// Why a text is no order.
@@ -33,16 +44,21 @@ impl Sort {
     /// Reads an order.
     pub fn parse(text: &str) -> Result<Sort, SortError> {
         let error = || SortError(text.chars().take(200).collect());
-        let entries = object_entries(text.as_bytes()).map_err(|_| error())?;
+        let Ok(Json::Object(entries)) = Json::read(text, &QueryLimits::default()) else { return Err(error()) };
         if entries.len() > Sort::MOST {
             return Err(error());
         }
-        let key = |(name, direction): (std::borrow::Cow<'_, str>, &serde_json::value::RawValue)| match direction.get() {
-            "1" => Ok((name.into(), Direction::Up)),
-            "-1" => Ok((name.into(), Direction::Down)),
+        let key = |(name, direction): (String, Json)| match direction {
+            Json::Number(Number::Int(1)) => Ok((name.into(), Direction::Up)),
+            Json::Number(Number::Int(-1)) => Ok((name.into(), Direction::Down)),
             _ => Err(error()),
         };
         Ok(Sort { keys: entries.into_iter().map(key).collect::<Result<_, _>>()? })
+    }
+
+    /// Fields and directions, the one that decides first.
+    pub fn keys(&self) -> &[(Box<str>, Direction)] {
+        &self.keys
     }
 
     /// Whether it orders nothing.
@@ -55,11 +71,11 @@ impl Sort {
         images.sort_by(|left, right| self.compare(left, right));
     }
 
-    fn compare(&self, left: &Image, right: &Image) -> Ordering {
+    /// The order of two images; ties are for the caller, who has their ids.
+    pub fn compare(&self, left: &Image, right: &Image) -> Ordering {
         for (path, direction) in &self.keys {
             let (left, right) = (key(left.document.root(), path, *direction), key(right.document.root(), path, *direction));
-            let order = compare_values(left, right);
-            let order = if *direction == Direction::Down { order.reverse() } else { order };
+            let order = direction.of(compare_values(left, right));
             if order != Ordering::Equal {
                 return order;
             }
@@ -68,8 +84,8 @@ impl Sort {
     }
 }
 
-/// What an object is sorted by.
-fn key<'d>(object: Object<'d>, path: &str, direction: Direction) -> Value<'d> {
+/// What an object is sorted by: one value for each path.
+pub fn key<'d>(object: Object<'d>, path: &str, direction: Direction) -> Value<'d> {
     let value = match object.get(path) {
         Some(value) => value,
         None => match path.split_once('.').map(|(name, rest)| (object.get(name), rest)) {
@@ -91,8 +107,8 @@ fn key<'d>(object: Object<'d>, path: &str, direction: Direction) -> Value<'d> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::document::{DateFields, DocumentLimits};
     use bytes::Bytes;
-    use dataflows::document::{DateFields, DocumentLimits};
 
     fn sorted(sort: &str, objects: &[&'static str]) -> Vec<String> {
         let parse = |text: &&'static str| {
