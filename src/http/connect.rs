@@ -5,7 +5,7 @@ use super::identity::{self, Identity, NoRenewal};
 use super::{Front, body, users};
 use axum::body::Body;
 use axum::extract::{OriginalUri, State};
-use axum::http::{HeaderMap, Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -40,9 +40,17 @@ pub(super) async fn connect(
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
+    let mut response = body::json(StatusCode::OK, welcome(&front, &identity, &uri, &headers).await?);
+    identity::private(&mut response);
+    response.extensions_mut().insert(NoRenewal);
+    Ok(response)
+}
+
+/// What a client begins with, as JSON. `uri`: the whole one of the request.
+pub(super) async fn welcome(front: &Front, identity: &Identity, uri: &Uri, headers: &HeaderMap) -> Result<String, ApiError> {
     let crashed = |error: serde_json::Error| ApiError::new(error::CRASHED, error.to_string());
     let mut welcome = Welcome {
-        schema: super::schema::all(&front, &identity)?,
+        schema: super::schema::all(front, identity)?,
         // Nothing is served for caches to keep, so nothing can be stale in them: the filter is empty.
         bloom_filter_refresh: 60,
         bloom_filter: BloomFilter { m: 8, h: 1, b: "AA==" },
@@ -51,7 +59,7 @@ pub(super) async fn connect(
         websocket: None,
     };
     if let Some(claims) = &identity.claims
-        && let Some(user) = users::visible(&front, &claims.user, &identity).await?
+        && let Some(user) = users::visible(front, &claims.user, identity).await?
         && let Some(token) = front.authority.reissue(&identity.app.name, claims)
     {
         welcome.token = Some(token);
@@ -60,14 +68,11 @@ pub(super) async fn connect(
     // The SDK finds the events at /v1/events by itself, and nowhere else.
     let word = uri.path().split('/').nth(1).unwrap_or_default();
     if word != "v1"
-        && let Some(host) = identity::host(&uri, &headers)
+        && let Some(host) = identity::host(uri, headers)
     {
         welcome.websocket = Some(format!("//{host}/{word}/events"));
     }
-    let mut response = body::json(StatusCode::OK, serde_json::to_string(&welcome).map_err(crashed)?);
-    identity::private(&mut response);
-    response.extensions_mut().insert(NoRenewal);
-    Ok(response)
+    serde_json::to_string(&welcome).map_err(crashed)
 }
 
 /// Whether the server takes requests, and what it is.

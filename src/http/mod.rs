@@ -8,6 +8,7 @@
 //! * `quota`: each app's turn at what all share
 //! * [`answer`]: answers to writes go out before their events
 //! * `linger`: answers to requests that were not read to their end arrive
+//! * `bridge`: the page through which browsers of other origins connect; `banned`: who is kept out; `page`: what pages are made of
 //! * `connect`, `schema`, `objects`, `query`, `users`: the resources
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
@@ -17,7 +18,9 @@
 
 pub mod admin;
 pub mod answer;
+mod banned;
 pub mod body;
+mod bridge;
 pub mod conditions;
 mod connect;
 pub mod error;
@@ -25,6 +28,7 @@ pub mod identity;
 mod linger;
 pub mod listener;
 mod objects;
+mod page;
 pub mod path;
 mod query;
 mod quota;
@@ -32,14 +36,17 @@ mod schema;
 pub mod tls;
 mod users;
 
-use crate::apps::Apps;
+use crate::apps::{App, Apps};
 use crate::auth::Authority;
+use crate::auth::bans::Bans;
 use crate::auth::password::{Brake, Passwords};
 use crate::changelog::Position;
 use crate::clock::Clock;
 use crate::config::ServerOptions;
 use crate::live::answers::Answers;
+use crate::mail::Mailing;
 use crate::metrics::Metrics;
+use crate::oidc::{Attempts, Providers};
 use crate::store::{Committed, Secrets, Store, Write};
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -78,6 +85,14 @@ pub struct Front {
     pub passwords: Passwords,
     /// Against guessing
     pub brake: Brake,
+    /// Mail; none where nobody takes it
+    pub mail: Option<Arc<Mailing>>,
+    /// Providers at which users log in
+    pub providers: Providers,
+    /// Logins at providers that are under way
+    pub attempts: Attempts,
+    /// Addresses that are kept out
+    pub bans: Bans,
     /// The one clock
     pub clock: Arc<Clock>,
     /// Writes whose answers are not out yet
@@ -91,7 +106,10 @@ pub struct Front {
 /// The API below its base, such as `/v1`. `live` is the gateway's router.
 pub fn router(front: Arc<Front>, live: Router) -> Router {
     let resources = Router::new()
-        .route("/connect", get(connect::connect))
+        .route("/connect", get(connect::connect).post(bridge::bridge))
+        .route("/banned", get(banned::list).delete(banned::lift_all))
+        .route("/banned/{address}", get(banned::test).put(banned::ban).delete(banned::lift))
+        .merge(users::mail_routes())
         .route("/status", get(connect::status))
         .route("/schema", get(schema::read_all).post(schema::merge_all))
         .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one))
@@ -170,6 +188,11 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<axum::body::Body> {
 }
 
 impl Front {
+    /// The first word of an app's paths, as it stands in links.
+    fn word<'f>(&'f self, app: &'f App) -> &'f str {
+        if app.word == self.apps.default_app().word { self.apps.base() } else { &app.word }
+    }
+
     /// Refuses writes to a bucket that a topic fills: the next record would undo them, or they would hide one.
     fn require_own(&self, bucket: &str) -> Result<(), ApiError> {
         match self.ingested.get(bucket) {

@@ -1,5 +1,11 @@
 //! `/db/User/login`, `me`, `logout` (CONTRACT section 7).
 
+mod mailed;
+mod oauth;
+mod reset;
+mod username;
+mod verify;
+
 use super::Front;
 use super::body::{self, Whole};
 use super::error::{self, ApiError};
@@ -8,14 +14,26 @@ use crate::auth::credentials::Credentials;
 use crate::auth::password::{self, Brake};
 use crate::object::id;
 use crate::store::Selection;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
+use axum::routing::{get, post};
 use dataflows::access::Caller;
 use dataflows::change::Image;
 use dataflows::document::Value;
 use dataflows::query::ast::{Literal, Path, Predicate, Test};
 use std::sync::Arc;
+
+/// Paths that need mail or a provider.
+pub(super) fn mail_routes() -> Router<Arc<Front>> {
+    Router::new()
+        .route("/db/User/verify", get(verify::verify))
+        .route("/db/User/reset", get(reset::page).post(reset::reset))
+        .route("/db/User/changeUsername", post(username::change))
+        .route("/db/User/verifyUsername", get(username::verify))
+        .route("/db/User/OAuth/{provider}", get(oauth::oauth))
+}
 
 #[derive(serde::Deserialize)]
 struct Login {
@@ -26,25 +44,37 @@ struct Login {
 /// `POST /db/User/login`: 460 whatever is wrong, so that nobody learns which users there are.
 pub(super) async fn login(State(front): State<Arc<Front>>, identity: Identity, body: Whole) -> Result<Response<Body>, ApiError> {
     let Login { username, password } = body.json()?;
+    let (image, credentials) = prove(&front, &identity, &username, password).await?;
+    enter(&front, &identity, &image, &credentials)
+}
+
+/// The user with this name, if this is his password and he may log in.
+async fn prove(front: &Front, identity: &Identity, username: &str, password: String) -> Result<(Arc<Image>, Credentials), ApiError> {
     if username.len() > Brake::LONGEST_NAME {
         return Err(ApiError::plain(error::BAD_CREDENTIALS));
     }
-    if !front.brake.begin(&username, identity.address, front.clock.now_ms()) {
+    if !front.brake.begin(username, identity.address, front.clock.now_ms()) {
         return Err(ApiError::plain(error::TOO_MANY_TRIES));
     }
-    let user = if password.len() > password::LONGEST { None } else { by_name(&front, &identity, &username).await? };
-    let user = user.as_deref().and_then(|image| Some((image, text_of(image, "id")?))).filter(|(image, _)| !is_inactive(image));
-    let credentials = match user {
-        Some((_, id)) => Credentials::read(&*front.secrets, &identity.app.name, id)?,
+    let user = if password.len() > password::LONGEST { None } else { by_name(front, identity, username).await? };
+    let user = user.filter(|image| !is_inactive(image));
+    let credentials = match user.as_deref().and_then(|image| text_of(image, "id")) {
+        Some(id) => Credentials::read(&*front.secrets, &identity.app.name, id)?,
         None => None,
     };
     let hash = credentials.as_ref().map(|credentials| credentials.hash.clone());
     let right = front.passwords.verify(password, hash).await.map_err(|error| ApiError::new(error::CRASHED, error.to_string()))?;
-    let (Some((image, id)), Some(credentials), true) = (user, credentials, right) else {
+    let (Some(image), Some(credentials), true) = (user, credentials, right) else {
         tracing::info!(address = %identity.address, "login refused");
         return Err(ApiError::plain(error::BAD_CREDENTIALS));
     };
-    front.brake.succeeded(&username, identity.address);
+    front.brake.succeeded(username, identity.address);
+    Ok((image, credentials))
+}
+
+/// The end of every login: the user, and a token.
+fn enter(front: &Front, identity: &Identity, image: &Image, credentials: &Credentials) -> Result<Response<Body>, ApiError> {
+    let id = text_of(image, "id").unwrap_or_default();
     let roles = front.store.rights().roles(&identity.app.name, id);
     let issued = front.authority.issue(&identity.app.name, id.into(), roles, credentials.generation);
     let (_, token) = issued.ok_or_else(|| ApiError::new(error::CRASHED, "the app has no key to sign tokens with"))?;
