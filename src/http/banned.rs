@@ -72,7 +72,7 @@ pub(super) async fn list(State(front): State<Arc<Front>>, identity: Identity) ->
 pub(super) async fn test(
     State(front): State<Arc<Front>>,
     identity: Identity,
-    Path(address): Path<String>,
+    Path((_, address)): Path<(String, String)>,
 ) -> Result<Response<Body>, ApiError> {
     let network = network(&address)?;
     // Everybody may ask about himself, and administrators about anybody.
@@ -93,7 +93,7 @@ pub(super) async fn test(
 pub(super) async fn ban(
     State(front): State<Arc<Front>>,
     identity: Identity,
-    Path(address): Path<String>,
+    Path((_, address)): Path<(String, String)>,
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
     require_admin(&identity)?;
@@ -124,7 +124,7 @@ pub(super) async fn ban(
 pub(super) async fn lift(
     State(front): State<Arc<Front>>,
     identity: Identity,
-    Path(address): Path<String>,
+    Path((_, address)): Path<(String, String)>,
 ) -> Result<Response<Body>, ApiError> {
     require_admin(&identity)?;
     let network = network(&address)?;

@@ -55,7 +55,7 @@ struct Wish {
 pub(in crate::http) async fn oauth(
     State(front): State<Arc<Front>>,
     identity: Identity,
-    Path(name): Path<String>,
+    Path((_, name)): Path<(String, String)>,
     headers: HeaderMap,
     Query(said): Query<Said>,
 ) -> Response<Body> {
