@@ -52,16 +52,21 @@
   // A login at a provider goes on in a window of this origin, which tells its result by the storage that both see, or,
   // where browsers keep storage apart for embedded pages, by a message that only pages of this origin get.
   let waiting = null;
+  function forget() {
+    try {
+      localStorage.removeItem("oauth-response");
+    } catch { /* a browser that gives embedded pages no storage at all: the message remains */ }
+  }
   function login(to) {
     if (waiting) waiting({ status: 409, headers: {}, entity: '{"message":"Another login was begun."}' });
-    localStorage.removeItem("oauth-response");
+    forget();
     const stored = (event) => {
       if (event.key === "oauth-response" && event.newValue && waiting) waiting(read(event.newValue));
     };
     waiting = (result) => {
       waiting = null;
       removeEventListener("storage", stored);
-      localStorage.removeItem("oauth-response");
+      forget();
       answer(to, result.status, result.headers, result.entity);
     };
     addEventListener("storage", stored);
