@@ -195,6 +195,7 @@ fn changes() -> Arc<[Arc<Change>]> {
             schema_version: 0,
             control: 0,
             writer: Writer::default(),
+            batch: None,
         })
     };
     (1..=4_096).map(change).collect()

@@ -121,6 +121,7 @@ fn main() {
         schema_version: 0,
         control: 0,
         writer: Writer::default(),
+        batch: None,
     };
     let mut first = None;
     for &size in sizes {

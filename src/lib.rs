@@ -11,6 +11,8 @@
 //! * [`auth`]: tokens, passwords, sessions
 //! * [`bench`]: the load generator
 //! * [`live`]: the gateway: sessions, protocol messages, queues, resume
+//! * [`logs`]: the apps' own logs: what is taken in, how long it is kept
+//! * [`expiry`]: objects whose time has come are deleted
 //! * [`object`]: one object: id, text, shape, decisions on writes
 //! * [`http`]: the front stage, one file per resource
 //! * [`rights`]: who belongs to which role, whose tokens are dead
@@ -34,10 +36,12 @@ pub mod clock;
 pub mod config;
 pub mod console;
 pub mod demo;
+pub mod expiry;
 pub mod http;
 pub mod ingest;
 pub mod kafka;
 pub mod live;
+pub mod logs;
 pub mod mail;
 pub mod metrics;
 pub mod object;

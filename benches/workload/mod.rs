@@ -109,6 +109,7 @@ pub fn changes(count: usize) -> Vec<Change> {
                 schema_version: 0,
                 control: 0,
                 writer: Writer::default(),
+                batch: None,
             }
         })
         .collect()

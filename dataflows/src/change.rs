@@ -76,6 +76,22 @@ pub struct Writer {
     pub request: u64,
 }
 
+/// The commits of several changes that are one: nobody sees a state between the first and the last of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchSpan {
+    /// The first commit of the batch
+    pub first: CommitNumber,
+    /// The last commit of the batch
+    pub last: CommitNumber,
+}
+
+impl BatchSpan {
+    /// Whether a position lies within: it has a part of the batch before it and a part behind it.
+    pub fn is_split_at(&self, position: CommitNumber) -> bool {
+        self.first <= position && position < self.last
+    }
+}
+
 /// One change of one object: what the matchers read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Change {
@@ -101,4 +117,6 @@ pub struct Change {
     pub control: u64,
     /// Who did it
     pub writer: Writer,
+    /// The batch that it is a part of; none for a change that stands alone
+    pub batch: Option<BatchSpan>,
 }

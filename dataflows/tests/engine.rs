@@ -54,6 +54,7 @@ fn insert(commit: CommitNumber) -> Arc<Change> {
         schema_version: 0,
         control: 0,
         writer: Writer::default(),
+        batch: None,
     })
 }
 

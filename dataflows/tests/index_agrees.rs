@@ -53,6 +53,7 @@ fn the_index_finds_what_evaluating_finds() {
                 schema_version: 0,
                 control: 0,
                 writer: Writer::default(),
+                batch: None,
             };
             let mut deltas = Vec::new();
             index.matches(&change, &mut deltas);

@@ -175,6 +175,12 @@ mod tests {
             self.0.lock().unwrap().insert(name.into(), value);
             Box::pin(async { Ok(()) })
         }
+
+        fn secret_names(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+            let mut names: Vec<String> = self.0.lock().unwrap().keys().map(|name| (*name).to_owned()).collect();
+            names.sort();
+            Ok(names.into_iter().filter(|name| after.is_none_or(|after| **name > *after)).take(limit).collect())
+        }
     }
 
     fn request(now: i64, generation: u32) -> Request<'static> {

@@ -5,7 +5,7 @@
 //! go on behind a gap, and a position inside it is [`LogError::Gone`].
 
 use super::gate::{Closed, Gate};
-use super::recent::{Gather, Recent, Recorded};
+use super::recent::{Gather, Recent, Recorded, Taken};
 use super::record::{self, Payload};
 use super::trim::{self, Keep, Mark};
 use super::{Batch, ChangeLog, Follower, LogError, LogId, Position, Reading};
@@ -229,7 +229,11 @@ impl Inner {
             && commit >= oldest
             && commit <= self.last.load(Ordering::Acquire)
             && !self.gaps.iter().any(|gap| gap.after < commit && commit < gap.until);
-        if known { Ok(()) } else { Err(LogError::Gone { asked: from.clone(), oldest: self.position(oldest) }) }
+        if known { Ok(()) } else { Err(self.gone(from)) }
+    }
+
+    fn gone(&self, asked: &Position) -> LogError {
+        LogError::Gone { asked: asked.clone(), oldest: self.position(self.trimmed.load(Ordering::Acquire)) }
     }
 
     /// Blocks.
@@ -249,8 +253,10 @@ impl Inner {
                 return Err(unreadable(format!("it follows {}, but {expected} is the last one before it", record.previous)));
             }
             expected = commit;
-            if !gather.take(self.id, &self.recorded(record).map_err(unreadable)?) {
-                return Ok(gather.finish());
+            match gather.take(self.id, &self.recorded(record).map_err(unreadable)?) {
+                Taken::Yes => {}
+                Taken::Full => return Ok(gather.finish()),
+                Taken::Split => return Err(self.gone(from)),
             }
         }
         let mut batch = gather.finish();

@@ -33,7 +33,7 @@ pub struct Batch {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogError {
-    /// What comes after the position was trimmed, or the position is of another log: resynchronise
+    /// What comes after the position was trimmed, or the position is of another log, or within a batch: resynchronise
     #[error("the change log does not reach back to {asked}; the oldest position it can be read from is {oldest}")]
     Gone {
         /// What was asked for
@@ -77,7 +77,8 @@ pub trait ChangeLog: Send + Sync + 'static {
     /// The oldest position that can still be read on from.
     fn oldest(&self) -> Position;
 
-    /// What comes after a position: at least one record if there is one, at most about so many bytes of images.
+    /// What comes after a position: at least one record if there is one, at most about so many bytes of images. What was
+    /// committed as one comes as one, whatever its size; a position within is [`LogError::Gone`].
     /// A batch whose `through` is `from` means that `from` is the head.
     fn read(&self, from: Position, bytes: usize) -> BoxFuture<'static, Result<Batch, LogError>>;
 

@@ -77,7 +77,8 @@ impl Outbox {
         (tail.bytes.saturating_sub(mark.bytes), tail.records.saturating_sub(mark.records))
     }
 
-    /// What comes after `mark`: at least one record if there is one, else up to about so many. Blocks.
+    /// What comes after `mark`: at least one record if there is one, else up to about so many; no batch
+    /// is parted. Blocks.
     pub(crate) fn read(&self, after: Mark, bytes: usize, records: usize) -> Result<Load, OutboxError> {
         let mut load = Load { records: Vec::new(), mark: after };
         let head = self.head();
@@ -88,16 +89,19 @@ impl Outbox {
         if let Some(database) = &self.unsynced {
             database.persist(PersistMode::SyncData).map_err(failed)?;
         }
-        let mut taken = 0;
+        let (mut taken, mut whole) = (0, after.commit);
         for entry in self.records.range((after.commit + 1).to_be_bytes()..=head.to_be_bytes()) {
             let (_, text) = entry.into_inner().map_err(failed)?;
-            if load.records.len() >= records || (taken + text.len() > bytes && taken > 0) {
+            // A batch goes out as one, whatever its size.
+            let full = load.records.len() >= records || (taken + text.len() > bytes && taken > 0);
+            if full && load.mark.commit >= whole {
                 break;
             }
             taken += text.len();
             let about = record::about(&text).map_err(|error| OutboxError(format!("behind commit {}: {error}", load.mark.commit)))?;
             let Mark { bytes, records, .. } = load.mark;
             load.mark = Mark { commit: about.commit, at: about.at, bytes: bytes + text.len() as u64, records: records + 1 };
+            whole = whole.max(about.last);
             load.records.push(Outgoing { text, about });
         }
         Ok(load)

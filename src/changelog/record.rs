@@ -1,6 +1,7 @@
 //! The change record: what the log holds, as JSON that other readers of the log understand, too.
 //!
 //! `{"format":1,"kind":"object","app":…,"bucket":…,"schema":…,"commit":…,"previous":…,"control":…,"at":…,"payload":{…}}`
+//! and, for a part of a batch, `"batch":{"first":…,"last":…}`: the commits that are one.
 //!
 //! Images stand in it as they are stored. `previous` is the commit number of the record before it in the same
 //! log, so that a reader drops repeats and stops on a hole. Fields may be added within a format; a reader
@@ -8,7 +9,7 @@
 
 use crate::schema::Schema;
 use bytes::Bytes;
-use dataflows::change::{Change, CommitNumber, Image, Operation, Writer};
+use dataflows::change::{BatchSpan, Change, CommitNumber, Image, Operation, Writer};
 use dataflows::document::{DateFields, DocumentLimits};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -38,6 +39,8 @@ pub struct Record {
     pub control: u64,
     /// Milliseconds since 1970, never smaller than that of an earlier record
     pub at: i64,
+    /// The batch that it is a part of; a reader that shows states shows none between two of its records
+    pub batch: Option<BatchSpan>,
     /// What happened
     pub payload: Payload,
 }
@@ -111,6 +114,8 @@ struct Envelope<'a, P> {
     previous: CommitNumber,
     control: u64,
     at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    batch: Option<BatchSpan>,
     payload: P,
 }
 
@@ -169,6 +174,7 @@ fn envelope(record: &Record, kind: &str, payload: impl Serialize) -> Result<Vec<
         previous: record.previous,
         control: record.control,
         at: record.at,
+        batch: record.batch,
         payload,
     };
     Ok(serde_json::to_vec(&envelope)?)
@@ -231,6 +237,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
         previous: envelope.previous,
         control: envelope.control,
         at: envelope.at,
+        batch: envelope.batch,
         payload,
     })
 }
@@ -243,6 +250,8 @@ pub(crate) struct About {
     pub(crate) id: Option<Box<str>>,
     pub(crate) commit: CommitNumber,
     pub(crate) at: i64,
+    /// The last commit of what it must not be parted from: its own where it stands alone
+    pub(crate) last: CommitNumber,
 }
 
 /// Reads what a record that this version wrote is about; its images are passed over.
@@ -257,7 +266,8 @@ pub(crate) fn about(bytes: &[u8]) -> Result<About, RecordError> {
         "object" => Some((*serde_json::from_str::<Object<'_>>(envelope.payload.get())?.id).into()),
         _ => None,
     };
-    Ok(About { app: (*envelope.app).into(), id, commit: envelope.commit, at: envelope.at })
+    let last = envelope.batch.map_or(envelope.commit, |batch| batch.last);
+    Ok(About { app: (*envelope.app).into(), id, commit: envelope.commit, at: envelope.at, last })
 }
 
 fn short(text: &str) -> String {
@@ -276,6 +286,7 @@ impl Record {
             previous,
             control: change.control,
             at: change.at,
+            batch: change.batch,
             payload: Payload::Object(ObjectChange {
                 id: Arc::clone(&change.id),
                 operation: change.operation,
@@ -307,6 +318,7 @@ impl Record {
             schema_version: self.schema_version,
             control: self.control,
             writer: Writer { session: object.session, request: 0 },
+            batch: self.batch,
         }))
     }
 }
@@ -340,9 +352,10 @@ mod tests {
         #[test]
         fn decodes_what_it_encodes(
             payload in payload(), app in ".{0,9}", bucket in ".{0,9}", schema_version: u64, commit: u64, previous: u64, control: u64, at: i64,
+            batch in prop::option::of((any::<u64>(), any::<u64>()).prop_map(|(first, last)| BatchSpan { first, last })),
         ) {
             let record = Record {
-                app: app.into(), bucket: bucket.into(), schema_version, commit, previous, control, at, payload,
+                app: app.into(), bucket: bucket.into(), schema_version, commit, previous, control, at, batch, payload,
             };
             let bytes = encode(&record).unwrap();
             prop_assert_eq!(decode(&bytes).unwrap(), record.clone());
@@ -350,7 +363,7 @@ mod tests {
                 Payload::Object(object) => Some((*object.id).into()),
                 _ => None,
             };
-            prop_assert_eq!(about(&bytes).unwrap(), About { app: (*record.app).into(), id, commit, at });
+            prop_assert_eq!(about(&bytes).unwrap(), About { app: (*record.app).into(), id, commit, at, last: batch.map_or(commit, |batch| batch.last) });
             // Every text that was cut short is an error, never something else.
             prop_assert!(decode(&bytes[..bytes.len() - 1]).is_err());
         }

@@ -35,12 +35,14 @@ pub struct Config {
     pub engine: EngineOptions,
     /// The gateway
     pub live: LiveOptions,
+    /// The apps' own logs
+    pub logs: LogsOptions,
+    /// What one app may use
+    pub limits: LimitOptions,
     /// Mail
     pub mail: MailOptions,
     /// Providers at which users log in
     pub oidc: Vec<OidcOptions>,
-    /// What one app may use
-    pub limits: LimitOptions,
     /// Logs and traces
     pub log: LogOptions,
 }
@@ -63,6 +65,8 @@ pub struct ServerOptions {
     pub base: String,
     /// Largest request body, bytes
     pub body_bytes: usize,
+    /// Most writes in one batch
+    pub batch_writes: usize,
     /// Connections at a time, all together
     pub connections: usize,
     /// Most objects in one answer
@@ -167,6 +171,40 @@ pub struct LiveOptions {
     pub resume_changes: u64,
     /// Lifetime of a ticket for an event stream, seconds
     pub ticket_seconds: u64,
+}
+
+/// The apps' own logs: what clients write into the bucket `logs.AppLog`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogsOptions {
+    /// Kept so long, seconds; 0: for ever
+    pub age_seconds: u64,
+    /// Never more of one app than this, bytes; 0: no bound
+    pub size_bytes: u64,
+    /// Largest entry, bytes
+    pub entry_bytes: usize,
+    /// Entries from one address in a minute; administrators may send more
+    pub per_minute: u32,
+    /// Entries below this level are dropped
+    pub level: LogLevel,
+    /// The same for single apps, by name
+    pub levels: std::collections::BTreeMap<String, LogLevel>,
+}
+
+/// How grave a log entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// Everything
+    Trace,
+    /// For those who look for a fault
+    Debug,
+    /// What happens
+    Info,
+    /// What should not
+    Warn,
+    /// What failed
+    Error,
 }
 
 /// What one app may use of what all share.

@@ -1,86 +1,92 @@
-// The other end of the SDK's connection from pages of other origins. The page that embeds this one sends requests as
-// messages, {mid, method, path, headers, entity, responseHeaders}; each is made here, where it is of the same origin, and
-// answered with {mid, status, headers, entity}. No cookie gives a request any rights: they come with its own headers.
+// A page of another origin speaks to the API through this frame: it posts a request, the frame makes it, and posts the answer.
 "use strict";
-(() => {
-  const allowed = JSON.parse(document.getElementById("origins").textContent);
+{
+  const { origins } = document.currentScript.dataset;
   const base = location.pathname.slice(0, location.pathname.lastIndexOf("/"));
-  // A page without an origin of its own cannot be told from any other one, so there is none to answer to.
-  const isAllowed = (origin) => origin !== "null" && (allowed.includes("*") || allowed.includes(origin));
+
+  // An opaque origin ("null") cannot be named as the receiver of an answer, so it gets none.
+  const mayAsk = (origin) => origin !== "null" && (origins === "*" || origins.split(" ").includes(origin));
+
   const read = (data) => {
     try {
-      const message = JSON.parse(data);
-      return message !== null && typeof message === "object" ? message : {};
+      const { mid, method, path, headers, entity, responseHeaders } = JSON.parse(data);
+      const named = method === "OAUTH" || (typeof path === "string" && path.startsWith("/"));
+      const fits = mid && named && Array.isArray(responseHeaders);
+      return fits ? { mid, method, path, headers, entity, responseHeaders } : null;
     } catch {
-      return {};
+      return null;
     }
   };
 
-  function answer(to, status, headers, entity) {
-    to.window.postMessage(JSON.stringify({ mid: to.mid, status, headers, entity }), to.origin);
-  }
-
-  // What came with this page, once: it is stale from then on, and may hold a token.
-  function embedded(message, to) {
-    const node = message.method === "GET" && message.path === "/connect" ? document.getElementById("/connect") : null;
-    if (!node) return false;
-    const headers = { "content-type": "application/json" };
-    const token = JSON.parse(node.textContent).token;
-    if (token) headers["baqend-authorization-token"] = token;
+  // What the frame was loaded with answers the first request for it.
+  const welcome = () => {
+    const node = document.getElementById("/connect");
+    if (!node) return null;
     node.remove();
-    answer(to, 200, headers, node.textContent);
-    return true;
-  }
+    const headers = { "content-type": "application/json" };
+    if (node.dataset.token) headers["baqend-authorization-token"] = node.dataset.token;
+    return { status: 200, headers, entity: node.text };
+  };
 
-  function ask(message, to) {
-    if (typeof message.path !== "string" || !message.path.startsWith("/")) return answer(to, 0, {}, null);
-    const request = new XMLHttpRequest();
-    request.onloadend = () => {
-      const names = Array.isArray(message.responseHeaders) ? message.responseHeaders : [];
-      const headers = Object.fromEntries(names.map((name) => [name, request.getResponseHeader(name)]));
-      answer(to, request.status, headers, request.responseText);
-    };
+  const ask = async ({ method, path, headers, entity, responseHeaders }) => {
     try {
-      request.open(message.method, base + message.path, true);
-      for (const [name, value] of Object.entries(message.headers || {})) request.setRequestHeader(name, value);
-      request.send(message.entity);
+      const answer = await fetch(base + path, { method, headers, body: entity ?? undefined, cache: "no-store" });
+      const names = responseHeaders.filter((name) => answer.headers.has(name));
+      return {
+        status: answer.status,
+        headers: Object.fromEntries(names.map((name) => [name, answer.headers.get(name)])),
+        entity: await answer.text(),
+      };
     } catch {
-      answer(to, 0, {}, null);
+      return { status: 0, headers: {}, entity: "" };
     }
-  }
+  };
 
-  // A login at a provider goes on in a window of this origin, which tells its result by the storage that both see, or,
-  // where browsers keep storage apart for embedded pages, by a message that only pages of this origin get.
+  // A login at a provider goes on in a window of this origin. It tells its result by the storage that both see, or, where
+  // browsers keep that from embedded pages, by a message that only pages of this origin get.
+  const RESULT = "oauth-response";
   let waiting = null;
-  function forget() {
+  const result = (data) => {
     try {
-      localStorage.removeItem("oauth-response");
-    } catch { /* a browser that gives embedded pages no storage at all: the message remains */ }
-  }
-  function login(to) {
-    if (waiting) waiting({ status: 409, headers: {}, entity: '{"message":"Another login was begun."}' });
-    forget();
-    const stored = (event) => {
-      if (event.key === "oauth-response" && event.newValue && waiting) waiting(read(event.newValue));
-    };
-    waiting = (result) => {
-      waiting = null;
-      removeEventListener("storage", stored);
+      const { status, headers, entity } = JSON.parse(data).oauth ?? {};
+      return status ? { status, headers, entity } : null;
+    } catch {
+      return null;
+    }
+  };
+  const forget = () => {
+    try {
+      localStorage.removeItem(RESULT);
+    } catch { /* there is no storage here: the message remains */ }
+  };
+  const login = () =>
+    new Promise((resolve) => {
+      waiting?.({ status: 409, headers: {}, entity: '{"message":"Another login was begun."}' });
       forget();
-      answer(to, result.status, result.headers, result.entity);
-    };
-    addEventListener("storage", stored);
-  }
+      waiting = (answer) => {
+        waiting = null;
+        forget();
+        resolve(answer);
+      };
+    });
+  addEventListener("storage", ({ key, newValue }) => {
+    const told = key === RESULT && newValue ? result(`{"oauth":${newValue}}`) : null;
+    if (told) waiting?.(told);
+  });
 
-  addEventListener("message", (event) => {
-    const message = read(event.data);
-    if (event.origin === location.origin && message.oauth) {
-      if (waiting) waiting(message.oauth);
+  addEventListener("message", async ({ data, origin, source }) => {
+    if (origin === location.origin && result(data)) {
+      waiting?.(result(data));
       return;
     }
-    if (!isAllowed(event.origin) || !event.source || typeof message.mid !== "number") return;
-    const to = { mid: message.mid, origin: event.origin, window: event.source };
-    if (message.method === "OAUTH") return login(to);
-    if (!embedded(message, to)) ask(message, to);
+    if (!mayAsk(origin)) return;
+    const request = read(data);
+    if (!request) return;
+    if (request.method === "OAUTH") {
+      source.postMessage(JSON.stringify({ mid: request.mid, ...(await login()) }), origin);
+      return;
+    }
+    const known = request.method === "GET" && request.path === "/connect" ? welcome() : null;
+    source.postMessage(JSON.stringify({ mid: request.mid, ...(known ?? (await ask(request))) }), origin);
   });
-})();
+}

@@ -1,60 +1,77 @@
-//! `POST /connect`: the page through which the SDK talks from pages of other origins (CONTRACT sections 3 and 4).
+//! `POST /connect`: the page that a browser's SDK loads into a hidden frame when the app comes from another origin
+//! (CONTRACT sections 3 and 4).
 //!
-//! The SDK embeds it by a form with the token in its field `BAT`, so that no URL has the token in it. The page holds what
-//! `GET /connect` answers, and passes on requests that its embedding page sends it as messages. Both ways only for
-//! pages of the allowed origins: nobody else may embed it, and it answers nobody else.
+//! It holds what `GET /connect` answers, and a script that makes requests for the page around it. It speaks to the origins of
+//! `server.origins` only, may load nothing but the API, and whoever is not among those origins cannot even frame it.
 
-use super::connect;
+use super::body::{self, Whole};
 use super::error::ApiError;
-use super::identity::{Identity, NoRenewal};
-use super::page::Page;
-use super::{Front, body::Whole};
+use super::identity::{self, Identity, NoRenewal};
+use super::{Front, connect};
 use axum::body::Body;
 use axum::extract::{OriginalUri, State};
-use axum::http::{HeaderMap, Response, StatusCode};
-use std::borrow::Cow;
-use std::sync::Arc;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use std::sync::{Arc, LazyLock};
 
 const SCRIPT: &str = include_str!("bridge.js");
 
-/// `POST /connect`
-pub(super) async fn bridge(
+/// As a policy names it: no other script runs in the page, whatever gets into its markup.
+static SCRIPT_HASH: LazyLock<String> = LazyLock::new(|| STANDARD.encode(Sha256::digest(SCRIPT)));
+
+/// `POST /connect`, a form whose field `BAT` is the caller's token.
+pub(super) async fn page(
     State(front): State<Arc<Front>>,
     identity: Identity,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
-    body: Whole,
+    form: Whole,
 ) -> Result<Response<Body>, ApiError> {
-    let token = field(&body.0, "BAT");
-    // Nobody who is logged out gets in by a header either: the form alone says who it is.
-    let identity = identity.with_token(&front, token.as_deref());
+    // A token has no character that a form would escape.
+    let token = form.text()?.split('&').find_map(|field| field.strip_prefix("BAT=")).map(str::trim);
+    let identity = identity.with_token(&front, token);
     let welcome = connect::welcome(&front, &identity, &uri, &headers).await?;
-    let origins = &front.options.origins;
-    let allowed = serde_json::to_string(origins).unwrap_or_else(|_| "[]".into());
-    let page = Page {
-        status: StatusCode::OK,
-        title: "Connection",
-        body: "",
-        data: &[("/connect", &welcome), ("origins", &allowed)],
-        script: SCRIPT,
-        framed_by: &frame_sources(origins),
-    };
-    let mut response = page.answer();
+    let origins = origins(&front.options.origins);
+    let markup = markup(&welcome.json()?, welcome.token.as_deref(), &origins);
+    let mut response = body::json(StatusCode::OK, markup);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html;charset=utf-8"));
+    // A configured origin that no header can hold is nobody's.
+    let policy = HeaderValue::from_str(&policy(&origins)).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    identity::private(&mut response);
     response.extensions_mut().insert(NoRenewal);
     Ok(response)
 }
 
-/// The origins as sources of a policy. What could be more than an origin there is left out.
-pub(super) fn frame_sources(origins: &[String]) -> String {
-    let plain = |origin: &&String| *origin == "*" || (origin.contains("://") && !origin.contains([' ', ';', ',', '\'', '"']));
-    let sources: Vec<&str> = origins.iter().filter(plain).map(String::as_str).collect();
-    if sources.is_empty() { "'self'".to_owned() } else { format!("'self' {}", sources.join(" ")) }
+/// `*`, or the configured origins with a blank between them.
+fn origins(configured: &[String]) -> String {
+    if configured.iter().any(|origin| origin == "*") { "*".to_owned() } else { configured.join(" ") }
 }
 
-/// A field of a form.
-fn field<'b>(body: &'b [u8], name: &str) -> Option<Cow<'b, str>> {
-    let (_, value) = form_urlencoded::parse(body).find(|(field, _)| field == name)?;
-    Some(value)
+fn policy(origins: &str) -> String {
+    let ancestors = if origins.is_empty() { "'none'" } else { origins };
+    format!(
+        "default-src 'none'; script-src 'sha256-{}'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}",
+        *SCRIPT_HASH
+    )
+}
+
+/// Inside of a script node only `<` can end it, and in JSON it stands in strings only.
+fn markup(welcome: &str, token: Option<&str>, origins: &str) -> String {
+    format!(
+        "<!doctype html><meta charset=\"utf-8\"><title>Tidegate</title>\
+         <script id=\"/connect\" type=\"application/json\" data-cache-control=\"no-cache\" data-token=\"{}\">{}</script>\
+         <script data-origins=\"{}\">{SCRIPT}</script>",
+        attribute(token.unwrap_or_default()),
+        welcome.replace('<', "\\u003c"),
+        attribute(origins),
+    )
+}
+
+fn attribute(text: &str) -> String {
+    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
 }
 
 #[cfg(test)]
@@ -62,15 +79,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_cannot_write_a_policy() {
-        let sources = |origins: &[&str]| frame_sources(&origins.iter().map(|origin| (*origin).to_owned()).collect::<Vec<_>>());
-        assert_eq!(sources(&["https://a.example", "*"]), "'self' https://a.example *");
-        assert_eq!(sources(&["https://a.example; script-src *", "null", ""]), "'self'");
+    fn nothing_in_the_data_ends_the_script_node_or_an_attribute() {
+        let page = markup(r#"{"a":"</script><script>alert(1)</script>"}"#, Some(r#""><script>"#), r#"https://a" onload="x"#);
+        assert_eq!(page.matches("<script").count(), 2);
+        assert_eq!(page.matches("</script>").count(), 2);
+        assert!(page.contains(r#"{"a":"\u003c/script>\u003cscript>alert(1)\u003c/script>"}"#));
+        assert!(!page.contains(r#"" onload="#));
     }
 
     #[test]
-    fn the_token_is_read_from_the_form() {
-        assert_eq!(field(b"a=b&BAT=12%33", "BAT").as_deref(), Some("123"));
-        assert_eq!(field(b"", "BAT"), None);
+    fn only_configured_origins_may_frame_it() {
+        let list = |origins: &[&str]| origins.iter().map(|origin| (*origin).to_owned()).collect::<Vec<_>>();
+        assert!(policy(&origins(&list(&["https://a", "*"]))).ends_with("frame-ancestors *"));
+        assert!(policy(&origins(&list(&["https://a", "https://b:8443"]))).ends_with("frame-ancestors https://a https://b:8443"));
+        assert!(policy(&origins(&[])).ends_with("frame-ancestors 'none'"));
     }
 }

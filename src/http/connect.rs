@@ -13,12 +13,12 @@ use std::sync::Arc;
 /// What a client reads.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Welcome {
+pub(super) struct Welcome {
     schema: Box<RawValue>,
     bloom_filter_refresh: u32,
     bloom_filter: BloomFilter,
     #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
+    pub(super) token: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,23 +32,33 @@ struct BloomFilter {
     b: &'static str,
 }
 
-/// Schema, and for somebody with a valid token that token and his user. The SDK takes what is in here for its
-/// own, so a valid token that was left out would be erased there.
+impl Welcome {
+    /// As it is sent.
+    pub(super) fn json(&self) -> Result<String, ApiError> {
+        serde_json::to_string(self).map_err(crashed)
+    }
+}
+
+fn crashed(error: serde_json::Error) -> ApiError {
+    ApiError::new(error::CRASHED, error.to_string())
+}
+
+/// `GET /connect`
 pub(super) async fn connect(
     State(front): State<Arc<Front>>,
     identity: Identity,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    let mut response = body::json(StatusCode::OK, welcome(&front, &identity, &uri, &headers).await?);
+    let mut response = body::json(StatusCode::OK, welcome(&front, &identity, &uri, &headers).await?.json()?);
     identity::private(&mut response);
     response.extensions_mut().insert(NoRenewal);
     Ok(response)
 }
 
-/// What a client begins with, as JSON. `uri`: the whole one of the request.
-pub(super) async fn welcome(front: &Front, identity: &Identity, uri: &Uri, headers: &HeaderMap) -> Result<String, ApiError> {
-    let crashed = |error: serde_json::Error| ApiError::new(error::CRASHED, error.to_string());
+/// Schema, and for somebody with a valid token that token and his user. The SDK takes what is in here for its
+/// own, so a valid token that was left out would be erased there.
+pub(super) async fn welcome(front: &Front, identity: &Identity, uri: &Uri, headers: &HeaderMap) -> Result<Welcome, ApiError> {
     let mut welcome = Welcome {
         schema: super::schema::all(front, identity)?,
         // Nothing is served for caches to keep, so nothing can be stale in them: the filter is empty.
@@ -72,7 +82,7 @@ pub(super) async fn welcome(front: &Front, identity: &Identity, uri: &Uri, heade
     {
         welcome.websocket = Some(format!("//{host}/{word}/events"));
     }
-    serde_json::to_string(&welcome).map_err(crashed)
+    Ok(welcome)
 }
 
 /// Whether the server takes requests, and what it is.

@@ -36,6 +36,7 @@ macro_rules! kinds {
 kinds! {
     BAD_REQUEST = 400, "bad-request", "BadRequest", "The request is not well formed. The message says which part.";
     BAD_JSON = 400, "bad-json", "BadRequest", "The body is not JSON of the form that is expected here. The message says where it stops being so.";
+    BAD_UPDATE = 400, "bad-update", "BadUpdate", "A partial update names an operation, a path or a value that there is not, or too many. The message says which.";
     BAD_ID = 400, "bad-id", "BadRequest", "The id is not of the form /db/<bucket>/<encodeURIComponent(key)>, or the body names another object than the URL.";
     BAD_QUERY = 400, "bad-query", "BadQuery", "The query cannot be read or asks for something that there is not. The message names path and operator.";
     NOT_SUPPORTED = 400, "not-supported", "NotSupported", "This server does not do that (yet).";
@@ -52,20 +53,23 @@ kinds! {
     TOO_SLOW = 408, "too-slow", "RequestTimeout", "The request did not arrive in time. Send it again.";
     EXISTS = 409, "exists", "ObjectExists", "An object with this id exists already.";
     OUT_OF_DATE = 412, "out-of-date", "ObjectOutOfDate", "The object has another version than the one that If-Match names, or is not there. Load it again.";
-    TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes.";
+    TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes, or a log entry than logs.entry_bytes.";
     BAD_APP = 400, "bad-app", "BadRequest", "No app can be called so, have such a host or such limits. The message says which.";
     NO_SUCH_APP = 404, "no-such-app", "NotFound", "There is no app of this name.";
     APP_CONFLICT = 409, "app-conflict", "Conflict", "The name or host is another app's, or the app is one that stays. The message says which.";
     OVER_QUOTA = 429, "over-quota", "TooManyRequests", "The app has used up what it may have of what all apps share (section limits of the configuration). Come again after the seconds in Retry-After.";
     TOO_MANY_TRIES = 429, "too-many-tries", "TooManyRequests", "Too many failed logins of this user or from this address. Wait a minute.";
     BANNED = 429, "banned", "TooManyRequests", "The address is banned by an administrator of the app.";
+    TOO_MANY_LOGS = 429, "too-many-logs", "TooManyRequests", "More log entries came from this address than logs.per_minute. Send fewer, or wait.";
     BAD_CREDENTIALS = 460, "bad-credentials", "BadCredentials", "User name or password is incorrect.";
     LOGIN_UNCONFIRMED = 460, "login-unconfirmed", "BadCredentials", "The provider did not confirm who logs in. The message says why.";
     NO_SUCH_BUCKET = 461, "no-such-bucket", "BucketNotFound", "The schema has no class of this name.";
     UNFIT_VALUE = 463, "unfit-value", "InvalidType", "A value does not have the type that its field is declared with. The message names the field.";
     DENIED = 466, "permission-denied", "PermissionDenied", "The rights of the class or the access list of the object do not let the caller do this.";
     BUCKET_INGESTED = 466, "bucket-ingested", "PermissionDenied", "The bucket is filled from a topic, and by that alone: write to the topic. Nobody writes it here, not even an administrator.";
-    SCHEMA_INCOMPATIBLE = 469, "schema-incompatible", "SchemaIncompatible", "A field or class is there already and is declared otherwise. POST adds, it changes nothing.";
+    SCHEMA_INCOMPATIBLE = 469, "schema-incompatible", "SchemaIncompatible", "A field or class is there already and is declared otherwise: fields keep their types, classes their parents.";
+    TYPE_EXISTS = 473, "type-exists", "TypeExists", "There is a class or a field of that name already.";
+    STILL_REFERENCED = 474, "still-referenced", "TypeStillReferenced", "The class cannot go: other classes refer to it, or there are objects of it.";
     RESULT_TOO_LARGE = 400, "result-too-large", "BadQuery", "The query matches more objects than one answer may have (server.result_objects). Ask for fewer.";
     CRASHED = 500, "internal", "InternalError", "The server failed. Its log says more under the same time.";
     STORE_FAILED = 500, "store-failed", "StoreFailed", "The store could not do it; nothing was acknowledged. The server's log says more.";
@@ -155,6 +159,9 @@ impl From<Refusal> for ApiError {
             Refusal::Missing(_) => NO_SUCH_OBJECT,
             Refusal::Denied(_) | Refusal::ClassDenied { .. } => DENIED,
             Refusal::Invalid(_) => BAD_REQUEST,
+            Refusal::Update(_) => BAD_UPDATE,
+            Refusal::Occupied(_) => STILL_REFERENCED,
+            Refusal::UnfitValue(_) => UNFIT_VALUE,
         };
         ApiError::new(kind, refusal.to_string())
     }

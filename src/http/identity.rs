@@ -39,12 +39,6 @@ pub struct Identity {
 pub struct NoRenewal;
 
 impl Identity {
-    /// Of a request that says in its body who it is from.
-    pub(super) fn with_token(&self, front: &Front, token: Option<&str>) -> Identity {
-        let claims = token.and_then(|token| front.authority.claims(&self.app.name, token));
-        Identity::of(front, self.app.clone(), claims, self.address)
-    }
-
     fn of(front: &Front, app: Arc<App>, claims: Option<Claims>, address: IpAddr) -> Identity {
         match claims {
             Some(claims) => {
@@ -56,6 +50,12 @@ impl Identity {
 }
 
 impl Identity {
+    /// The same app and address, with a token that did not come in the header.
+    pub(super) fn with_token(&self, front: &Front, token: Option<&str>) -> Identity {
+        let claims = token.and_then(|token| front.authority.claims(&self.app.name, token));
+        Identity::of(front, self.app.clone(), claims, self.address)
+    }
+
     /// Whose rights a write of his is judged by, inside the store's transaction.
     pub fn actor(&self) -> Actor {
         match &self.session.user {

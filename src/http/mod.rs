@@ -7,9 +7,12 @@
 //! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
 //! * `quota`: each app's turn at what all share
 //! * [`answer`]: answers to writes go out before their events
+//! * `batch`: several objects written as one
+//! * `transfer`: export, import and truncate of a bucket
+//! * `logs`: entries of the app's own log
 //! * `linger`: answers to requests that were not read to their end arrive
-//! * `bridge`: the page through which browsers of other origins connect; `banned`: who is kept out; `page`: what pages are made of
-//! * `connect`, `schema`, `objects`, `query`, `users`: the resources
+//! * `banned`: who is kept out; `page`: what pages are made of
+//! * `connect`, `schema`, `objects`, `query`, `users`: the resources; `bridge`: the frame of browsers that come from elsewhere
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
 //! * [`tls`]: certificate and key, changed without a restart
@@ -19,6 +22,7 @@
 pub mod admin;
 pub mod answer;
 mod banned;
+mod batch;
 pub mod body;
 mod bridge;
 pub mod conditions;
@@ -27,14 +31,19 @@ pub mod error;
 pub mod identity;
 mod linger;
 pub mod listener;
+mod logs;
 mod objects;
 mod page;
+mod partial;
 pub mod path;
 mod query;
 mod quota;
 mod schema;
 pub mod tls;
+mod transfer;
 mod users;
+
+pub use transfer::Transfers;
 
 use crate::apps::{App, Apps};
 use crate::auth::Authority;
@@ -44,6 +53,7 @@ use crate::changelog::Position;
 use crate::clock::Clock;
 use crate::config::ServerOptions;
 use crate::live::answers::Answers;
+use crate::logs::Logs;
 use crate::mail::Mailing;
 use crate::metrics::Metrics;
 use crate::oidc::{Attempts, Providers};
@@ -99,6 +109,10 @@ pub struct Front {
     pub answers: Arc<Answers>,
     /// Buckets that are filled from topics, with their topics: nobody else writes them
     pub ingested: HashMap<Arc<str>, String>,
+    /// The apps' own logs
+    pub logs: Arc<Logs>,
+    /// Exports, imports and truncations at a time
+    pub transfers: Arc<Transfers>,
     /// What is counted
     pub metrics: Arc<Metrics>,
 }
@@ -106,20 +120,22 @@ pub struct Front {
 /// The API below its base, such as `/v1`. `live` is the gateway's router.
 pub fn router(front: Arc<Front>, live: Router) -> Router {
     let resources = Router::new()
-        .route("/connect", get(connect::connect).post(bridge::bridge))
+        .route("/connect", get(connect::connect).post(bridge::page))
         .route("/banned", get(banned::list).delete(banned::lift_all))
         .route("/banned/{address}", get(banned::test).put(banned::ban).delete(banned::lift))
         .merge(users::mail_routes())
         .route("/status", get(connect::status))
-        .route("/schema", get(schema::read_all).post(schema::merge_all))
-        .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one))
+        .route("/schema", get(schema::read_all).post(schema::merge_all).put(schema::replace_all))
+        .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one).put(schema::replace_one).delete(schema::delete_one))
         .route("/db/User/login", post(users::login))
         .route("/db/User/logout", get(users::logout))
         .route("/db/User/me", get(users::me))
-        .route("/db/{bucket}", post(objects::insert))
+        .route("/batch", post(batch::batch))
+        .route("/db/{bucket}", post(objects::insert).get(transfer::export).put(transfer::import).delete(transfer::truncate))
         .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))
         .route("/db/{bucket}/count", get(query::count).post(query::count_by_body))
-        .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).delete(objects::delete))
+        .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).post(partial::update).delete(objects::delete))
+        .route("/db/{bucket}/{oid}/{field}", post(partial::update_field))
         .method_not_allowed_fallback(async || ApiError::plain(error::WRONG_METHOD))
         .layer(middleware::from_fn_with_state(front.clone(), identity::establish))
         .with_state(front.clone());

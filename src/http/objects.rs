@@ -36,25 +36,33 @@ pub(super) async fn insert(
     front.require_own(&bucket)?;
     let schema = front.store.schema(&identity.app.name);
     permit(&schema.rights_of(&bucket).insert, "insert", &bucket, &identity)?;
-    if MADE_ELSEWHERE.contains(&&*bucket) {
+    if &*bucket == crate::logs::BUCKET {
+        return super::logs::insert(&front, &identity, &schema, &body).await;
+    }
+    let draft = insertion(&schema, &bucket, &identity, &read(&body)?)?;
+    write(&front, &identity, &bucket, draft, StatusCode::CREATED, decide::insert).await
+}
+
+/// What an insert asks for; the class's right was judged.
+pub(super) fn insertion(schema: &Schema, bucket: &Arc<str>, identity: &Identity, object: &ObjectBody<'_>) -> Result<Draft, ApiError> {
+    if MADE_ELSEWHERE.contains(&&**bucket) {
         return Err(ApiError::new(error::DENIED, format!("direct inserts into {bucket} are not allowed")));
     }
-    let object = read(&body)?;
-    let id = match object.id.as_deref().filter(|_| !NAMED_BY_SERVER.contains(&&*bucket)) {
+    let id = match object.id.as_deref().filter(|_| !NAMED_BY_SERVER.contains(&&**bucket)) {
         Some(text) => {
             let (id, of) = id::whole(text)?;
-            if of != bucket {
+            if of != *bucket {
                 return Err(ApiError::new(error::BAD_ID, format!("the id {id} in the body is not one of the bucket {bucket}")));
             }
             id
         }
-        None => id::object(&bucket, &uuid::Uuid::new_v4().to_string())?,
+        None => id::object(bucket, &uuid::Uuid::new_v4().to_string())?,
     };
-    let mut draft = draft(&schema, &bucket, id, &object)?;
-    if &*bucket == "Role" && !matches!(draft.acl, AclRequest::List(_)) {
-        draft.acl = of_creator(&identity);
+    let mut draft = draft(schema, bucket, id, object)?;
+    if &**bucket == "Role" && !matches!(draft.acl, AclRequest::List(_)) {
+        draft.acl = of_creator(identity);
     }
-    write(&front, &identity, &bucket, draft, StatusCode::CREATED, decide::insert).await
+    Ok(draft)
 }
 
 /// `GET /db/:bucket/:oid`
@@ -91,27 +99,37 @@ pub(super) async fn replace(
 ) -> Result<Response<Body>, ApiError> {
     front.require_own(&bucket)?;
     let schema = front.store.schema(&identity.app.name);
-    let rights = schema.rights_of(&bucket);
     let expected = conditions::expected(&headers);
-    if expected != Expected::Nothing {
-        permit(&rights.update, "update", &bucket, &identity)?;
-    }
-    if matches!(expected, Expected::Anything | Expected::Nothing) {
-        // Whoever does not say that it must be there may make it.
-        permit(&rights.insert, "insert", &bucket, &identity)?;
-    }
-    let object = read(&body)?;
-    if let Some(text) = object.id.as_deref()
-        && id::whole(text)?.0 != id
-    {
-        return Err(ApiError::new(error::BAD_ID, format!("the body is of the object {text}, the URL names {id}")));
-    }
-    let creates = !NAMED_BY_SERVER.contains(&&*bucket) && !MADE_ELSEWHERE.contains(&&*bucket);
-    let draft = draft(&schema, &bucket, id, &object)?;
+    permit_replacement(&schema, &bucket, &identity, &expected)?;
+    let (draft, creates) = replacement(&schema, &bucket, id, &read(&body)?)?;
     write(&front, &identity, &bucket, draft, StatusCode::OK, move |draft, before, stamp| {
         decide::replace(draft, &expected, creates, before, stamp)
     })
     .await
+}
+
+/// The class's rights that a replacement needs.
+pub(super) fn permit_replacement(schema: &Schema, bucket: &str, identity: &Identity, expected: &Expected) -> Result<(), ApiError> {
+    let rights = schema.rights_of(bucket);
+    if *expected != Expected::Nothing {
+        permit(&rights.update, "update", bucket, identity)?;
+    }
+    if matches!(expected, Expected::Anything | Expected::Nothing) {
+        // Whoever does not say that it must be there may make it.
+        permit(&rights.insert, "insert", bucket, identity)?;
+    }
+    Ok(())
+}
+
+/// What a replacement asks for, and whether it may make the object.
+pub(super) fn replacement(schema: &Schema, bucket: &Arc<str>, id: Arc<str>, object: &ObjectBody<'_>) -> Result<(Draft, bool), ApiError> {
+    if let Some(text) = object.id.as_deref()
+        && id::whole(text)?.0 != id
+    {
+        return Err(ApiError::new(error::BAD_ID, format!("the body is of the object {text}, the request names {id}")));
+    }
+    let creates = !NAMED_BY_SERVER.contains(&&**bucket) && !MADE_ELSEWHERE.contains(&&**bucket);
+    Ok((draft(schema, bucket, id, object)?, creates))
 }
 
 /// `DELETE /db/:bucket/:oid`
@@ -133,7 +151,7 @@ pub(super) async fn delete(
     Ok(answer.out(response))
 }
 
-async fn write(
+pub(super) async fn write(
     front: &Front,
     identity: &Identity,
     bucket: &Arc<str>,
@@ -160,7 +178,8 @@ fn read(body: &Whole) -> Result<ObjectBody<'_>, ApiError> {
     ObjectBody::parse(&body.0).map_err(|error| ApiError::new(error::BAD_JSON, error.to_string()))
 }
 
-fn draft(schema: &Schema, bucket: &str, id: Arc<str>, object: &ObjectBody<'_>) -> Result<Draft, ApiError> {
+/// An object as its class shapes it.
+pub(super) fn draft(schema: &Schema, bucket: &str, id: Arc<str>, object: &ObjectBody<'_>) -> Result<Draft, ApiError> {
     let fields = match schema.class(bucket) {
         Some(class) if class.embedded => {
             return Err(ApiError::new(
@@ -174,7 +193,8 @@ fn draft(schema: &Schema, bucket: &str, id: Arc<str>, object: &ObjectBody<'_>) -
     Ok(Draft { id, acl: object.acl.clone(), fields })
 }
 
-fn permit(rights: &Rights, right: &str, bucket: &str, identity: &Identity) -> Result<(), ApiError> {
+/// Judges a right of a class.
+pub(super) fn permit(rights: &Rights, right: &str, bucket: &str, identity: &Identity) -> Result<(), ApiError> {
     if rights.permits(&identity.session.caller) { Ok(()) } else { Err(ApiError::class_right(right, bucket)) }
 }
 
@@ -190,7 +210,7 @@ fn of_creator(identity: &Identity) -> AclRequest {
     }
 }
 
-fn set_etag(response: &mut Response<Body>, image: &Image) {
+pub(super) fn set_etag(response: &mut Response<Body>, image: &Image) {
     if let Some(etag) = conditions::etag(image.version()) {
         response.headers_mut().insert(header::ETAG, etag);
     }

@@ -30,10 +30,7 @@ impl Page<'_> {
             self.body
         );
         for (id, json) in self.data {
-            html.push_str(&format!(
-                "<script type=\"application/json\" id=\"{id}\" data-cache-control=\"no-cache\">{}</script>",
-                embedded(json)
-            ));
+            html.push_str(&format!("<script type=\"application/json\" id=\"{id}\">{}</script>", embedded(json)));
         }
         if !self.script.is_empty() {
             html.push_str(&format!("<script nonce=\"{nonce:032x}\">{}</script>", self.script));
@@ -77,7 +74,7 @@ mod tests {
             status: StatusCode::OK,
             title: "<b>",
             body: "",
-            data: &[("/connect", evil)],
+            data: &[("result", evil)],
             script: "run()",
             framed_by: "https://app.example.org",
         };
@@ -88,7 +85,7 @@ mod tests {
         let html = String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().into()).unwrap();
         assert_eq!(html.matches("</script>").count(), 2, "{html}");
         assert!(html.contains("<title>&lt;b&gt;</title>") && !html.contains("<!--"), "{html}");
-        let data = html.split("data-cache-control=\"no-cache\">").nth(1).unwrap().split("</script>").next().unwrap();
+        let data = html.split("id=\"result\">").nth(1).unwrap().split("</script>").next().unwrap();
         let (meant, wrote): (serde_json::Value, serde_json::Value) =
             (serde_json::from_str(evil).unwrap(), serde_json::from_str(data).unwrap());
         assert_eq!(meant, wrote);

@@ -3,7 +3,7 @@
 //! The path is taken apart as it was sent, and each segment is decoded once after that. A slash in a key must
 //! not pass for one of the path, and `%252F` is the key `%2F`, not the key `/`.
 
-use super::error::ApiError;
+use super::error::{self, ApiError};
 use crate::object::id;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -20,6 +20,15 @@ pub struct ObjectPath {
     pub bucket: Arc<str>,
     /// Canonical
     pub id: Arc<str>,
+}
+
+/// `/db/:bucket/:oid/:field`
+#[derive(Debug)]
+pub struct FieldPath {
+    /// Which object
+    pub object: ObjectPath,
+    /// Dotted, decoded
+    pub field: String,
 }
 
 /// Segments behind the base: `["db", bucket, oid]`.
@@ -42,5 +51,16 @@ impl<S: Send + Sync> FromRequestParts<S> for ObjectPath {
         let bucket = id::bucket(segment(parts, 1))?;
         let id = id::object(&bucket, segment(parts, 2))?;
         Ok(ObjectPath { bucket, id })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for FieldPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<FieldPath, ApiError> {
+        let object = ObjectPath::from_request_parts(parts, state).await?;
+        let field = percent_encoding::percent_decode_str(segment(parts, 3)).decode_utf8();
+        let field = field.map_err(|_| ApiError::new(error::BAD_REQUEST, "the field in the URL is not UTF-8 text"))?.into_owned();
+        Ok(FieldPath { object, field })
     }
 }

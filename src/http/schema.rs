@@ -1,17 +1,18 @@
-//! `/schema`: reading and extending the classes of an app (CONTRACT section 5).
+//! `/schema`: reading and changing the classes of an app (CONTRACT section 5). What a change comes to is decided in [`crate::schema`].
 
 use super::Front;
 use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
 use super::path::BucketPath;
-use crate::schema::{ClassRequest, Field, Schema, SchemaError, merge};
+use crate::schema::{ClassRequest, Field, Request, Schema, SchemaError, change};
 use crate::store::{Refusal, StoreError};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Every class, as clients get it. Text and never a tree: the order of fields is part of a class, and a tree sorts them.
 pub(super) fn all(front: &Front, identity: &Identity) -> Result<Box<RawValue>, ApiError> {
@@ -46,7 +47,7 @@ pub(super) async fn read_one(
 
 /// `POST /schema`: many classes, one class or one operation; the answer is the whole schema.
 pub(super) async fn merge_all(State(front): State<Arc<Front>>, identity: Identity, body: Whole) -> Result<Response<Body>, ApiError> {
-    let schema = commit(&front, identity, requests(&body)?).await?;
+    let schema = commit(&front, &identity, posted(&body)?).await?;
     Ok(body::json(StatusCode::OK, listed(&schema)?.get().to_owned()))
 }
 
@@ -57,12 +58,36 @@ pub(super) async fn merge_one(
     identity: Identity,
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
-    let request: ClassRequest = body.json()?;
-    if request.class.strip_prefix("/db/") != Some(&*bucket) {
-        return Err(ApiError::new(error::BAD_REQUEST, format!("the body declares {}, the URL names /db/{bucket}", request.class)));
-    }
-    let schema = commit(&front, identity, vec![request]).await?;
+    let schema = commit(&front, &identity, Request::Merge(vec![class_of(&bucket, &body)?])).await?;
     Ok(body::json(StatusCode::OK, one(&schema, &bucket)?.get().to_owned()))
+}
+
+/// `PUT /schema`: these classes and the built-in ones, and no others; the answer is the whole schema.
+pub(super) async fn replace_all(State(front): State<Arc<Front>>, identity: Identity, body: Whole) -> Result<Response<Body>, ApiError> {
+    let schema = commit(&front, &identity, Request::Replace { classes: body.json()?, whole: true }).await?;
+    Ok(body::json(StatusCode::OK, listed(&schema)?.get().to_owned()))
+}
+
+/// `PUT /schema/:bucket`: the class is this; the answer is that class.
+pub(super) async fn replace_one(
+    State(front): State<Arc<Front>>,
+    BucketPath(bucket): BucketPath,
+    identity: Identity,
+    body: Whole,
+) -> Result<Response<Body>, ApiError> {
+    let request = Request::Replace { classes: vec![class_of(&bucket, &body)?], whole: false };
+    let schema = commit(&front, &identity, request).await?;
+    Ok(body::json(StatusCode::OK, one(&schema, &bucket)?.get().to_owned()))
+}
+
+/// `DELETE /schema/:bucket`
+pub(super) async fn delete_one(
+    State(front): State<Arc<Front>>,
+    BucketPath(bucket): BucketPath,
+    identity: Identity,
+) -> Result<Response<Body>, ApiError> {
+    commit(&front, &identity, Request::Delete { class: format!("/db/{bucket}") }).await?;
+    Ok(body::empty())
 }
 
 #[derive(serde::Deserialize)]
@@ -72,53 +97,103 @@ struct AddField {
 }
 
 #[derive(serde::Deserialize)]
+struct RenameField {
+    bucket: String,
+    from: String,
+    to: String,
+}
+
+#[derive(serde::Deserialize)]
 struct Head {
     #[serde(default)]
     operation: Option<String>,
 }
 
-fn requests(body: &Whole) -> Result<Vec<ClassRequest>, ApiError> {
+fn class_of(bucket: &str, body: &Whole) -> Result<ClassRequest, ApiError> {
+    let request: ClassRequest = body.json()?;
+    if request.class.strip_prefix("/db/") != Some(bucket) {
+        return Err(ApiError::new(error::BAD_REQUEST, format!("the body declares {}, the URL names /db/{bucket}", request.class)));
+    }
+    Ok(request)
+}
+
+fn class_name(bucket: String) -> String {
+    if bucket.starts_with("/db/") { bucket } else { format!("/db/{bucket}") }
+}
+
+fn posted(body: &Whole) -> Result<Request, ApiError> {
     if body.0.trim_ascii_start().starts_with(b"[") {
-        return body.json();
+        return Ok(Request::Merge(body.json()?));
     }
     match body.json::<Head>()?.operation.as_deref() {
-        None => Ok(vec![body.json()?]),
+        None => Ok(Request::Merge(vec![body.json()?])),
         Some("addField") => {
             let AddField { bucket, field } = body.json()?;
-            let class = if bucket.starts_with("/db/") { bucket } else { format!("/db/{bucket}") };
-            Ok(vec![ClassRequest { fields: [(field.name.clone(), field)].into_iter().collect(), ..ClassRequest::of(class) }])
+            let fields = [(field.name.clone(), field)].into_iter().collect();
+            Ok(Request::Merge(vec![ClassRequest { fields, ..ClassRequest::of(class_name(bucket)) }]))
         }
+        Some("renameField") => {
+            let RenameField { bucket, from, to } = body.json()?;
+            Ok(Request::Rename { class: class_name(bucket), from, to })
+        }
+        Some("replaceClass") => Ok(Request::Replace { classes: vec![body.json()?], whole: false }),
         Some(operation) => Err(ApiError::new(
             error::NOT_SUPPORTED,
-            format!("the schema operation {operation:?} is not supported; POST classes, or one addField"),
+            format!("the schema operation {operation:?} is not supported; POST classes, or one of addField, renameField, replaceClass"),
         )),
     }
 }
 
+/// How long a change waits for a former one of the same field to be carried out on all objects.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+async fn commit(front: &Front, identity: &Identity, request: Request) -> Result<Arc<Schema>, ApiError> {
+    let until = Instant::now() + PATIENCE;
+    let request = Arc::new(request);
+    loop {
+        match try_commit(front, identity, &request).await {
+            Err(Failed::Schema(SchemaError::Busy(_))) if Instant::now() < until => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(Failed::Schema(error)) => return Err(error.into()),
+            Err(Failed::Other(error)) => return Err(*error),
+            Ok(schema) => return Ok(schema),
+        }
+    }
+}
+
+enum Failed {
+    Schema(SchemaError),
+    Other(Box<ApiError>),
+}
+
 /// Commits in the store's own turn, so that two who declare at once see each other.
-async fn commit(front: &Front, identity: Identity, requests: Vec<ClassRequest>) -> Result<Arc<Schema>, ApiError> {
+async fn try_commit(front: &Front, identity: &Identity, request: &Arc<Request>) -> Result<Arc<Schema>, Failed> {
     let caller = identity.session.caller.clone();
     // What would change nothing is judged all the same, and then writes nothing.
     let known = front.store.schema(&identity.app.name);
-    if merge(&known, &requests, &caller)? == *known {
+    let changed = change(&known, request, &caller).map_err(Failed::Schema)?;
+    if changed == *known {
         return Ok(known);
     }
+    for moved in changed.moves.iter().filter(|moved| moved.since > known.version) {
+        // The next record would bring the former name back.
+        front.require_own(&moved.class).map_err(|error| Failed::Other(Box::new(error)))?;
+    }
     let refused: Arc<Mutex<Option<SchemaError>>> = Arc::default();
-    let told = refused.clone();
-    let change = Arc::new(move |schema: &Schema| {
-        merge(schema, &requests, &caller).map_err(|error| {
+    let (told, request) = (refused.clone(), request.clone());
+    let decide = Arc::new(move |schema: &Schema| {
+        change(schema, &request, &caller).map_err(|error| {
             let text = error.to_string();
             *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             Refusal::Invalid(text)
         })
     });
-    match front.store.commit_schema(identity.app.name.clone(), change).await {
+    match front.store.commit_schema(identity.app.name.clone(), decide).await {
         Ok(schema) => Ok(schema),
         Err(StoreError::Refused(refusal)) => {
             let error = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
-            Err(error.map_or_else(|| refusal.into(), ApiError::from))
+            Err(error.map_or_else(|| Failed::Other(Box::new(refusal.into())), Failed::Schema))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(Failed::Other(Box::new(error.into()))),
     }
 }
 
@@ -128,6 +203,10 @@ impl From<SchemaError> for ApiError {
             SchemaError::Incompatible(_) => error::SCHEMA_INCOMPATIBLE,
             SchemaError::Denied { .. } => error::DENIED,
             SchemaError::Invalid(_) => error::BAD_REQUEST,
+            SchemaError::Unknown(_) => error::NO_SUCH_BUCKET,
+            SchemaError::Exists(_) => error::TYPE_EXISTS,
+            SchemaError::Referenced(_) => error::STILL_REFERENCED,
+            SchemaError::Busy(_) => error::BUSY,
         };
         ApiError::new(kind, error.to_string())
     }

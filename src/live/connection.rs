@@ -1,9 +1,10 @@
 //! One connection as the rest of the gateway sees it: its outbox behind a lock, and whom to wake.
 //!
 //! The lock is held for the time of a push or a pop and never across an await. Whoever holds it takes no
-//! other lock but that of [`super::answers`].
+//! other lock but those of [`super::answers`] and [`super::batches`].
 
 use super::answers::Answers;
+use super::batches::Batches;
 use super::event::Event;
 use super::lock;
 use super::messages::{Refused, ServerMessage};
@@ -46,6 +47,7 @@ pub(crate) struct Connection {
     pub(crate) loads: Semaphore,
     /// How long the oldest event of what is taken together has waited
     waited: Arc<Histogram>,
+    batches: Arc<Batches>,
 }
 
 struct State {
@@ -78,7 +80,7 @@ pub(crate) struct Work {
 }
 
 impl Connection {
-    pub(crate) fn new(app: Arc<App>, address: IpAddr, budget: Budget, waited: Arc<Histogram>) -> Connection {
+    pub(crate) fn new(app: Arc<App>, address: IpAddr, budget: Budget, waited: Arc<Histogram>, batches: Arc<Batches>) -> Connection {
         let state = State {
             outbox: Outbox::new(budget),
             by_id: HashMap::new(),
@@ -98,6 +100,7 @@ impl Connection {
             room: Notify::new(),
             loads: Semaphore::new(1),
             waited,
+            batches,
         }
     }
 
@@ -150,7 +153,7 @@ impl Connection {
         answers: &Answers,
     ) -> Loaded {
         let (slot, session) = (subscription.slot, subscription.session);
-        self.change(|outbox| outbox.loaded(slot, cut, through, result, |event| answers.is_open(&event.change.writer, session)))
+        self.change(|outbox| outbox.loaded(slot, cut, through, result, |event| self.is_held(event, session, answers)))
     }
 
     pub(crate) fn announce(&self, slot: SlotKey, message: ServerMessage) {
@@ -165,10 +168,15 @@ impl Connection {
         lock(&self.state).outbox.settle(slot);
     }
 
-    /// An answer is out: sends what waited for it.
+    /// An answer is out, or a batch complete: sends what waited for it.
     pub(crate) fn release(&self, subscription: &Subscription, answers: &Answers) {
         let (slot, session) = (subscription.slot, subscription.session);
-        self.change(|outbox| outbox.release(slot, |event| answers.is_open(&event.change.writer, session)));
+        self.change(|outbox| outbox.release(slot, |event| self.is_held(event, session, answers)));
+    }
+
+    /// Whether an event must not be sent yet: its writer has not got his answer, or its batch is not complete.
+    fn is_held(&self, event: &Event, session: u64, answers: &Answers) -> bool {
+        self.batches.is_open(&event.change) || answers.is_open(&event.change.writer, session)
     }
 
     pub(crate) fn reply(&self, message: ServerMessage) {

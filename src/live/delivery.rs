@@ -62,6 +62,9 @@ impl Sink for Gateway {
     }
 
     fn frontier(&self, through: CommitNumber) {
+        for subscription in self.batches.complete(through) {
+            subscription.connection.release(&subscription, &self.answers);
+        }
         self.frontier.advance(through);
     }
 }
@@ -91,7 +94,12 @@ impl Gateway {
                 continue;
             }
             let writer = change.writer;
-            let held = || writer.request != 0 && writer.session == subscription.session && self.answers.hold(writer.request, subscription);
+            // Both are asked: each lets go by itself, and what is still held then waits for the other.
+            let held = || {
+                let batch = self.batches.hold(change, subscription);
+                let own = writer.request != 0 && writer.session == subscription.session;
+                (own && self.answers.hold(writer.request, subscription)) || batch
+            };
             subscription.connection.deliver(subscription.slot, events.get(verdict), held);
         }
     }

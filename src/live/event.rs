@@ -204,6 +204,7 @@ pub(crate) mod tests {
             schema_version: 0,
             control: 0,
             writer: Writer::default(),
+            batch: None,
         })
     }
 

@@ -86,6 +86,7 @@ mod tests {
             IpAddr::V4(Ipv4Addr::LOCALHOST),
             Budget { events: 1, bytes: 1 },
             Arc::default(),
+            Arc::default(),
         ));
         let terms = Terms { selection: EventSelection::ALL, initial: true, refreshes: true, extensions: false };
         let caller = Arc::new(Caller::anonymous());

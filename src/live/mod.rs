@@ -4,9 +4,10 @@
 //! joins it to its standing query (`standing`); `load` reads the result, or `resume` what was missed; from then on
 //! `delivery` turns deltas into events ([`event`]) and puts them into the connection's `outbox`, whose bounds
 //! and compositions are decided there; the transport sends what is in it. `feed` gives the engine what the
-//! change log has. [`answers`] keeps a writer's event behind his answer.
+//! change log has. [`answers`] keeps a writer's event behind his answer, `batches` those of a batch together.
 
 pub mod answers;
+mod batches;
 mod connection;
 mod delivery;
 pub mod event;
@@ -35,6 +36,7 @@ use crate::metrics::Histogram;
 use crate::store::Store;
 use answers::Answers;
 use axum::Router;
+use batches::Batches;
 use connection::{Connection, End};
 use dataflows::engine::Engine;
 use frontier::Frontier;
@@ -68,6 +70,7 @@ pub struct Gateway {
     answers: Arc<Answers>,
     delivery: Arc<Histogram>,
     frontier: Frontier,
+    batches: Arc<Batches>,
     engine: Mutex<Option<Arc<Engine>>>,
     connections: Mutex<Slab<Arc<Connection>>>,
     loads: Semaphore,
@@ -104,6 +107,7 @@ impl Gateway {
             options,
             registry: Registry::default(),
             frontier: Frontier::default(),
+            batches: Arc::default(),
             engine: Mutex::new(None),
             connections: Mutex::default(),
             loads: Semaphore::new(LOADS),
@@ -119,6 +123,7 @@ impl Gateway {
     pub fn attach(self: &Arc<Self>, engine: Arc<Engine>, changes_under_way: u64) {
         let head = self.changelog.head();
         self.frontier.advance(head.commit());
+        self.batches.complete(head.commit());
         *lock(&self.engine) = Some(engine.clone());
         tokio::spawn(feed::feed(self.clone(), engine, head, changes_under_way.max(1)));
     }
@@ -199,7 +204,7 @@ impl Gateway {
             return None;
         };
         let budget = Budget { events: self.options.queue_events, bytes: self.options.queue_bytes };
-        let connection = Arc::new(Connection::new(app, address, budget, self.delivery.clone()));
+        let connection = Arc::new(Connection::new(app, address, budget, self.delivery.clone(), self.batches.clone()));
         let _ = connection.place.set(place);
         let number = connections.insert(connection.clone());
         let _ = connection.number.set(number);

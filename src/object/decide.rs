@@ -3,6 +3,7 @@
 //! The store runs them inside of its transaction and perhaps more than once, so they are pure. The class's
 //! rights were judged before; here the object's own access list is judged, against what is really there.
 
+use crate::object::partial::{Update, UpdateError};
 use crate::object::text::{self, AclRequest};
 use crate::store::{Decision, Refusal, Stamp};
 use dataflows::access::{Acl, Rights};
@@ -38,8 +39,7 @@ pub struct Draft {
 /// The class's rights in the state before the commit. They were judged before the object was looked at, too, but a role or
 /// a class may have changed since.
 fn class_permits(right: &Rights, name: &'static str, id: &str, stamp: &Stamp<'_>) -> Result<(), Refusal> {
-    let bucket = || id.strip_prefix("/db/").and_then(|rest| rest.split('/').next()).unwrap_or(id).to_owned();
-    if right.permits(stamp.caller) { Ok(()) } else { Err(Refusal::ClassDenied { right: name, bucket: bucket() }) }
+    if right.permits(stamp.caller) { Ok(()) } else { Err(Refusal::ClassDenied { right: name, bucket: bucket_of(id).to_owned() }) }
 }
 
 /// An insert: nothing may be there, also nothing that the caller cannot see.
@@ -84,6 +84,75 @@ pub fn delete(id: &str, expected: &Expected, before: Option<&Image>, stamp: &Sta
         Some(_) => Err(Refusal::Denied(id.to_owned())),
         None => Ok(Decision::Nothing),
     }
+}
+
+/// What an import does where an object is already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Present {
+    /// It takes the object's place
+    #[default]
+    Replace,
+    /// It leaves it as it is
+    Keep,
+    /// It fails
+    Refuse,
+}
+
+/// An object that is brought in as it was exported: by administrators alone, with its access list and the time of its creation
+/// (milliseconds since 1970). What is there already just so is not written again, so that an import can be repeated.
+pub fn import(
+    draft: &Draft,
+    created: Option<i64>,
+    present: Present,
+    before: Option<&Image>,
+    stamp: &Stamp<'_>,
+) -> Result<Decision, Refusal> {
+    if !stamp.caller.is_admin() {
+        return Err(Refusal::Denied(draft.id.to_string()));
+    }
+    let time = |image: &Image, name: &str| match image.document.root().get(name) {
+        Some(Value::Date(time)) => Some(time),
+        _ => None,
+    };
+    let acl = match &draft.acl {
+        AclRequest::List(acl) => Some(acl),
+        AclRequest::Public | AclRequest::Keep => None,
+    };
+    let created = created.or_else(|| time(before?, "createdAt")).map_or(stamp.now, |created| created.min(stamp.now));
+    if let Some(image) = before {
+        match present {
+            Present::Refuse => return Err(Refusal::Exists(draft.id.to_string())),
+            Present::Keep => return Ok(Decision::Nothing),
+            Present::Replace => {}
+        }
+        let updated = time(image, "updatedAt").unwrap_or(stamp.now);
+        if text::canonical(&draft.id, image.version(), acl, created, updated, &draft.fields).as_bytes() == &**image.json() {
+            return Ok(Decision::Nothing);
+        }
+    }
+    Ok(Decision::Put(text::canonical(&draft.id, stamp.version, acl, created, stamp.now, &draft.fields).into()))
+}
+
+/// Updates what is there by operations. Judged as a replacement of something that is there; where nothing is, it is missing.
+pub fn update(id: &str, update: &Update, expected: &Expected, before: Option<&Image>, stamp: &Stamp<'_>) -> Result<Decision, Refusal> {
+    class_permits(&stamp.class.update, "update", id, stamp)?;
+    let visible = before.filter(|image| image.acl.read.permits(stamp.caller));
+    meets(id, expected, visible)?;
+    let image = visible.ok_or_else(|| Refusal::Missing(id.to_owned()))?;
+    if !image.acl.write.permits(stamp.caller) {
+        return Err(Refusal::Denied(id.to_owned()));
+    }
+    let refused = |error: UpdateError| {
+        if error.is_of_value() { Refusal::UnfitValue(error.to_string()) } else { Refusal::Update(error.to_string()) }
+    };
+    let json = std::str::from_utf8(image.json()).map_err(|_| Refusal::Invalid(format!("what is stored as {id} is not text")))?;
+    let updated = update.apply(json, stamp.schema, bucket_of(id), stamp.now).map_err(refused)?;
+    Ok(put(&Draft { id: id.into(), acl: updated.acl, fields: updated.fields }, Some(image), stamp))
+}
+
+/// The bucket of a canonical id.
+fn bucket_of(id: &str) -> &str {
+    id.strip_prefix("/db/").and_then(|rest| rest.split('/').next()).unwrap_or(id)
 }
 
 /// A condition that is not met is 412 also where nothing is there: the SDK would take a 404 for success.
@@ -145,7 +214,8 @@ mod tests {
 
     fn stamp(version: u64, caller: &Caller) -> Stamp<'_> {
         static PUBLIC: std::sync::LazyLock<ClassRights> = std::sync::LazyLock::new(ClassRights::default);
-        Stamp { commit: 9, version, now: 5_500, caller, class: &PUBLIC }
+        static SCHEMA: std::sync::LazyLock<crate::schema::Schema> = std::sync::LazyLock::new(crate::schema::Schema::built_in);
+        Stamp { commit: 9, version, now: 5_500, caller, class: &PUBLIC, schema: &SCHEMA }
     }
 
     fn text(decision: Result<Decision, Refusal>) -> String {

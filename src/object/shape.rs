@@ -31,6 +31,13 @@ pub fn fields(schema: &Schema, bucket: &str, given: &[(Cow<'_, str>, &RawValue)]
     Ok(shaping.text)
 }
 
+/// One element of a collection that stands at a path, in the form in which it is stored. `declared` is the collection's type.
+pub fn element(schema: &Schema, kind: &Kind<'_>, declared: &str, path: &str, value: &str) -> Result<String, UnfitValue> {
+    let mut shaping = Shaping { schema, text: String::new(), path: vec![path.to_owned()] };
+    shaping.value(kind.clone(), declared, value, DEPTH)?;
+    Ok(shaping.text)
+}
+
 struct Shaping<'s> {
     schema: &'s Schema,
     text: String,
@@ -89,7 +96,7 @@ impl Shaping<'_> {
                 let point = geo_point(value).ok_or_else(|| self.unfit(declared, value))?;
                 self.text.push_str(&point);
             }
-            Kind::List(element) => {
+            Kind::List(element) | Kind::Set(element) => {
                 let elements: Vec<&RawValue> = serde_json::from_str(value).map_err(|_| self.unfit(declared, value))?;
                 self.text.push('[');
                 for (position, item) in elements.into_iter().enumerate() {

@@ -72,15 +72,20 @@ impl<'b> Body<'b> {
 
     /// The fields of an open bucket as a part of the canonical text: `,"name":value` each.
     pub fn open_fields(&self) -> String {
-        let mut text = String::with_capacity(self.fields.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum());
-        for (name, value) in &self.fields {
-            text.push(',');
-            push_string(&mut text, name);
-            text.push(':');
-            push_compact(&mut text, value.get());
-        }
-        text
+        open_fields(&self.fields)
     }
+}
+
+/// Fields as a part of the canonical text: `,"name":value` each.
+pub fn open_fields(fields: &[(Cow<'_, str>, &RawValue)]) -> String {
+    let mut text = String::with_capacity(fields.iter().map(|(name, value)| name.len() + value.get().len() + 4).sum());
+    for (name, value) in fields {
+        text.push(',');
+        push_string(&mut text, name);
+        text.push(':');
+        push_compact(&mut text, value.get());
+    }
+    text
 }
 
 /// The entries of a JSON object in their order; a name that stands twice is an error.
@@ -117,7 +122,8 @@ impl<'de> Visitor<'de> for Entries {
     }
 }
 
-fn acl_request(value: &RawValue) -> Result<AclRequest, BodyError> {
+/// What an `acl` asks for; null is public.
+pub fn acl_request(value: &RawValue) -> Result<AclRequest, BodyError> {
     let acl: Option<Acl> = serde_json::from_str(value.get()).map_err(|error| BodyError::Acl(error.to_string()))?;
     let Some(mut acl) = acl else { return Ok(AclRequest::Public) };
     for rights in [&mut acl.read, &mut acl.write] {

@@ -127,6 +127,7 @@ mod tests {
             schema_version: 0,
             control: 0,
             writer: Writer::default(),
+            batch: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Class, Field};
 use dataflows::access::{ADMIN_ROLE, ClassRights, LOGGED_IN_ROLE, Rights, Rule};
 use indexmap::IndexMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The class that all others come from.
 pub const OBJECT: &str = "/db/Object";
@@ -13,7 +13,7 @@ fn field(name: &str, kind: &str, order: i64, flags: &[&str]) -> (Box<str>, Field
     (name.into(), Field { name: name.into(), kind: kind.into(), order, metadata: IndexMap::new(), flags })
 }
 
-fn class(name: &str, acl: ClassRights, fields: impl IntoIterator<Item = (Box<str>, Field)>) -> Class {
+fn declare(name: &str, acl: ClassRights, fields: impl IntoIterator<Item = (Box<str>, Field)>) -> Class {
     Class {
         class: format!("/db/{name}").into(),
         super_class: (name != "Object").then(|| OBJECT.into()),
@@ -38,7 +38,7 @@ fn rights() -> ClassRights {
 /// The built-in classes, in the order in which they are delivered.
 pub(super) fn classes() -> IndexMap<Box<str>, Arc<Class>> {
     let metadata = ["METADATA", "READONLY"];
-    let object = class(
+    let object = declare(
         "Object",
         rights(),
         [
@@ -50,18 +50,18 @@ pub(super) fn classes() -> IndexMap<Box<str>, Arc<Class>> {
         ],
     );
     // Users are made by registration, so that there is none without credentials.
-    let user = class(
+    let user = declare(
         "User",
         ClassRights { insert: Rights::admin_only(), ..rights() },
         [field("username", "/db/String", 0, &[]), field("inactive", "/db/Boolean", 1, &[])],
     );
-    let role = class("Role", rights(), [field("name", "/db/String", 0, &[]), field("users", "/db/collection.Set[/db/User]", 1, &[])]);
-    let device = class(
+    let role = declare("Role", rights(), [field("name", "/db/String", 0, &[]), field("users", "/db/collection.Set[/db/User]", 1, &[])]);
+    let device = declare(
         "Device",
         ClassRights { insert: Rights::admin_only(), query: Rights::admin_only(), ..rights() },
         [field("deviceOs", "/db/String", 0, &[])],
     );
-    let log = class(
+    let log = declare(
         "logs.AppLog",
         ClassRights {
             load: Rights::admin_only(),
@@ -79,6 +79,12 @@ pub(super) fn classes() -> IndexMap<Box<str>, Arc<Class>> {
         ],
     );
     [object, user, role, device, log].into_iter().map(|class| (class.class.trim_start_matches("/db/").into(), Arc::new(class))).collect()
+}
+
+/// A built-in class as it came; none where the name is free.
+pub(super) fn class(bucket: &str) -> Option<&'static Arc<Class>> {
+    static CLASSES: OnceLock<IndexMap<Box<str>, Arc<Class>>> = OnceLock::new();
+    CLASSES.get_or_init(classes).get(bucket)
 }
 
 /// The access list of the predefined roles and of `root`: administrators only may write.

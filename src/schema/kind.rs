@@ -23,8 +23,10 @@ pub enum Kind<'k> {
     GeoPoint,
     /// `/db/JsonObject` and `/db/JsonArray`: JSON as it is
     Json,
-    /// `/db/collection.List[…]` and `/db/collection.Set[…]`
+    /// `/db/collection.List[…]`
     List(Box<Kind<'k>>),
+    /// `/db/collection.Set[…]`, in JSON a list whose order says nothing
+    Set(Box<Kind<'k>>),
     /// `/db/collection.Map[…,…]`: type of the values; keys are texts
     Map(Box<Kind<'k>>),
     /// A class: embedded, or a reference to an object of it
@@ -40,8 +42,11 @@ impl<'k> Kind<'k> {
     fn nested(text: &'k str, depth: usize) -> Option<Kind<'k>> {
         let name = text.strip_prefix("/db/").filter(|_| depth > 0)?;
         let arguments = |collection: &str| name.strip_prefix(collection)?.strip_prefix('[')?.strip_suffix(']');
-        if let Some(element) = arguments("collection.List").or_else(|| arguments("collection.Set")) {
+        if let Some(element) = arguments("collection.List") {
             return Kind::nested(element, depth - 1).map(|element| Kind::List(Box::new(element)));
+        }
+        if let Some(element) = arguments("collection.Set") {
+            return Kind::nested(element, depth - 1).map(|element| Kind::Set(Box::new(element)));
         }
         if let Some(pair) = arguments("collection.Map") {
             // The key is a plain type or a class, so the first comma ends it.
@@ -69,7 +74,7 @@ impl<'k> Kind<'k> {
     pub fn class(&self) -> Option<&'k str> {
         match self {
             Kind::Class(class) => Some(class),
-            Kind::List(element) | Kind::Map(element) => element.class(),
+            Kind::List(element) | Kind::Set(element) | Kind::Map(element) => element.class(),
             _ => None,
         }
     }
@@ -83,7 +88,7 @@ mod tests {
     fn reads_plain_types_classes_and_collections() {
         assert_eq!(Kind::parse("/db/Integer"), Some(Kind::Integer));
         assert_eq!(Kind::parse("/db/logs.AppLog"), Some(Kind::Class("logs.AppLog")));
-        assert_eq!(Kind::parse("/db/collection.Set[/db/User]"), Some(Kind::List(Box::new(Kind::Class("User")))));
+        assert_eq!(Kind::parse("/db/collection.Set[/db/User]"), Some(Kind::Set(Box::new(Kind::Class("User")))));
         assert_eq!(Kind::parse("/db/collection.Map[/db/String,/db/Double]"), Some(Kind::Map(Box::new(Kind::Double))));
         for text in
             ["", "String", "/db/", "/db/collection.List[]", "/db/collection.List[/db/String", "/db/collection.Map[/db/String]", "/db/a/b"]

@@ -2,12 +2,21 @@
 //!
 //! A bucket without a class is open: any fields, no types. Both kinds live side by side.
 
+pub mod alteration;
 pub mod built_in;
+mod change;
+mod check;
+mod expiry;
 mod kind;
 mod merge;
+pub mod moves;
 
+pub use alteration::Alteration;
+pub use change::{Request, change};
+pub use expiry::EXPIRES;
 pub use kind::Kind;
 pub use merge::{ClassRequest, SchemaError, merge};
+pub use moves::Move;
 
 use dataflows::access::ClassRights;
 use dataflows::document::{DateField, DateFields};
@@ -22,6 +31,12 @@ pub struct Schema {
     pub version: u64,
     /// By bucket name (without `/db/`), in the order of declaration
     pub classes: IndexMap<Box<str>, Arc<Class>>,
+    /// Fields that objects on the disk may still have under former names
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<Move>,
+    /// What this version changed for those who read
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub altered: Vec<Alteration>,
 }
 
 /// A declared class, in the JSON form of CONTRACT section 5.
@@ -72,7 +87,7 @@ pub struct Field {
 impl Schema {
     /// What apps that never declared anything have.
     pub fn built_in() -> Schema {
-        Schema { version: 0, classes: built_in::classes() }
+        Schema { classes: built_in::classes(), ..Schema::default() }
     }
 
     /// The fields of a class that are no metadata: inherited ones first, those of each class in their order.
@@ -95,6 +110,19 @@ impl Schema {
             }
         }
         fields
+    }
+
+    /// A field of a class that is no metadata, its own or an inherited one.
+    pub fn field(&self, bucket: &str, name: &str) -> Option<&Field> {
+        let mut found = None;
+        let mut next = self.class(bucket);
+        // The bound is that of `fields`, and as there the eldest declaration counts.
+        for _ in 0..32 {
+            let Some(class) = next.filter(|class| &*class.class != built_in::OBJECT) else { break };
+            found = class.fields.values().find(|field| *field.name == *name).or(found);
+            next = class.super_class.as_deref().and_then(|parent| parent.strip_prefix("/db/")).and_then(|parent| self.class(parent));
+        }
+        found
     }
 
     /// The class of a bucket; none where the bucket is open.

@@ -13,12 +13,15 @@ use crate::changelog::kafka::{self, KafkaLog, KafkaLogError, Relay, Topic};
 use crate::changelog::{ChangeLog, Home, LogId};
 use crate::clock::Clock;
 use crate::config::{ChangelogOptions, Config, MailTransport, StoreOptions, is_safe};
+use crate::expiry::Expiry;
 use crate::http::admin::Admin;
 use crate::http::listener::Listener;
 use crate::http::tls::{Tls, TlsError};
 use crate::http::{self, Front};
 use crate::ingest::{self, Ingest, IngestError};
 use crate::live::Gateway;
+use crate::logs::Logs;
+use crate::logs::retention::Retention;
 use crate::mail::{MailError, Mailing};
 use crate::metrics::Metrics;
 use crate::oidc::{Attempts, OidcError, Providers};
@@ -168,6 +171,8 @@ pub struct Server {
     topic_log: Option<Arc<KafkaLog>>,
     ended: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
+    /// What goes on beside requests
+    upkeep: Vec<JoinHandle<()>>,
 }
 
 impl Server {
@@ -237,8 +242,11 @@ impl Server {
         if let Some(log) = &topic_log {
             measure::measure_topic(&metrics, log);
         }
+        let logs = Arc::new(Logs::new(config.logs.clone()));
         let front = Arc::new(Front {
             apps: apps.clone(),
+            logs: logs.clone(),
+            transfers: Arc::default(),
             query_limits: QueryLimits { bytes: config.live.query_bytes, ..QueryLimits::default() },
             options: config.server.clone(),
             store: store.clone(),
@@ -284,6 +292,14 @@ impl Server {
         if let Some(tls) = tls {
             tokio::spawn(tls.follow(ended.clone()));
         }
+        let expiry = Expiry { store: store.clone(), changelog: changelog.clone(), clock: store.clock().clone() };
+        let retention = Retention {
+            store: store.clone(),
+            logs,
+            clock: store.clock().clone(),
+            apps: Box::new(move || apps.all().iter().map(|app| app.name.clone()).collect()),
+        };
+        let upkeep = vec![tokio::spawn(expiry.run(ended.clone())), tokio::spawn(retention.run(ended.clone()))];
         let listeners = vec![tokio::spawn(api_listener.run(ended.clone())), tokio::spawn(admin_listener.run(ended.clone()))];
         Ok(Server {
             api,
@@ -303,6 +319,7 @@ impl Server {
             topic_log,
             ended,
             listeners,
+            upkeep,
         })
     }
 
@@ -386,9 +403,9 @@ impl Server {
         if tokio::time::timeout(LAST_EVENTS, self.gateway.drain()).await.is_err() {
             tracing::warn!("some subscriptions did not end in time and are cut");
         }
-        for listener in std::mem::take(&mut self.listeners) {
-            if let Err(error) = listener.await {
-                tracing::error!(%error, "a listener failed");
+        for task in std::mem::take(&mut self.listeners).into_iter().chain(std::mem::take(&mut self.upkeep)) {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a listener or a task of upkeep failed");
             }
         }
         let (store, engine, relay, topic_log) = (self.store.clone(), self.engine.clone(), self.relay.take(), self.topic_log.take());

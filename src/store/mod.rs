@@ -46,13 +46,16 @@ pub struct Stamp<'a> {
     pub caller: &'a Caller,
     /// What the object's class lets whom do in that state
     pub class: &'a ClassRights,
+    /// The app's classes in that state
+    pub schema: &'a Schema,
 }
 
 impl Stamp<'static> {
     /// Of a write of the server itself, in a bucket without a class.
     pub fn of_server(commit: CommitNumber, version: u64, now: i64) -> Stamp<'static> {
-        static SERVER: LazyLock<(Caller, ClassRights)> = LazyLock::new(|| (Caller::admin(), ClassRights::default()));
-        Stamp { commit, version, now, caller: &SERVER.0, class: &SERVER.1 }
+        static SERVER: LazyLock<(Caller, ClassRights, Schema)> =
+            LazyLock::new(|| (Caller::admin(), ClassRights::default(), Schema::built_in()));
+        Stamp { commit, version, now, caller: &SERVER.0, class: &SERVER.1, schema: &SERVER.2 }
     }
 }
 
@@ -101,6 +104,15 @@ pub enum Refusal {
     /// The object cannot be stored as it is
     #[error("{0}")]
     Invalid(String),
+    /// A class is to go, and there are objects of it
+    #[error("there are objects of the class /db/{0}; delete them first")]
+    Occupied(String),
+    /// A partial update names an operation or a path that there is not
+    #[error("{0}")]
+    Update(String),
+    /// A value does not have the type of its field
+    #[error("{0}")]
+    UnfitValue(String),
 }
 
 /// Decides a write: (image before, stamp) to what happens. Pure: it may be run more than once.
@@ -194,6 +206,9 @@ impl Refusal {
             Refusal::ClassDenied { .. } => "class-denied",
             Refusal::Denied(_) => "object-denied",
             Refusal::Invalid(_) => "object-invalid",
+            Refusal::Occupied(_) => "still-referenced",
+            Refusal::Update(_) => "bad-update",
+            Refusal::UnfitValue(_) => "unfit-value",
         }
     }
 }
@@ -242,6 +257,21 @@ pub struct Selection {
     pub limit: usize,
 }
 
+/// A piece of a bucket.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The app
+    pub app: Arc<str>,
+    /// The bucket
+    pub bucket: Arc<str>,
+    /// Behind this id; none: from the beginning
+    pub after: Option<Arc<str>>,
+    /// Objects at most
+    pub objects: usize,
+    /// Bytes of their texts; the object that exceeds them is the last
+    pub bytes: usize,
+}
+
 /// The system of record.
 pub trait Store: Send + Sync + 'static {
     /// Commits a write; resolves when it is durable at the configured level.
@@ -258,6 +288,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// An app's schema as it is now; apps that never declared one have the built-in classes.
     fn schema(&self, app: &str) -> Arc<Schema>;
+
+    /// The schemas of all apps that ever declared one.
+    fn schemas(&self) -> Vec<(Arc<str>, Arc<Schema>)>;
 
     /// Replaces an app's schema by what `change` makes of it. The version is raised by the store.
     fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>>;
@@ -299,6 +332,10 @@ pub trait Snapshot: Send + Sync + 'static {
 
     /// The objects that match and that the caller may read, in the order of their ids.
     fn select(&self, selection: Selection) -> BoxFuture<'static, Result<Vec<Arc<Image>>, StoreError>>;
+
+    /// Ids and texts of a bucket's objects behind an id, in the order of ids, whoever may read them: up to so many, and no more
+    /// once that many bytes are exceeded. None left: empty.
+    fn page(&self, page: Page) -> BoxFuture<'static, Result<Vec<(Arc<str>, Bytes)>, StoreError>>;
 
     /// How many objects match that the caller may read.
     fn count(&self, selection: Selection) -> BoxFuture<'static, Result<u64, StoreError>>;

@@ -3,9 +3,11 @@
 
 mod access;
 mod administration;
+mod bridge;
 mod harness;
 mod live;
 mod objects;
+mod partial;
 #[path = "../support/people.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod people;

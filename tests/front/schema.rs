@@ -15,7 +15,7 @@ async fn built_in_classes_are_always_there() {
     let schema = rig.get("/schema").await.json();
     let class = |name: &str| schema.as_array().unwrap().iter().find(|class| class["class"] == name).unwrap_or_else(|| panic!("{name}"));
     for name in ["/db/Object", "/db/User", "/db/Role", "/db/Device", "/db/logs.AppLog"] {
-        assert!(class(name)["fields"].is_object() && class(name)["acl"]["load"].is_object());
+        assert!(class(name)["fields"].is_object() && class(name)["acl"].is_object());
     }
     let flags = class("/db/Object")["fields"]["updatedAt"]["flags"].as_array().unwrap();
     assert!(flags.contains(&json!("METADATA")));
@@ -35,7 +35,7 @@ async fn posting_merges_and_answers_with_everything() {
     let part = r#"[{"class":"/db/Object","superClass":null,"fields":{}},{"class":"/db/Lot","superClass":"/db/Object","fields":{}}]"#;
     assert_eq!(rig.post_as(&rig.root, "/schema", part).await.json(), answer.json());
     let lot = rig.get("/schema/Lot").await.json();
-    assert_eq!((&lot["metadata"], &lot["acl"]["update"]), (&json!({"k": "v"}), &json!({})));
+    assert_eq!((&lot["metadata"], &lot["acl"]), (&json!({"k": "v"}), &json!({})), "a right that is missing is public");
     let added = r#"{"operation":"addField","bucket":"/db/Lot","field":{"name":"price","type":"/db/Double","order":3}}"#;
     assert_eq!(rig.post_as(&rig.root, "/schema", added).await.status, 200);
     let one = r#"{"class":"/db/Lot","fields":{"note":{"name":"note","type":"/db/String","order":4}}}"#;

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 mod agent;
+mod browser;
 mod flow;
 mod provider;
 mod refusals;

@@ -41,7 +41,6 @@ fn version_3_4_1_over_http() {
 }
 
 #[test]
-#[ignore = "the server does not speak TLS yet"]
 fn version_3_4_1_over_https() {
     suite("3.4.1", Scheme::Https);
 }
@@ -52,7 +51,6 @@ fn version_3_1_4_over_http() {
 }
 
 #[test]
-#[ignore = "the server does not speak TLS yet"]
 fn version_3_1_4_over_https() {
     suite("3.1.4", Scheme::Https);
 }

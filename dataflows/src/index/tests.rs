@@ -33,6 +33,7 @@ fn change(before: Option<&Value>, after: Option<&Value>) -> Change {
         schema_version: 0,
         control: 0,
         writer: Writer::default(),
+        batch: None,
     }
 }
 

@@ -92,7 +92,7 @@ mod tests {
     use crate::changelog::outbox::Outgoing;
 
     fn outgoing(commit: u64, id: Option<&str>) -> Outgoing {
-        let about = About { app: "app".into(), id: id.map(Into::into), commit, at: 0 };
+        let about = About { app: "app".into(), id: id.map(Into::into), commit, at: 0, last: commit };
         Outgoing { text: b"{}"[..].into(), about }
     }
 

@@ -93,6 +93,8 @@ type Decoded = Result<Recorded, String>;
 struct State {
     /// None until the offsets are known
     merge: Option<Merge<Decoded>>,
+    /// The beginning of a batch whose end is not there yet: it is given as one
+    begun: Vec<Recorded>,
     /// Why there is nothing more behind what the merge can give
     fault: Option<LogError>,
     /// The threads that read
@@ -125,7 +127,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl KafkaFollower {
     /// From the position on, whose commit number counts.
     pub(crate) fn new(source: Arc<Source>, start: Position, means: Means) -> KafkaFollower {
-        let state = State { merge: None, fault: None, threads: Vec::new(), full: false };
+        let state = State { merge: None, begun: Vec::new(), fault: None, threads: Vec::new(), full: false };
         let given = AtomicU64::new(start.commit());
         let (state, told, closed) = (Mutex::new(state), Notify::new(), AtomicBool::new(false));
         let shared = Arc::new(Shared { source, means, start, state, told, given, closed });
@@ -175,9 +177,18 @@ impl Shared {
         Position::single(self.start.log, commit)
     }
 
+    fn given(&self) -> u64 {
+        self.given.load(Acquire)
+    }
+
+    /// As far as this process knows: the outbox's beginning is a place to read from.
+    fn outbox_oldest(&self) -> u64 {
+        crate::changelog::ChangeLog::oldest(&*self.source.outbox).commit()
+    }
+
     fn gone(&self, oldest: u64) -> LogError {
         self.source.counters.trimmed.fetch_add(1, Relaxed);
-        LogError::Gone { asked: self.position(self.given.load(Acquire)), oldest: self.position(oldest) }
+        LogError::Gone { asked: self.position(self.given()), oldest: self.position(oldest) }
     }
 
     fn error(&self, fault: Fault) -> LogError {
@@ -199,15 +210,23 @@ impl Shared {
     /// What can be given now.
     fn take(&self, bytes: usize) -> Result<Option<Batch>, LogError> {
         let mut state = lock(&self.state);
-        let State { merge, fault, threads, full } = &mut *state;
+        let State { merge, begun, fault, threads, full } = &mut *state;
         let Some(merge) = merge else { return fault.clone().map_or(Ok(None), Err) };
-        let mut gather = Gather::new(self.position(merge.last()), bytes);
+        let mut gather = Gather::new(self.position(self.given()), bytes);
         let mut taken = false;
         while gather.has_room() {
             match merge.pop() {
                 Ok(Some((_, Ok(recorded)))) => {
-                    gather.put(self.start.log, recorded);
-                    taken = true;
+                    if begun.is_empty() && gather.splits(&recorded) {
+                        fault.get_or_insert_with(|| self.gone(self.outbox_oldest()));
+                        break;
+                    }
+                    let complete = recorded.batch().is_none_or(|batch| recorded.commit() >= batch.last);
+                    begun.push(recorded);
+                    if complete {
+                        begun.drain(..).for_each(|recorded| gather.put(self.start.log, recorded));
+                        taken = true;
+                    }
                 }
                 // What comes before it can be given first.
                 Ok(Some((place, Err(reason)))) => {
@@ -221,16 +240,17 @@ impl Shared {
                 }
             }
         }
-        if !taken {
-            return fault.clone().map_or(Ok(None), Err);
-        }
-        self.given.store(merge.last(), Release);
-        self.source.counters.followed.fetch_max(merge.last(), Relaxed);
-        lock(&self.source.index).note(merge.last(), || merge.offsets());
         if std::mem::take(full) {
             threads.iter().for_each(Thread::unpark);
         }
-        Ok(Some(gather.finish()))
+        if !taken {
+            return fault.clone().map_or(Ok(None), Err);
+        }
+        lock(&self.source.index).note(merge.last(), || merge.offsets());
+        let batch = gather.finish();
+        self.given.store(batch.through.commit(), Release);
+        self.source.counters.followed.fetch_max(batch.through.commit(), Relaxed);
+        Ok(Some(batch))
     }
 }
 
@@ -451,7 +471,7 @@ fn troubled(shared: &Shared, error: &KafkaError) {
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset) {
         // What was to be read next is deleted, or the topic was made anew. Where it begins now is good to know, no more.
         let oldest = Prober::new(&source.topic, &source.outage, Instant::now() + TICK).and_then(|prober| prober.oldest());
-        let oldest = oldest.unwrap_or_else(|_| crate::changelog::ChangeLog::oldest(&*source.outbox).commit());
+        let oldest = oldest.unwrap_or_else(|_| shared.outbox_oldest());
         lock(&source.index).forget(oldest);
         shared.fail(shared.gone(oldest));
     } else if matches!(error, KafkaError::MessageConsumptionFatal(_)) {

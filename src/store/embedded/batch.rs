@@ -5,8 +5,9 @@
 
 use super::revocations;
 use super::snapshot::broken;
-use super::writer::{Group, Images, Place, Writer};
+use super::writer::{Group, Images, Place, Prepared, Writer};
 use crate::store::{Batch, BatchCommitted, BatchError, Committed, StoreError};
+use dataflows::change::BatchSpan;
 use tokio::sync::oneshot;
 
 /// Where the answer to a batch goes.
@@ -42,7 +43,15 @@ impl Writer {
             }
             prepared.push(done);
         }
-        let records = self.records_of(&batch.revocations, commits)?;
+        let last = commits + batch.revocations.len() as u64;
+        // One record is one anyway.
+        let span = (last > self.state.commit + 1).then_some(BatchSpan { first: self.state.commit + 1, last });
+        if let Some(span) = span {
+            for (place, done) in prepared.iter_mut().enumerate() {
+                *done = done.take().map(|done| self.join(done, span)).transpose().map_err(|error| BatchError::Write { place, error })?;
+            }
+        }
+        let records = self.records_of(&batch.revocations, commits, span)?;
         let mut writes = Vec::with_capacity(prepared.len());
         for done in prepared {
             let change = done.as_ref().map(|done| done.change.clone());
@@ -64,6 +73,12 @@ impl Writer {
             committed.position = position.clone();
         }
         Ok(BatchCommitted { writes, position })
+    }
+
+    fn join(&self, done: Prepared, span: BatchSpan) -> Result<Prepared, StoreError> {
+        let done = done.join(span)?;
+        self.fits_log(done.record())?;
+        Ok(done)
     }
 
     /// What stands under the name of a secret, the group included.

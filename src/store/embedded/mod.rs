@@ -29,6 +29,7 @@ pub(crate) mod schemas;
 mod shared_scans;
 mod snapshot;
 mod statistics;
+mod sweep;
 mod trimmer;
 mod writer;
 
@@ -234,6 +235,7 @@ impl Embedded {
             state,
             moment: HashSet::new(),
             failed: None,
+            sweeper: sweep::Sweeper::default(),
         };
         let threads = vec![thread("store-writer", move || writer.run())?, thread("store-trimmer", move || trimmer.run())?];
         Ok(Embedded {
@@ -333,6 +335,10 @@ impl Store for Embedded {
 
     fn schema(&self, app: &str) -> Arc<Schema> {
         Arc::clone(&schemas::of(&self.snapshot_now().schemas, app).schema)
+    }
+
+    fn schemas(&self) -> Vec<(Arc<str>, Arc<Schema>)> {
+        self.snapshot_now().schemas.iter().map(|(app, schema)| (Arc::clone(app), Arc::clone(&schema.schema))).collect()
     }
 
     fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>> {

@@ -9,6 +9,7 @@ use crate::changelog::record::{self, Payload, Record};
 use crate::rights::{Membership, ROLES, Revocation};
 use crate::store::StoreError;
 use crate::store::embedded::{keys, snapshot};
+use dataflows::change::BatchSpan;
 use std::sync::Arc;
 
 const PREFIX: &str = "revocation/";
@@ -20,7 +21,12 @@ pub(super) fn name(revocation: &Revocation) -> String {
 
 impl Writer {
     /// The records of revocations that follow the commit `last`.
-    pub(super) fn records_of(&self, revocations: &[Revocation], last: u64) -> Result<Vec<(Arc<Record>, Vec<u8>)>, StoreError> {
+    pub(super) fn records_of(
+        &self,
+        revocations: &[Revocation],
+        last: u64,
+        batch: Option<BatchSpan>,
+    ) -> Result<Vec<(Arc<Record>, Vec<u8>)>, StoreError> {
         let at = self.clock.now_ms().max(self.state.at);
         let record = |(place, revocation): (usize, &Revocation)| {
             let previous = last + place as u64;
@@ -32,6 +38,7 @@ impl Writer {
                 previous,
                 control: self.state.control,
                 at,
+                batch,
                 payload: Payload::Rights { subject: (*revocation.user).into(), generation: Some(revocation.generation) },
             };
             let text = record::encode(&record).map_err(|error| StoreError::Unfit(error.to_string()))?;

@@ -1,31 +1,68 @@
 //! The schemas of all apps, with what the document parser needs of them worked out once.
 
 use super::keys;
+use crate::object::lens::Lens;
 use crate::schema::Schema;
 use dataflows::document::DateFields;
 use fjall::Keyspace;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+/// How the stored objects of a bucket are read.
+#[derive(Debug)]
+pub(crate) struct View {
+    dates: Arc<DateFields>,
+    /// While fields of its class are being renamed or removed
+    lens: Option<Lens>,
+}
+
+/// Which fields hold times.
+impl std::ops::Deref for View {
+    type Target = DateFields;
+
+    fn deref(&self) -> &DateFields {
+        &self.dates
+    }
+}
+
+impl View {
+    /// An object's text in its present form; none if it has that already.
+    pub(crate) fn present(&self, text: &[u8]) -> Option<String> {
+        self.lens.as_ref()?.read(std::str::from_utf8(text).ok()?)
+    }
+
+    /// Whether stored objects may be in a former form.
+    pub(crate) fn moves(&self) -> bool {
+        self.lens.is_some()
+    }
+}
+
 /// One app's schema at one version.
 #[derive(Debug)]
 pub(crate) struct AppSchema {
     pub(crate) schema: Arc<Schema>,
-    dates: HashMap<Box<str>, Arc<DateFields>>,
+    views: HashMap<Box<str>, Arc<View>>,
     /// Of buckets without a class
-    open: Arc<DateFields>,
+    open: Arc<View>,
 }
 
 impl AppSchema {
     pub(crate) fn new(schema: Arc<Schema>) -> AppSchema {
-        let dates = schema.classes.keys().map(|bucket| (bucket.clone(), Arc::new(schema.dates(bucket)))).collect();
-        let open = Arc::new(Schema::default().dates(""));
-        AppSchema { schema, dates, open }
+        let mut lenses = Lens::all(&schema);
+        let mut view = |bucket: &str| Arc::new(View { dates: Arc::new(schema.dates(bucket)), lens: lenses.remove(bucket) });
+        let views = schema.classes.keys().map(|bucket| (bucket.clone(), view(bucket))).collect();
+        let open = Arc::new(View { dates: Arc::new(Schema::default().dates("")), lens: None });
+        AppSchema { views, open, schema }
     }
 
-    /// Which fields of a bucket hold times.
-    pub(crate) fn dates(&self, bucket: &str) -> &Arc<DateFields> {
-        self.dates.get(bucket).unwrap_or(&self.open)
+    /// How the objects of a bucket are read: which fields hold times, and which have other names than on the disk.
+    pub(crate) fn dates(&self, bucket: &str) -> &Arc<View> {
+        self.views.get(bucket).unwrap_or(&self.open)
+    }
+
+    /// Buckets whose stored objects may be in a former form.
+    pub(crate) fn moving(&self) -> impl Iterator<Item = &str> {
+        self.views.iter().filter(|(_, view)| view.moves()).map(|(bucket, _)| &**bucket)
     }
 }
 
@@ -63,11 +100,11 @@ impl SchemaHistory {
     /// The dates of a bucket at a version of the app's schema. May read the disk.
     pub(crate) fn dates(&self, app: &Arc<str>, version: u64, bucket: &str) -> Result<Arc<DateFields>, String> {
         if version == 0 {
-            return Ok(Arc::clone(undeclared().dates(bucket)));
+            return Ok(Arc::clone(&undeclared().dates(bucket).dates));
         }
         let key = (Arc::clone(app), version);
         if let Some(found) = self.cached.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Ok(Arc::clone(found.dates(bucket)));
+            return Ok(Arc::clone(&found.dates(bucket).dates));
         }
         let text = self.stored.get(keys::schema(app, version)).map_err(|error| error.to_string())?;
         let text = text.ok_or_else(|| format!("version {version} of the schema of {app:?} is missing"))?;
@@ -78,7 +115,7 @@ impl SchemaHistory {
             cached.clear();
         }
         cached.insert(key, Arc::clone(&schema));
-        Ok(Arc::clone(schema.dates(bucket)))
+        Ok(Arc::clone(&schema.dates(bucket).dates))
     }
 }
 

@@ -1,17 +1,16 @@
 //! A published state: what a reader sees, from the moment a group of commits is durable.
 
-use super::schemas::{self, Schemas};
+use super::schemas::{self, Schemas, View};
 use super::shared_scans::{SharedScans, Wanted};
 use super::{keys, meta};
 use crate::changelog::record::STORED;
 use crate::changelog::{LogId, Position};
-use crate::store::{Key, Selection, Snapshot, StoreError};
+use crate::store::{Key, Page, Selection, Snapshot, StoreError};
 use bytes::Bytes;
 use dataflows::change::{Change, Image};
-use dataflows::document::DateFields;
 use fjall::{Keyspace, Readable};
 use futures_util::future::BoxFuture;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -35,11 +34,10 @@ pub(super) struct EmbeddedSnapshot {
     pub(super) schemas: Arc<Schemas>,
 }
 
-/// An object as it is stored.
-pub(super) fn parse(text: &[u8], dates: &DateFields) -> Result<Arc<Image>, StoreError> {
-    Image::parse(Bytes::copy_from_slice(text), dates, STORED)
-        .map(Arc::new)
-        .map_err(|error| StoreError::Broken(format!("a stored object cannot be read: {error}")))
+/// An object as it is stored, in its present form.
+pub(super) fn parse(text: &[u8], view: &View) -> Result<Arc<Image>, StoreError> {
+    let text = view.present(text).map_or_else(|| Bytes::copy_from_slice(text), Bytes::from);
+    Image::parse(text, view, STORED).map(Arc::new).map_err(|error| StoreError::Broken(format!("a stored object cannot be read: {error}")))
 }
 
 pub(super) fn broken(error: &fjall::Error) -> StoreError {
@@ -99,6 +97,28 @@ impl Snapshot for EmbeddedSnapshot {
 
     fn select(&self, selection: Selection) -> BoxFuture<'static, Result<Vec<Arc<Image>>, StoreError>> {
         SharedScans::select(self, selection)
+    }
+
+    fn page(&self, page: Page) -> BoxFuture<'static, Result<Vec<(Arc<str>, Bytes)>, StoreError>> {
+        self.scanning(move |snapshot| {
+            let prefix = keys::bucket(&page.app, &page.bucket);
+            let from = match &page.after {
+                Some(id) => Bound::Excluded(keys::object(&Key { app: page.app.clone(), bucket: page.bucket.clone(), id: id.clone() })),
+                None => Bound::Included(prefix.clone()),
+            };
+            let (mut objects, mut bytes) = (Vec::new(), 0);
+            for entry in snapshot.state.range::<Vec<u8>, _>(&snapshot.reading.objects, (from, Bound::Unbounded)) {
+                if objects.len() >= page.objects || bytes > page.bytes {
+                    break;
+                }
+                let (key, text) = entry.into_inner().map_err(|error| broken(&error))?;
+                let Some(id) = key.strip_prefix(&prefix[..]) else { break };
+                let id = std::str::from_utf8(id).map_err(|_| StoreError::Broken("the key of an object is no text".into()))?;
+                bytes += text.len();
+                objects.push((id.into(), Bytes::copy_from_slice(&text)));
+            }
+            Ok(objects)
+        })
     }
 
     fn count(&self, selection: Selection) -> BoxFuture<'static, Result<u64, StoreError>> {

@@ -10,6 +10,7 @@ use super::intake::IntakeAnswer;
 use super::schemas::{self, AppSchema, Schemas};
 use super::snapshot::{EmbeddedSnapshot, Reading, broken, parse};
 use super::statistics::Counters;
+use super::sweep::Sweeper;
 use super::{Keyspaces, keys, meta};
 use crate::changelog::embedded::EmbeddedLog;
 use crate::changelog::recent::Recorded;
@@ -19,12 +20,12 @@ use crate::changelog::{LogId, Position};
 use crate::clock::Clock;
 use crate::config::Durability;
 use crate::rights::{Membership, ROLES, Revocation, Rights};
-use crate::schema::Schema;
+use crate::schema::{Schema, alteration};
 use crate::store::{
     Actor, Batch, BatchCommitted, BatchError, Committed, Decision, Intake, IntakeError, Refusal, SchemaChange, Stamp, StoreError, Write,
 };
 use bytes::Bytes;
-use dataflows::change::{Change, CommitNumber, Image, Operation};
+use dataflows::change::{BatchSpan, Change, CommitNumber, Image, Operation};
 use dataflows::document::DocumentLimits;
 use fjall::{Database, OwnedWriteBatch as WriteBatch, PersistMode};
 use std::borrow::Cow;
@@ -76,6 +77,8 @@ pub(super) struct Writer {
     pub(super) moment: HashSet<Vec<u8>>,
     /// Why nothing can be written any more
     pub(super) failed: Option<StoreError>,
+    /// Rewrites objects whose fields were renamed or removed
+    pub(super) sweeper: Sweeper,
 }
 
 /// Objects by their keys, as what is under way leaves them; none: gone.
@@ -124,6 +127,21 @@ pub(super) struct Prepared {
     record: Vec<u8>,
 }
 
+impl Prepared {
+    /// Says that it is a part of a batch, of which one knows only in the end how long it is.
+    pub(super) fn join(mut self, batch: BatchSpan) -> Result<Prepared, StoreError> {
+        let previous = self.change.commit - 1;
+        Arc::make_mut(&mut self.change).batch = Some(batch);
+        self.record = record::encode(&Record::of(&self.change, previous)).map_err(|error| StoreError::Unfit(error.to_string()))?;
+        Ok(self)
+    }
+
+    /// Bytes of its change record.
+    pub(super) fn record(&self) -> &[u8] {
+        &self.record
+    }
+}
+
 /// Where a write would stand.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
@@ -137,7 +155,7 @@ impl Writer {
     /// Runs until the store is closed or dropped.
     pub(super) fn run(mut self) {
         let mut next = None;
-        while let Some(command) = next.take().or_else(|| self.queue.blocking_recv()) {
+        while let Some(command) = next.take().or_else(|| self.next_command()) {
             match command {
                 command @ (Command::Write { .. } | Command::Intake { .. } | Command::Batch { .. }) => next = self.group(command),
                 Command::Schema { app, change, answer } => {
@@ -282,11 +300,14 @@ impl Writer {
             Actor::Fixed(caller) => Cow::Borrowed(&**caller),
             Actor::User(user) => Cow::Owned(self.membership.caller(&write.key.app, user)),
         };
-        let stamp = Stamp { commit: place.last + 1, version, now, caller: &caller, class: schema.schema.rights_of(&write.key.bucket) };
+        let class = schema.schema.rights_of(&write.key.bucket);
+        let stamp = Stamp { commit: place.last + 1, version, now, caller: &caller, class, schema: &schema.schema };
         let (operation, after) = match ((write.decide)(before.as_deref(), &stamp)?, &before) {
             (Decision::Nothing, _) | (Decision::Delete, None) => return Ok(None),
             (Decision::Delete, Some(_)) => (Operation::Delete, None),
             (Decision::Put(text), before) => {
+                // Decided on a former schema, perhaps.
+                let text = dates.present(&text).map_or(text, Bytes::from);
                 let image = Image::parse(text, dates, self.limits).map_err(|error| StoreError::Unfit(error.to_string()))?;
                 (if before.is_some() { Operation::Update } else { Operation::Insert }, Some(Arc::new(image)))
             }
@@ -303,6 +324,7 @@ impl Writer {
             schema_version: schema.schema.version,
             control: self.state.control,
             writer: write.writer,
+            batch: None,
         };
         let record = record::encode(&Record::of(&change, place.last)).map_err(|error| StoreError::Unfit(error.to_string()))?;
         self.fits_log(&record)?;
@@ -430,13 +452,20 @@ impl Writer {
         })
     }
 
-    fn schema(&mut self, app: &Arc<str>, change: &SchemaChange) -> Result<Arc<Schema>, StoreError> {
+    pub(super) fn schema(&mut self, app: &Arc<str>, change: &SchemaChange) -> Result<Arc<Schema>, StoreError> {
         self.open()?;
         let old = Arc::clone(&schemas::of(&self.schemas, app).schema);
         let mut schema = catch_unwind(AssertUnwindSafe(|| change(&old)))
             .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))?
             .map_err(|refusal: Refusal| StoreError::Refused(refusal))?;
         schema.version = old.version + 1;
+        for bucket in old.classes.keys().filter(|bucket| schema.class(bucket).is_none()) {
+            if self.keyspaces.objects.prefix(keys::bucket(app, bucket)).next().is_some() {
+                // Without a class the bucket would be open to everybody.
+                return Err(StoreError::Refused(Refusal::Occupied(bucket.to_string())));
+            }
+        }
+        schema.altered = alteration::between(&old, &schema);
         let before = self.state;
         let former = Arc::clone(&self.schemas);
         let schema = Arc::new(schema);
@@ -449,6 +478,7 @@ impl Writer {
             previous: self.state.commit,
             control: self.state.control,
             at,
+            batch: None,
             payload: Payload::Schema(Arc::clone(&schema)),
         };
         let unfit = |error: String| StoreError::Unfit(error);
@@ -466,6 +496,7 @@ impl Writer {
             self.schemas = former;
             return Err(error);
         }
+        self.sweeper.wake();
         Ok(schema)
     }
 

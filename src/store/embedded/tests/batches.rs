@@ -102,3 +102,42 @@ async fn a_decision_judges_by_the_roles_of_the_state_before_it() {
     drop(store);
     assert_eq!(house.open().rights().roles("app", "/db/User/a"), ["/db/Role/y".into()]);
 }
+
+#[tokio::test]
+async fn a_batch_is_read_as_one_and_never_from_within() {
+    let house = House::new();
+    let store = house.open();
+    let before = store.snapshot().await.unwrap().position();
+    commit(&store, put(key("Lot", "0"), String::new())).await;
+    let fields = || format!(r#""text":"{}""#, "x".repeat(500));
+    let writes = (1..=4).map(|n| put(key("Lot", &n.to_string()), fields()));
+    // One that changes nothing has no record and no place.
+    let writes = writes.chain([delete(key("Lot", "none"))]).collect();
+    let batch = Batch { writes, revocations: vec![revocation(1, i64::MAX)], ..Batch::default() };
+    let committed = store.commit_batch(batch).await.unwrap();
+    assert_eq!(committed.position.commit(), 6);
+    commit(&store, put(key("Lot", "9"), String::new())).await;
+    let alone = store.commit_batch(Batch { writes: vec![put(key("Lot", "8"), String::new())], ..Batch::default() }).await.unwrap();
+    assert_eq!(alone.writes[0].change.as_ref().unwrap().batch, None);
+    let at = |commit: u64| Position { offsets: vec![commit].into(), ..before.clone() };
+    let check = async |store: &Embedded| {
+        let log = store.changelog();
+        let mut follower = log.follow(before.clone());
+        for (through, changes, control) in [(1, 1, 0), (6, 4, 1), (7, 1, 0), (8, 1, 0)] {
+            let batch = follower.next(1).await.unwrap();
+            assert_eq!((batch.through.commit(), batch.changes.len(), batch.control.len()), (through, changes, control));
+        }
+        for commit in 2..=5 {
+            let refused = log.read(at(commit), 1 << 20).await;
+            assert!(matches!(refused, Err(LogError::Gone { .. })), "{commit}: {refused:?}");
+        }
+        let span = log.read(at(1), 1).await.unwrap().changes[3].batch.unwrap();
+        assert_eq!((span.first, span.last), (2, 6));
+        assert!(log.read(at(6), 1).await.is_ok());
+    };
+    check(&store).await;
+    store.close().await.unwrap();
+    drop(store);
+    // From the disk.
+    check(&house.open()).await;
+}

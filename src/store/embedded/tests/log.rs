@@ -223,6 +223,7 @@ async fn a_record_of_a_newer_version_stops_the_reader() {
         previous: 1,
         control: 0,
         at: 1,
+        batch: None,
         payload: Payload::Object(payload),
     };
     let text = String::from_utf8(crate::changelog::record::encode(&record).unwrap()).unwrap();

@@ -127,3 +127,17 @@ async fn another_home_is_another_log_that_begins_where_it_is() {
     assert_ne!(store.changelog().head().log, second.log);
     assert_eq!(store.outbox().unwrap().waiting(), (0, 0));
 }
+
+#[tokio::test]
+async fn a_batch_goes_out_as_one() {
+    let house = House::new();
+    let store = house.open_for(elsewhere("t"), None).unwrap();
+    commit(&store, put(key("B", "0"), String::new())).await;
+    let writes = (1..=5).map(|n| put(key("B", &n.to_string()), String::new())).collect();
+    store.commit_batch(crate::store::Batch { writes, ..Default::default() }).await.unwrap();
+    commit(&store, put(key("B", "6"), String::new())).await;
+    let marks: Vec<u64> = (0..3).map(|_| relay(&store, 1).mark.commit).collect();
+    assert_eq!(marks, [1, 6, 7]);
+    let store_again = relay(&store, 2);
+    assert_eq!(store_again.mark.commit, 7);
+}

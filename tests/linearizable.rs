@@ -1,0 +1,136 @@
+//! Reads and writes of each object are linearizable: whatever concurrent clients do over HTTP, with conditions and without, there
+//! is one order that explains every answer and agrees with real time. Also when the server is killed in between: what
+//! was not answered happened before its death, or never.
+//!
+//! `TIDEGATE_HISTORIES` is how many are recorded, `TIDEGATE_SEED` where the random choices begin.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "linearizable/check.rs"]
+mod check;
+#[path = "linearizable/clients.rs"]
+mod clients;
+#[path = "linearizable/object.rs"]
+mod object;
+#[path = "linearizable/planted.rs"]
+mod planted;
+mod support;
+
+use check::{Operation, check};
+use clients::{Run, Seen, together};
+use futures_util::future::join_all;
+use object::{Asked, Told};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use support::http::Http;
+use support::server::{Process, config, serve, start};
+use support::{run, setting};
+
+const CLIENTS: u64 = 8;
+const OBJECTS: usize = 3;
+
+fn verify(seen: &Seen) {
+    for (object, history) in seen {
+        check(history).unwrap_or_else(|violation| panic!("object {object}, {} operations: {violation}", history.len()));
+    }
+}
+
+/// How often each kind of answer was given: a run in which everything was refused proves nothing.
+fn answers(seen: &Seen) -> [usize; 4] {
+    let all: Vec<_> = seen.values().flatten().filter_map(|operation| operation.told).collect();
+    let count = |of: fn(&Told) -> bool| all.iter().filter(|told| of(told)).count();
+    [
+        count(|told| matches!(told, Told::Is(..))),
+        count(|told| matches!(told, Told::IsNot)),
+        count(|told| matches!(told, Told::Exists)),
+        count(|told| matches!(told, Told::OutOfDate)),
+    ]
+}
+
+/// Every change of a real history that must not go unnoticed, does not: a value that nobody wrote, and a write that others
+/// were told of but whose client is said never to have asked.
+fn is_sensitive(history: &[Operation]) {
+    let reads = |told: Option<Told>| if let Some(Told::Is(_, value)) = told { Some(value) } else { None };
+    for (at, operation) in history.iter().enumerate().step_by(7) {
+        if let (Asked::Load, Some(Told::Is(version, _))) = (operation.asked, operation.told) {
+            let mut broken = history.to_vec();
+            broken[at].told = Some(Told::Is(version, u64::MAX));
+            assert!(check(&broken).is_err(), "a value from nowhere in {operation:?}");
+        }
+        if let (Asked::Save(value, _) | Asked::Insert(value), Some(Told::Is(..))) = (operation.asked, operation.told)
+            && history.iter().enumerate().any(|(other, seen)| other != at && reads(seen.told) == Some(value))
+        {
+            let mut broken = history.to_vec();
+            broken.remove(at);
+            assert!(check(&broken).is_err(), "what {operation:?} wrote was read");
+        }
+    }
+}
+
+async fn clients(run: &Arc<Run>, http: &Http, seed: u64, operations: u64) -> Vec<tokio::task::JoinHandle<Seen>> {
+    (0..CLIENTS).map(|client| tokio::spawn(run.clone().client(http.clone(), seed * 1000 + client, operations))).collect()
+}
+
+#[test]
+fn concurrent_clients_over_http() {
+    run(async {
+        let data = tempfile::tempdir().unwrap();
+        let server = start(config(data.path())).await;
+        let first = setting("TIDEGATE_SEED", 1);
+        for history in 0..setting("TIDEGATE_HISTORIES", 3) {
+            let run = Run::new(OBJECTS);
+            let http = Http::new(&server.url());
+            for object in 0..OBJECTS {
+                assert_eq!(http.delete(clients::BUCKET, &object.to_string(), None).await.status, 204);
+            }
+            let all = join_all(clients(&run, &http, first + history, 150).await).await;
+            let seen = together(all.into_iter().map(Result::unwrap));
+            verify(&seen);
+            let answers = answers(&seen);
+            println!("history {history}: objects, none, exists, out of date: {answers:?}");
+            assert!(answers.iter().all(|count| *count > 20), "{answers:?}");
+            if history == 0 {
+                seen.values().for_each(|history| is_sensitive(history));
+            }
+        }
+        server.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn clients_of_a_server_that_is_killed_again_and_again() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        let (run, seed) = (Run::new(OBJECTS), setting("TIDEGATE_SEED", 1));
+        let mut parts = Vec::new();
+        let mut lost = 0;
+        for life in 0..setting("TIDEGATE_CRASHES", 4) {
+            let process = Process::start(serve(&data));
+            let mut found = Seen::new();
+            run.look(&process.http(), &mut found).await;
+            parts.push(found);
+            let until = run.answered.load(Ordering::Relaxed) + 150 + 41 * life;
+            let clients = clients(&run, &process.http(), seed + life, u64::MAX).await;
+            while run.answered.load(Ordering::Relaxed) < until {
+                tokio::task::yield_now().await;
+            }
+            process.kill();
+            let dead = run.now();
+            for client in clients {
+                let mut seen = client.await.unwrap();
+                for operation in seen.values_mut().flatten().filter(|operation| operation.told.is_none()) {
+                    (lost, operation.ended) = (lost + 1, dead);
+                }
+                parts.push(seen);
+            }
+        }
+        let process = Process::start(serve(&data));
+        let mut found = Seen::new();
+        run.look(&process.http(), &mut found).await;
+        parts.push(found);
+        let seen = together(parts);
+        println!("{lost} operations were not answered; answers {:?}", answers(&seen));
+        assert!(lost > 0, "nothing was under way when the server was killed");
+        verify(&seen);
+    });
+}
