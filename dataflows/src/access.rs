@@ -17,6 +17,8 @@ pub const LOGGED_IN_ROLE: &str = "/db/Role/3";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Caller {
     references: Box<[Box<str>]>,
+    /// What he has put aside, so that nothing is allowed to him by it; what is denied stays denied
+    aside: Box<[Box<str>]>,
     admin: bool,
 }
 
@@ -37,7 +39,14 @@ impl Caller {
         references.sort_unstable();
         references.dedup();
         let admin = references.iter().any(|reference| &**reference == ADMIN_ROLE);
-        Caller { references: references.into(), admin }
+        Caller { references: references.into(), aside: Box::default(), admin }
+    }
+
+    /// The same caller with these references alone. Whoever is denied something by a reference that he puts aside is still
+    /// denied it: nobody gains by having less.
+    pub fn limited_to<S: Into<Box<str>>>(&self, references: impl IntoIterator<Item = S>) -> Caller {
+        let aside = self.references.iter().chain(&self.aside).cloned().collect();
+        Caller { aside, ..Caller::new(references) }
     }
 
     /// Whether every list lets this caller pass.
@@ -90,7 +99,7 @@ impl Rights {
         let (mut closed, mut allowed) = (false, false);
         for (reference, rule) in &self.0 {
             match rule {
-                Rule::Deny if caller.has(reference) => return false,
+                Rule::Deny if caller.has(reference) || caller.aside.contains(reference) => return false,
                 Rule::Deny => {}
                 Rule::Allow => {
                     closed = true;
@@ -173,6 +182,18 @@ mod tests {
         assert!(list.permits(&Caller::new(["/db/User/a"])));
         assert!(!list.permits(&Caller::new(["/db/User/a", "/db/Role/7"])));
         assert!(!list.permits(&Caller::anonymous()));
+    }
+
+    #[test]
+    fn who_puts_a_role_aside_gains_nothing_by_it() {
+        let member = Caller::new(["/db/User/a", "/db/Role/7", "/db/Role/8"]);
+        let seven = member.limited_to(["/db/Role/7"]);
+        assert!(rights(&[("/db/Role/7", Rule::Allow)]).permits(&seven));
+        for reference in ["/db/User/a", "/db/Role/8"] {
+            assert!(!rights(&[(reference, Rule::Allow)]).permits(&seven));
+            assert!(!rights(&[("/db/Role/7", Rule::Allow), (reference, Rule::Deny)]).permits(&seven));
+        }
+        assert!(!Caller::admin().limited_to(["/db/Role/7"]).is_admin());
     }
 
     #[test]

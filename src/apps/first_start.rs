@@ -4,17 +4,18 @@
 
 use super::AppError;
 use crate::auth::Authority;
-use crate::auth::credentials::Credentials;
+use crate::auth::credentials::{self, Credentials};
 use crate::auth::password::{self, Passwords};
 use crate::object::text::{self, push_string};
+use crate::rights::ROOT;
 use crate::schema::{Schema, built_in};
 use crate::store::{Actor, Batch, Decision, Key, Secrets, Store, StoreError, Write};
 use dataflows::access::{ADMIN_ROLE, Acl};
 use dataflows::change::Writer;
+use dataflows::document::Value;
 use std::sync::Arc;
 
-/// The administrator that every app has (CONTRACT section 6).
-pub(super) const ROOT: &str = "/db/User/1";
+/// The name of the administrator that every app has (CONTRACT section 6).
 const ROOT_NAME: &str = "root";
 
 /// Makes what is missing. The password of `root`, if it was generated just now.
@@ -37,9 +38,14 @@ pub(super) async fn prepare(
     push_string(&mut fields, ROOT_NAME);
     object(app, store, "User", ROOT, built_in::own(ROOT), format!("{fields},\"inactive\":null")).await?;
 
+    // A store of a version that looked names up in another way has the object and not the name.
+    let name = credentials::name_secret(app, ROOT_NAME);
+    if secrets.secret(&name)?.is_none() && is_called_root(app, store).await? {
+        secrets.put_secret(&name, ROOT.into()).await?;
+    }
     let known = Credentials::read(secrets, app, ROOT)?;
     let (password, generated) = match (given, &known) {
-        (Some(given), Some(known)) if passwords.verify(given.clone(), Some(known.hash.clone())).await? => return Ok(None),
+        (Some(given), Some(known)) if passwords.verify(given.clone(), known.hash.clone()).await?.right => return Ok(None),
         (Some(given), _) => (given, None),
         (None, Some(_)) => return Ok(None),
         (None, None) => {
@@ -48,8 +54,9 @@ pub(super) async fn prepare(
         }
     };
     // A new password ends the tokens that the old one brought.
-    let generation = known.map_or(0, |known| known.generation + 1);
-    let credentials = Credentials { hash: passwords.hash(password).await?, generation };
+    let generation = known.as_ref().map_or(0, |known| known.generation + 1);
+    let second_factor = known.and_then(|known| known.second_factor);
+    let credentials = Credentials { hash: Some(passwords.hash(password).await?), generation, second_factor };
     let batch = Batch {
         secrets: vec![credentials.write(app, ROOT, None)?],
         revocations: (generation > 0).then(|| authority.revocation(app, ROOT, generation)).into_iter().collect(),
@@ -57,6 +64,12 @@ pub(super) async fn prepare(
     };
     store.commit_batch(batch).await.map_err(|error| StoreError::Broken(error.to_string()))?;
     Ok(generated)
+}
+
+async fn is_called_root(app: &str, store: &dyn Store) -> Result<bool, StoreError> {
+    let key = Key { app: app.into(), bucket: "User".into(), id: ROOT.into() };
+    let root = store.snapshot().await?.get(&key).await?;
+    Ok(root.is_some_and(|root| matches!(root.document.root().get("username"), Some(Value::String(ROOT_NAME)))))
 }
 
 async fn classes(app: &str, store: &dyn Store) -> Result<(), StoreError> {

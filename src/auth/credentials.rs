@@ -1,22 +1,37 @@
 //! Credentials: what proves that somebody is a user. They live beside the objects, never in one, so that
 //! they are in no image, log, export or query (CONTRACT section 6).
+//!
+//! Names and credentials of users who are renamed or gone are looked after by the store's writer, whoever renames or deletes.
 
+use super::second_factor::SecondFactor;
 use crate::store::{SecretWrite, Secrets, StoreError};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// No user has a longer name, bytes.
+pub const LONGEST_NAME: usize = 256;
 
 /// What is kept of a user.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
-    /// The argon2 hash of the password, with its parameters
-    pub hash: String,
-    /// Raised with each new password
+    /// The argon2 hash of the password, with its parameters; none for somebody who logs in by other means alone
+    pub hash: Option<String>,
+    /// Raised with each new password and each revocation: tokens of older ones are dead
     pub generation: u32,
+    /// The second factor, if there is one or one is being set up
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<SecondFactor>,
 }
 
 impl Credentials {
+    /// Of a new user.
+    pub fn new(hash: Option<String>) -> Credentials {
+        Credentials { hash, generation: 0, second_factor: None }
+    }
+
     /// Reads a user's credentials; none if he never had any.
     pub fn read(secrets: &dyn Secrets, app: &str, user: &str) -> Result<Option<Credentials>, StoreError> {
-        let Some(text) = secrets.secret(&name(app, user))? else { return Ok(None) };
+        let Some(text) = secrets.secret(&secret(app, user))? else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|error| StoreError::Broken(format!("the credentials of {user}: {error}")))
     }
 
@@ -24,12 +39,27 @@ impl Credentials {
     /// there until then; None: whatever it is.
     pub fn write(&self, app: &str, user: &str, before: Option<Option<&Credentials>>) -> Result<SecretWrite, StoreError> {
         let expect = before.map(|before| before.map(Credentials::text).transpose()).transpose()?;
-        Ok(SecretWrite { name: name(app, user), expect, value: Some(self.text()?) })
+        Ok(SecretWrite { name: secret(app, user), expect, value: Some(self.text()?) })
+    }
+
+    /// The second factor, where a login needs it.
+    pub fn required_factor(&self) -> Option<&SecondFactor> {
+        self.second_factor.as_ref().filter(|factor| factor.confirmed)
     }
 
     fn text(&self) -> Result<Vec<u8>, StoreError> {
         serde_json::to_vec(self).map_err(|error| StoreError::Broken(error.to_string()))
     }
+}
+
+/// The id of the user of an app who has this name.
+pub fn user_named(secrets: &dyn Secrets, app: &str, name: &str) -> Result<Option<Arc<str>>, StoreError> {
+    if name.is_empty() || name.len() > LONGEST_NAME {
+        return Ok(None);
+    }
+    let Some(id) = secrets.secret(&name_secret(app, name))? else { return Ok(None) };
+    let id = String::from_utf8(id).map_err(|_| StoreError::Broken("the id behind a user's name is no text".into()))?;
+    Ok(Some(id.into()))
 }
 
 impl std::fmt::Debug for Credentials {
@@ -38,6 +68,12 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-fn name(app: &str, user: &str) -> String {
+/// The name of the secret that is a user's credentials.
+pub(crate) fn secret(app: &str, user: &str) -> String {
     format!("credentials/{app}{user}")
+}
+
+/// The name of the secret that holds the id of the user with this name.
+pub(crate) fn name_secret(app: &str, name: &str) -> String {
+    format!("username/{app}/{name}")
 }

@@ -2,13 +2,16 @@
 
 mod authority;
 pub mod bans;
+pub mod brake;
 pub mod credentials;
+pub mod keys;
 pub mod mailed;
 pub mod pace;
 pub mod password;
+pub mod second_factor;
 pub mod token;
 
-pub use authority::Authority;
+pub use authority::{Authority, Lifetimes, RotateError};
 
 use dataflows::access::Caller;
 use std::net::IpAddr;
@@ -23,6 +26,8 @@ pub struct Session {
     pub user: Option<Arc<str>>,
     /// Hash of the token's session id; for anonymous callers of the remote address. Never 0.
     pub hash: u64,
+    /// What his token says; none for anonymous callers
+    pub claims: Option<Arc<token::Claims>>,
 }
 
 impl Session {
@@ -31,7 +36,7 @@ impl Session {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
         address.to_canonical().hash(&mut hasher);
-        Session { caller: Arc::new(Caller::anonymous()), user: None, hash: hasher.finish() | 1 }
+        Session { caller: Arc::new(Caller::anonymous()), user: None, hash: hasher.finish() | 1, claims: None }
     }
 }
 
@@ -39,4 +44,14 @@ impl Session {
 pub trait Authenticate: Send + Sync + 'static {
     /// The session of a token of an app.
     fn session(&self, app: &str, token: &str) -> Option<Session>;
+
+    /// Whether the token of a session of an app is still valid. Nothing ends the session of anonymous callers.
+    fn is_alive(&self, _app: &str, _session: &Session) -> bool {
+        true
+    }
+
+    /// The time that tokens are judged by, seconds since 1970.
+    fn now(&self) -> u32 {
+        0
+    }
 }

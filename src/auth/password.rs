@@ -1,34 +1,153 @@
-//! Passwords: argon2id, away from the async threads and a few at a time, and a brake on guessing.
+//! Passwords: argon2id, as costly as the machine can afford, away from the async threads and a few at a time.
 
-use argon2::Argon2;
+use crate::store::{Secrets, StoreError};
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use argon2::{Algorithm, Argon2, Params, Version};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Longest password, bytes.
 pub const LONGEST: usize = 1024;
 
+/// Passwords that may wait for each one that is worked on; who comes then is told to come again.
+const WAITING: usize = 64;
+
+/// The secret in which the cost stands that was measured.
+const COST: &str = "password-cost";
+
 /// The server cannot hash or verify just now.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the password could not be processed: {0}")]
-pub struct PasswordError(String);
+#[non_exhaustive]
+pub enum PasswordError {
+    /// Too many at once
+    #[error("too many passwords are being checked; try again in a moment")]
+    Busy,
+    /// The library or the thread
+    #[error("the password could not be processed: {0}")]
+    Failed(String),
+    /// What was measured could not be noted
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
-/// Hashes and verifies; at most a few at once, since each takes 19 MiB and a core.
+impl PasswordError {
+    /// Stable name for clients and logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            PasswordError::Busy => "busy",
+            PasswordError::Failed(_) => "password",
+            PasswordError::Store(error) => error.code(),
+        }
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> PasswordError {
+    PasswordError::Failed(error.to_string())
+}
+
+/// What one hash costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Memory, KiB
+    pub memory: u32,
+    /// How often it is gone through
+    pub passes: u32,
+}
+
+impl Cost {
+    /// The least that OWASP recommends for argon2id. Nothing goes below it.
+    pub const LEAST: Cost = Cost { memory: 19 * 1024, passes: 2 };
+    /// Memory of one hash at most, KiB.
+    const MOST_MEMORY: u32 = 64 * 1024;
+    const MOST_PASSES: u32 = 12;
+
+    /// The cost whose hash takes about so long, by what `measure` says of others.
+    pub fn calibrate(target: Duration, mut measure: impl FnMut(Cost) -> Duration) -> Cost {
+        let least = measure(Cost::LEAST);
+        if least >= target {
+            return Cost::LEAST;
+        }
+        // Memory is what makes guessing dear, so it comes first; passes take the rest of the time.
+        let one_pass = measure(Cost { memory: Cost::MOST_MEMORY, passes: 1 });
+        let times = |of: Duration| target.as_secs_f64() / of.as_secs_f64().max(1e-6);
+        if one_pass >= target {
+            let memory = (f64::from(Cost::LEAST.memory) * times(least)) as u32;
+            return Cost { memory: memory.clamp(Cost::LEAST.memory, Cost::MOST_MEMORY), ..Cost::LEAST };
+        }
+        Cost { memory: Cost::MOST_MEMORY, passes: (times(one_pass) as u32).clamp(1, Cost::MOST_PASSES) }
+    }
+
+    fn of(hash: &PasswordHash<'_>) -> Option<Cost> {
+        let params = Params::try_from(hash).ok()?;
+        (hash.algorithm == Algorithm::Argon2id.ident()).then(|| Cost { memory: params.m_cost(), passes: params.t_cost() })
+    }
+
+    fn argon2(self) -> Result<Argon2<'static>, PasswordError> {
+        let params = Params::new(self.memory, self.passes, 1, None).map_err(failed)?;
+        Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+    }
+}
+
+/// What was measured, for which aim.
+#[derive(Serialize, Deserialize)]
+struct Measured {
+    target_ms: u64,
+    cost: Cost,
+}
+
+/// Whether a password was right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it was
+    pub right: bool,
+    /// Whether it was, and its hash has another cost than new ones have: make a new one
+    pub outdated: bool,
+}
+
+/// Hashes and verifies; at most a few at once, since each takes up to 64 MiB and a core.
 #[derive(Debug, Clone)]
 pub struct Passwords {
+    cost: Cost,
     turns: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     at_once: usize,
     /// Verified against where there is no user, so that the time tells nobody which users there are
     decoy: Arc<str>,
 }
 
 impl Passwords {
+    /// With the cost that was measured at the first start, or with one that is measured now. `target_ms`: how long a hash may
+    /// take; 0 for the least cost, unmeasured. `at_once`: how many are worked on at the same time.
+    pub async fn open(target_ms: u64, at_once: usize, secrets: &dyn Secrets) -> Result<Passwords, PasswordError> {
+        let noted = secrets.secret(COST)?.and_then(|text| serde_json::from_slice::<Measured>(&text).ok());
+        let cost = match noted {
+            _ if target_ms == 0 => Cost::LEAST,
+            Some(measured) if measured.target_ms == target_ms => measured.cost,
+            _ => {
+                let target = Duration::from_millis(target_ms);
+                let cost = tokio::task::spawn_blocking(move || Cost::calibrate(target, measure)).await.map_err(failed)?;
+                let text = serde_json::to_vec(&Measured { target_ms, cost }).map_err(failed)?;
+                secrets.put_secret(COST, text).await?;
+                tracing::info!(memory_kib = cost.memory, passes = cost.passes, "passwords will be hashed at this cost");
+                cost
+            }
+        };
+        Passwords::new(cost, at_once)
+    }
+
     /// `at_once`: how many are worked on at the same time.
-    pub fn new(at_once: usize) -> Result<Passwords, PasswordError> {
-        let decoy = hash(&generate())?;
-        Ok(Passwords { turns: Arc::new(Semaphore::new(at_once)), at_once, decoy: decoy.into() })
+    pub fn new(cost: Cost, at_once: usize) -> Result<Passwords, PasswordError> {
+        let decoy = hash(&generate(), cost)?;
+        let at_once = at_once.max(1);
+        Ok(Passwords {
+            cost,
+            at_once,
+            turns: Arc::new(Semaphore::new(at_once)),
+            waiting: Arc::new(Semaphore::new(at_once * WAITING)),
+            decoy: decoy.into(),
+        })
     }
 
     /// How many are worked on at the same time.
@@ -38,34 +157,49 @@ impl Passwords {
 
     /// The hash of a password, as text with its parameters.
     pub async fn hash(&self, password: String) -> Result<String, PasswordError> {
-        self.turn(move || hash(&password)).await?
+        let cost = self.cost;
+        self.turn(move || hash(&password, cost)).await?
     }
 
     /// Whether it is the password of the hash. Takes as long where there is no hash, and is false then.
-    pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, PasswordError> {
-        let decoy = self.decoy.clone();
+    pub async fn verify(&self, password: String, hash: Option<String>) -> Result<Verdict, PasswordError> {
+        let (decoy, cost) = (self.decoy.clone(), self.cost);
         self.turn(move || {
             let (text, real) = hash.as_deref().map_or((&*decoy, false), |hash| (hash, true));
-            let parsed = PasswordHash::new(text).map_err(|error| PasswordError(error.to_string()))?;
-            Ok(Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && real)
+            let parsed = PasswordHash::new(text).map_err(failed)?;
+            // By the parameters that stand in the hash.
+            let right = Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && real;
+            Ok(Verdict { right, outdated: right && Cost::of(&parsed) != Some(cost) })
         })
         .await?
     }
 
     async fn turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordError> {
-        let turn = self.turns.clone().acquire_owned().await.map_err(|error| PasswordError(error.to_string()))?;
+        let _place = self.waiting.try_acquire().map_err(|_| PasswordError::Busy)?;
+        let turn = self.turns.clone().acquire_owned().await.map_err(failed)?;
         let worked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work()
         });
-        worked.await.map_err(|error| PasswordError(error.to_string()))
+        worked.await.map_err(failed)
     }
 }
 
-fn hash(password: &str) -> Result<String, PasswordError> {
+/// How long a hash takes here: the shorter of two, as whatever else runs only ever makes it longer.
+fn measure(cost: Cost) -> Duration {
+    let once = || {
+        let began = Instant::now();
+        // One that fails takes no time, and is refused when it is used.
+        let _ = hash("a password to measure with", cost);
+        began.elapsed()
+    };
+    once().min(once())
+}
+
+fn hash(password: &str, cost: Cost) -> Result<String, PasswordError> {
     let random: [u8; 16] = rand::random();
-    let salt = SaltString::encode_b64(&random).map_err(|error| PasswordError(error.to_string()))?;
-    let hash = Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|error| PasswordError(error.to_string()))?;
+    let salt = SaltString::encode_b64(&random).map_err(failed)?;
+    let hash = cost.argon2()?.hash_password(password.as_bytes(), &salt).map_err(failed)?;
     Ok(hash.to_string())
 }
 
@@ -77,107 +211,44 @@ pub fn generate() -> String {
     (0..24).map(|_| LETTERS[random.random_range(0..LETTERS.len())] as char).collect()
 }
 
-/// Logins of late that did not succeed; beyond the limits the next ones are refused unseen.
-///
-/// Counted when they begin, so that many at once count as well as many in a row.
-#[derive(Debug, Default)]
-pub struct Brake {
-    tries: Mutex<HashMap<Suspect, Tries>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Suspect {
-    /// Somebody who tries one user's passwords
-    Pair(Box<str>, IpAddr),
-    /// An address, which may stand for many people
-    Address(IpAddr),
-    /// A user, tried from everywhere: the limit is high, since whoever reaches it locks the user out
-    User(Box<str>),
-}
-
-impl Suspect {
-    fn limit(&self) -> u32 {
-        match self {
-            Suspect::Pair(..) => 10,
-            Suspect::Address(_) => 50,
-            Suspect::User(_) => 300,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Tries {
-    since: i64,
-    count: u32,
-}
-
-impl Brake {
-    /// Tries are forgotten after this, milliseconds.
-    const WINDOW: i64 = 60_000;
-    /// Never remembers more.
-    const REMEMBERED: usize = 10_000;
-    /// No user has a longer name, bytes; what is remembered is bounded by it.
-    pub const LONGEST_NAME: usize = 256;
-
-    /// Counts a try; whether it may go on. `now` in milliseconds.
-    pub fn begin(&self, user: &str, address: IpAddr, now: i64) -> bool {
-        if user.len() > Self::LONGEST_NAME {
-            return false;
-        }
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        if tries.len() + 3 > Self::REMEMBERED {
-            tries.retain(|_, tries| now - tries.since < Self::WINDOW);
-        }
-        if tries.len() + 3 > Self::REMEMBERED {
-            // Under attack from everywhere; what is forgotten gives nobody more than one window's tries.
-            tries.clear();
-        }
-        let suspects = Self::suspects(user, address);
-        let open = suspects
-            .iter()
-            .all(|suspect| tries.get(suspect).is_none_or(|tries| tries.count < suspect.limit() || now - tries.since >= Self::WINDOW));
-        if open {
-            for suspect in suspects {
-                let entry = tries.entry(suspect).or_insert(Tries { since: now, count: 0 });
-                if now - entry.since >= Self::WINDOW {
-                    *entry = Tries { since: now, count: 0 };
-                }
-                entry.count += 1;
-            }
-        }
-        open
-    }
-
-    /// The try was right: it does not count, and who found his password may forget it again.
-    pub fn succeeded(&self, user: &str, address: IpAddr) {
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        for suspect in Self::suspects(user, address) {
-            if matches!(suspect, Suspect::Pair(..)) {
-                tries.remove(&suspect);
-            } else if let Some(entry) = tries.get_mut(&suspect) {
-                entry.count = entry.count.saturating_sub(1);
-            }
-        }
-    }
-
-    fn suspects(user: &str, address: IpAddr) -> [Suspect; 3] {
-        [Suspect::Pair(user.into(), address), Suspect::Address(address), Suspect::User(user.into())]
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    const RIGHT: Verdict = Verdict { right: true, outdated: false };
+    const WRONG: Verdict = Verdict { right: false, outdated: false };
 
     #[tokio::test]
     async fn verifies_its_own_hashes_only() {
-        let passwords = Passwords::new(1).unwrap();
+        let passwords = Passwords::new(Cost::LEAST, 1).unwrap();
         let hash = passwords.hash("secret".into()).await.unwrap();
-        assert!(hash.starts_with("$argon2id$"));
-        assert!(passwords.verify("secret".into(), Some(hash.clone())).await.unwrap());
-        assert!(!passwords.verify("Secret".into(), Some(hash)).await.unwrap());
-        assert!(!passwords.verify("secret".into(), None).await.unwrap());
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert_eq!(passwords.verify("secret".into(), Some(hash.clone())).await.unwrap(), RIGHT);
+        assert_eq!(passwords.verify("Secret".into(), Some(hash)).await.unwrap(), WRONG);
+        assert_eq!(passwords.verify("secret".into(), None).await.unwrap(), WRONG);
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_another_cost_is_good_and_outdated() {
+        let (old, new) = (Passwords::new(Cost::LEAST, 1).unwrap(), Passwords::new(Cost { passes: 3, ..Cost::LEAST }, 1).unwrap());
+        let hash = old.hash("secret".into()).await.unwrap();
+        assert_eq!(new.verify("secret".into(), Some(hash.clone())).await.unwrap(), Verdict { right: true, outdated: true });
+        assert_eq!(new.verify("wrong".into(), Some(hash)).await.unwrap(), WRONG);
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_too_many_wait_is_told_so() {
+        let passwords = Passwords::new(Cost::LEAST, 1).unwrap();
+        let turn = passwords.turns.clone().acquire_owned().await.unwrap();
+        let waiting: Vec<_> = (0..WAITING).map(|_| Box::pin(passwords.hash("x".into()))).collect();
+        let mut waiting: futures_util::stream::FuturesUnordered<_> = waiting.into_iter().collect();
+        let polled = futures_util::poll!(futures_util::StreamExt::next(&mut waiting));
+        assert!(polled.is_pending());
+        assert!(matches!(passwords.hash("x".into()).await, Err(PasswordError::Busy)));
+        drop((waiting, turn));
+        assert!(passwords.hash("x".into()).await.is_ok());
     }
 
     #[test]
@@ -186,32 +257,17 @@ mod tests {
         assert_eq!(generate().len(), 24);
     }
 
-    #[test]
-    fn the_brake_holds_who_guesses_for_a_minute_and_nobody_else() {
-        let brake = Brake::default();
-        let (here, there) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
-        assert!((0..10).all(|_| brake.begin("root", here, 1_000)));
-        assert!(!brake.begin("root", here, 2_000));
-        assert!(brake.begin("root", there, 2_000), "the user himself, from elsewhere");
-        assert!(brake.begin("joe", here, 2_000));
-        assert!(brake.begin("root", here, 61_000));
-        assert!(!brake.begin(&"x".repeat(257), here, 61_000));
-    }
-
-    #[test]
-    fn who_succeeds_is_never_held() {
-        let brake = Brake::default();
-        let here = [127, 0, 0, 1].into();
-        for _ in 0..1_000 {
-            assert!(brake.begin("root", here, 1_000));
-            brake.succeeded("root", here);
+    proptest! {
+        /// On a machine that goes through so many KiB a millisecond.
+        #[test]
+        fn the_cost_fits_the_time_and_never_falls_below_the_least(speed in 10u32..10_000_000, target in 1u64..1_000) {
+            let took = |cost: Cost| Duration::from_secs_f64(f64::from(cost.memory) * f64::from(cost.passes) / f64::from(speed) / 1e3);
+            let cost = Cost::calibrate(Duration::from_millis(target), took);
+            prop_assert!(cost.memory >= Cost::LEAST.memory && cost.memory <= Cost::MOST_MEMORY && cost.passes <= Cost::MOST_PASSES);
+            prop_assert!(cost.passes >= 2 || cost.memory == Cost::MOST_MEMORY, "one pass only with all the memory: {cost:?}");
+            let limit = Duration::from_millis(target + target / 50 + 1);
+            prop_assert!(cost == Cost::LEAST || took(cost) <= limit, "{cost:?} takes {:?}", took(cost));
+            prop_assert!(cost.passes == Cost::MOST_PASSES || 2 * took(cost) >= Duration::from_millis(target), "{cost:?}");
         }
-    }
-
-    #[test]
-    fn an_address_that_tries_many_users_is_held() {
-        let brake = Brake::default();
-        let here = [127, 0, 0, 1].into();
-        assert_eq!((0..100).filter(|user| brake.begin(&user.to_string(), here, 1_000)).count(), 50);
     }
 }

@@ -4,8 +4,9 @@
 //! first two numbers, and takes a token only if it does not expire before the one it holds (CONTRACT section 4).
 //! The signature is HMAC-SHA256 over everything before it, cut to 160 bits.
 //!
-//! Payload: format (2 hex), session (16 hex), generation of the credentials (8 hex), then the ids of the
+//! Payload: purpose (2 hex), session (16 hex), generation of the credentials (8 hex), then the ids of the
 //! user and of his roles as text with line feeds between them, in hex. Ids are canonical: they hold no line feed.
+//! The purpose is signed like all else, so that what was made for one thing is good for nothing else.
 
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
@@ -16,17 +17,57 @@ use std::sync::Arc;
 const SIGNATURE: usize = 40;
 /// Length of both times, hex digits.
 const TIMES: usize = 16;
-/// Length of format, session and generation, hex digits.
+/// Length of purpose, session and generation, hex digits.
 const FIXED: usize = 26;
-const FORMAT: &str = "01";
 /// Longest token that is looked at.
 const LONGEST: usize = 16 * 1024;
 /// A token is renewed when it is so old, seconds: within that an answer does not change it (CONTRACT section 4).
 pub const RENEWED_AFTER: u32 = 2;
 
+/// What a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Requests of somebody who has logged in; renewed while it is in use
+    Session,
+    /// The second step of a login: the password was right, the code is still to come
+    SecondFactor,
+    /// Requests of a program; long-lived, never renewed
+    Api,
+    /// Requests with the rights of one role alone, for as long as its holder is a member; never renewed
+    Role,
+    /// One change of the password; dies with that, as it raises the generation
+    Reset,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Purpose; 5] = [Purpose::Session, Purpose::SecondFactor, Purpose::Api, Purpose::Role, Purpose::Reset];
+
+    /// Whether a request may be made with it.
+    pub fn is_of_requests(self) -> bool {
+        matches!(self, Purpose::Session | Purpose::Api | Purpose::Role)
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Purpose::Session => "01",
+            Purpose::SecondFactor => "02",
+            Purpose::Api => "03",
+            Purpose::Role => "04",
+            Purpose::Reset => "05",
+        }
+    }
+
+    fn of(text: &str) -> Option<Purpose> {
+        Purpose::ALL.into_iter().find(|purpose| purpose.text() == text)
+    }
+}
+
 /// What a token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims {
+    /// What it is good for
+    pub purpose: Purpose,
     /// When it was issued, seconds since 1970
     pub created: u32,
     /// When it ends
@@ -37,7 +78,7 @@ pub struct Claims {
     pub generation: u32,
     /// The user's id
     pub user: Arc<str>,
-    /// The ids of his roles
+    /// The ids of his roles, for the edge alone; of [`Purpose::Role`] the one role
     pub roles: Vec<Arc<str>>,
 }
 
@@ -63,7 +104,8 @@ impl TokenKey {
             names.push('\n');
             names.push_str(role);
         }
-        let mut token = format!("{:08x}{:08x}{FORMAT}{:016x}{:08x}", claims.created, claims.expires, claims.session, claims.generation);
+        let purpose = claims.purpose.text();
+        let mut token = format!("{:08x}{:08x}{purpose}{:016x}{:08x}", claims.created, claims.expires, claims.session, claims.generation);
         push_hex(&mut token, names.as_bytes());
         let signature = self.signature(&token).finalize().into_bytes();
         push_hex(&mut token, &signature[..SIGNATURE / 2]);
@@ -111,26 +153,29 @@ fn read(data: &str, now: u32) -> Option<Claims> {
     let (times, payload) = data.split_at_checked(TIMES)?;
     let (fixed, names) = payload.split_at_checked(FIXED)?;
     let number = |from: &str| u64::from_str_radix(from, 16).ok();
+    let names = String::from_utf8(from_hex(names)?).ok()?;
+    let mut names = names.split('\n').map(Arc::from);
     let claims = Claims {
+        purpose: Purpose::of(fixed.get(..2)?)?,
         created: u32::try_from(number(times.get(..8)?)?).ok()?,
         expires: u32::try_from(number(times.get(8..)?)?).ok()?,
         session: number(fixed.get(2..18)?)?,
         generation: u32::try_from(number(fixed.get(18..)?)?).ok()?,
-        ..Claims::named(&String::from_utf8(from_hex(names)?).ok()?)?
+        user: names.next()?,
+        roles: names.collect(),
     };
-    (fixed.starts_with(FORMAT) && now < claims.expires).then_some(claims)
+    (now < claims.expires).then_some(claims)
 }
 
 impl Claims {
-    fn named(names: &str) -> Option<Claims> {
-        let mut names = names.split('\n').map(Arc::from);
-        let user = names.next()?;
-        Some(Claims { created: 0, expires: 0, session: 0, generation: 0, user, roles: names.collect() })
+    /// The role whose rights alone it has.
+    pub fn assumed(&self) -> Option<&Arc<str>> {
+        self.roles.first().filter(|_| self.purpose == Purpose::Role)
     }
 
     /// Whether an answer should carry a new token.
     pub fn is_due(&self, now: u32) -> bool {
-        now.saturating_sub(self.created) >= RENEWED_AFTER
+        self.purpose == Purpose::Session && now.saturating_sub(self.created) >= RENEWED_AFTER
     }
 
     /// The same, issued now. Never ends before the one it comes from: the SDK would not take it.
@@ -180,6 +225,7 @@ mod tests {
 
     fn claims() -> Claims {
         Claims {
+            purpose: Purpose::Session,
             created: 1_700_000_000,
             expires: 1_700_001_000,
             session: 0xfeed,
@@ -216,11 +262,27 @@ mod tests {
         assert_eq!((renewed.created, renewed.expires, renewed.session), (1_700_000_002, 1_700_001_000, 0xfeed));
     }
 
+    /// Made by the SDK's own code (3.4.1 and 3.1.4 alike) from the token of [`claims`], signed with a key of ones.
+    #[test]
+    fn opens_what_the_client_signed() {
+        const DATA: &str = "6553f1006553f4e801000000000000feed00000003\
+            2f64622f557365722f310a2f64622f526f6c652f310a2f64622f526f6c652f254333253946";
+        assert_eq!(key(1).sign(&claims()), format!("{DATA}eedf30318aba20fb3f2902930019a2a160720cda"));
+        for (path, signature) in [
+            ("/v1/connect", "ebf33b4cfb429db69ec925c866a6162f12d9a623"),
+            ("/v1/file/www/a%20b/%3B%2C%3F%3A%40%26%3D%2B%24%23-_.!~*'()%C3%9F.png", "efb17ab4ee3d10dab8b4c7361f944c6e95a7da45"),
+        ] {
+            let signed = format!("{DATA}{signature}");
+            assert_eq!(key(1).verify_path(path, &signed, 0), Some(claims()), "{path}");
+            assert_eq!(key(1).verify_path(&path.replace("/v1/", "/v2/"), &signed, 0), None);
+        }
+    }
+
     proptest! {
         #[test]
-        fn says_what_was_signed(created in 0u32..1000, life in 1u32..1000, session: u64, generation: u32, ids in proptest::collection::vec("/db/[A-Za-z]{1,5}/[a-zA-Z0-9%_.!~*'()-]{1,9}", 1..5)) {
+        fn says_what_was_signed(purpose in prop::sample::select(&Purpose::ALL[..]), created in 0u32..1000, life in 1u32..1000, session: u64, generation: u32, ids in proptest::collection::vec("/db/[A-Za-z]{1,5}/[a-zA-Z0-9%_.!~*'()-]{1,9}", 1..5)) {
             let claims = Claims {
-                created, expires: created + life, session, generation,
+                purpose, created, expires: created + life, session, generation,
                 user: ids[0].as_str().into(), roles: ids[1..].iter().map(|id| id.as_str().into()).collect(),
             };
             prop_assert_eq!(key(1).verify(&key(1).sign(&claims), created), Some(claims));
@@ -248,6 +310,17 @@ mod tests {
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             prop_assert_eq!(key(1).verify_path(&path, std::str::from_utf8(&bytes).unwrap(), 0), None);
+        }
+
+        #[test]
+        fn no_longer_text_is_accepted(more in "[0-9a-f]{1,60}", before: bool) {
+            let token = key(1).sign(&claims());
+            let longer = if before { format!("{more}{token}") } else { format!("{token}{more}") };
+            prop_assert_eq!(key(1).verify(&longer, 0), None);
+            prop_assert_eq!(key(1).verify_path("/v1/connect", &longer, 0), None);
+            // Nor inside of it, where the signature stays the last part.
+            let (data, signature) = token.split_at(token.len() - SIGNATURE);
+            prop_assert_eq!(key(1).verify(&format!("{data}{more}{signature}"), 0), None);
         }
 
         #[test]

@@ -77,6 +77,12 @@ pub struct ServerOptions {
     pub public_url: String,
     /// Lifetime of a token, seconds
     pub token_seconds: u64,
+    /// Lifetime of a token for a program, seconds
+    pub api_token_seconds: u64,
+    /// How long hashing a password may take, milliseconds; 0 for the least cost
+    pub password_ms: u64,
+    /// Whether `GET /connect` takes a signature in the URL
+    pub signed_connect: bool,
     /// Whether the page at `/_tidegate/` is served
     pub console: bool,
 }

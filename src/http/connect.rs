@@ -69,11 +69,13 @@ pub(super) async fn welcome(front: &Front, identity: &Identity, uri: &Uri, heade
         websocket: None,
     };
     if let Some(claims) = &identity.claims
-        && let Some(user) = users::visible(front, &claims.user, identity).await?
-        && let Some(token) = front.authority.reissue(&identity.app.name, claims)
+        && let Some((claims, token)) = front.authority.reissue(&identity.app.name, claims)
     {
+        front.sessions.renewed(&claims);
         welcome.token = Some(token);
-        welcome.user = Some(serde_json::from_slice(user.json()).map_err(crashed)?);
+        // Who assumed a role is not told by it.
+        let user = users::visible(&front, &claims.user, &identity).await?;
+        welcome.user = user.map(|user| serde_json::from_slice(user.json())).transpose().map_err(crashed)?;
     }
     // The SDK finds the events at /v1/events by itself, and nowhere else.
     let word = uri.path().split('/').nth(1).unwrap_or_default();

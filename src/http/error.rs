@@ -45,6 +45,10 @@ kinds! {
     BAD_LINK = 400, "bad-link", "BadRequest", "The link has been used, is too old, or is not whole. Ask for a new one.";
     NO_SUCH_PROVIDER = 400, "no-such-provider", "BadRequest", "The app has no provider of this name ([[oidc]]).";
     BAD_LOGIN = 400, "bad-login", "BadRequest", "The login at a provider was not begun in this browser, or took too long, or is to end at an address that is not allowed. Begin it again.";
+    BAD_CODE = 400, "bad-code", "BadRequest", "MFA code invalid";
+    BAD_NAME = 400, "bad-username", "BadRequest", "A user cannot be registered by this name. The message says why.";
+    BAD_PASSWORD = 400, "bad-password", "BadRequest", "The new password is missing, empty, or longer than 1024 bytes.";
+    SECOND_FACTOR_REQUIRED = 403, "second-factor-required", "SecondFactorRequired", "The password is right, a code of the second factor is to come: send it with the token in data to POST /db/User/mfa/token within five minutes.";
     ADMIN_ONLY = 403, "admin-only", "Forbidden", "Only on the listener of administration: the caller is not an administrator, or the request names another host.";
     NO_SUCH_OBJECT = 404, "no-such-object", "ObjectNotFound", "There is no such object, or the caller may not read it.";
     NO_SUCH_USER = 404, "not-logged-in", "ObjectNotFound", "The request carries no token, or one that is not (any more) valid.";
@@ -52,6 +56,9 @@ kinds! {
     WRONG_METHOD = 405, "wrong-method", "MethodNotAllowed", "There is such a path, but not with this method.";
     TOO_SLOW = 408, "too-slow", "RequestTimeout", "The request did not arrive in time. Send it again.";
     EXISTS = 409, "exists", "ObjectExists", "An object with this id exists already.";
+    NAME_TAKEN = 409, "name-taken", "ObjectExists", "There is a user with this name already.";
+    SECOND_FACTOR_ON = 409, "second-factor-on", "ObjectExists", "The user has a second factor already. Turn it off first (DELETE /db/User/mfa).";
+    TOO_MANY_KEYS = 409, "keys-too-many", "Conflict", "Too many former keys still verify. Wait until the first of them has ended, or rotate with an overlap of 0, which ends them all.";
     OUT_OF_DATE = 412, "out-of-date", "ObjectOutOfDate", "The object has another version than the one that If-Match names, or is not there. Load it again.";
     TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes, or a log entry than logs.entry_bytes.";
     BAD_APP = 400, "bad-app", "BadRequest", "No app can be called so, have such a host or such limits. The message says which.";
@@ -158,6 +165,7 @@ impl From<Refusal> for ApiError {
             Refusal::Exists(_) => EXISTS,
             Refusal::Missing(_) => NO_SUCH_OBJECT,
             Refusal::Denied(_) | Refusal::ClassDenied { .. } => DENIED,
+            Refusal::NameTaken(_) => NAME_TAKEN,
             Refusal::Invalid(_) => BAD_REQUEST,
             Refusal::Update(_) => BAD_UPDATE,
             Refusal::Occupied(_) => STILL_REFERENCED,

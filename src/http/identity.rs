@@ -1,7 +1,7 @@
 //! Who asks: from the token of a request to a session, and renewal of the token on the way out.
 //!
-//! A token travels in `Authorization: BAT <token>`. `GET /connect` also takes `?BAT=`, which is no token but opens this one path
-//! (CONTRACT section 4). One that is not valid is nobody's, never an error. Renewal: only a successful answer to a
+//! A token travels in `Authorization: BAT <token>`. `GET /connect` and `GET /file/…` also take `?BAT=`, which is no token but opens
+//! this one path (CONTRACT section 4). One that is not valid is nobody's, never an error. Renewal: only a successful answer to a
 //! request with the header, of a token that is two seconds old, never on connect or logout.
 
 use super::error::{self, ApiError};
@@ -58,9 +58,10 @@ impl Identity {
 
     /// Whose rights a write of his is judged by, inside the store's transaction.
     pub fn actor(&self) -> Actor {
-        match &self.session.user {
-            Some(user) => Actor::User(user.clone()),
-            None => Actor::Fixed(self.session.caller.clone()),
+        match (&self.session.user, self.claims.as_ref().and_then(|claims| claims.assumed().map(|role| (&claims.user, role)))) {
+            (Some(user), _) => Actor::User(user.clone()),
+            (None, Some((user, role))) => Actor::Assumed { user: user.clone(), role: role.clone() },
+            (None, None) => Actor::Fixed(self.session.caller.clone()),
         }
     }
 }
@@ -82,10 +83,13 @@ fn header_token(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("BAT ").map(str::trim)
 }
 
-/// What the query of `GET <base>/connect` says instead of the header, and the whole path, over which it is signed as it was sent.
-fn signed_path(request: &Request<Body>) -> Option<(&str, &str)> {
+/// What the query says instead of the header, where it may, and the whole path, over which it is signed as it was sent.
+/// `connect`: whether `GET <base>/connect` is such a place, which brings a whole token back.
+fn signed_path(request: &Request<Body>, connect: bool) -> Option<(&str, &str)> {
     // The base is off this path already, so no object of any name is meant.
-    if request.uri().path() != "/connect" || request.method() != axum::http::Method::GET {
+    let path = request.uri().path();
+    let signable = path.starts_with("/file/") || (connect && path == "/connect");
+    if !signable || request.method() != axum::http::Method::GET {
         return None;
     }
     let signed = request.uri().query()?.split('&').find_map(|pair| pair.strip_prefix("BAT="))?;
@@ -122,7 +126,8 @@ pub async fn establish(State(front): State<Arc<Front>>, mut request: Request<Bod
     let from_header = header_token(request.headers());
     let claims = match from_header {
         Some(token) => front.authority.claims(&app.name, token),
-        None => signed_path(&request).and_then(|(path, signed)| front.authority.claims_of_path(&app.name, path, signed)),
+        None => signed_path(&request, front.options.signed_connect)
+            .and_then(|(path, signed)| front.authority.claims_of_path(&app.name, path, signed)),
     };
     let identity = Identity::of(&front, app.clone(), claims, address(request.extensions().get()));
     let renewable = from_header.is_some().then(|| identity.claims.clone()).flatten();
@@ -131,8 +136,9 @@ pub async fn establish(State(front): State<Arc<Front>>, mut request: Request<Bod
     let welcome = response.status().as_u16() < 400 && response.extensions().get::<NoRenewal>().is_none();
     if welcome
         && !response.headers().contains_key(TOKEN)
-        && let Some(token) = renewable.and_then(|claims| front.authority.renew(&app.name, &claims))
+        && let Some((claims, token)) = renewable.and_then(|claims| front.authority.renew(&app.name, &claims))
     {
+        front.sessions.renewed(&claims);
         set_token(&mut response, &token);
     }
     response

@@ -48,10 +48,12 @@ pub use transfer::Transfers;
 use crate::apps::{App, Apps};
 use crate::auth::Authority;
 use crate::auth::bans::Bans;
-use crate::auth::password::{Brake, Passwords};
+use crate::auth::brake::Brake;
+use crate::auth::password::Passwords;
 use crate::changelog::Position;
 use crate::clock::Clock;
 use crate::config::ServerOptions;
+use crate::live::Sessions;
 use crate::live::answers::Answers;
 use crate::logs::Logs;
 use crate::mail::Mailing;
@@ -107,6 +109,8 @@ pub struct Front {
     pub clock: Arc<Clock>,
     /// Writes whose answers are not out yet
     pub answers: Arc<Answers>,
+    /// Sessions with live subscriptions, which a renewal carries along
+    pub sessions: Arc<Sessions>,
     /// Buckets that are filled from topics, with their topics: nobody else writes them
     pub ingested: HashMap<Arc<str>, String>,
     /// The apps' own logs
@@ -123,13 +127,10 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .route("/connect", get(connect::connect).post(bridge::page))
         .route("/banned", get(banned::list).delete(banned::lift_all))
         .route("/banned/{address}", get(banned::test).put(banned::ban).delete(banned::lift))
-        .merge(users::mail_routes())
         .route("/status", get(connect::status))
         .route("/schema", get(schema::read_all).post(schema::merge_all).put(schema::replace_all))
         .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one).put(schema::replace_one).delete(schema::delete_one))
-        .route("/db/User/login", post(users::login))
-        .route("/db/User/logout", get(users::logout))
-        .route("/db/User/me", get(users::me))
+        .merge(users::routes())
         .route("/batch", post(batch::batch))
         .route("/db/{bucket}", post(objects::insert).get(transfer::export).put(transfer::import).delete(transfer::truncate))
         .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))

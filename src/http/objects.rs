@@ -129,7 +129,12 @@ pub(super) fn replacement(schema: &Schema, bucket: &Arc<str>, id: Arc<str>, obje
         return Err(ApiError::new(error::BAD_ID, format!("the body is of the object {text}, the request names {id}")));
     }
     let creates = !NAMED_BY_SERVER.contains(&&**bucket) && !MADE_ELSEWHERE.contains(&&**bucket);
-    Ok((draft(schema, bucket, id, object)?, creates))
+    let mut draft = draft(schema, bucket, id, object)?;
+    if &**bucket == "Role" && draft.acl == AclRequest::Public {
+        // A role's list is replaced by another one, never by none: whoever may write a role may make himself a member.
+        draft.acl = AclRequest::Keep;
+    }
+    Ok((draft, creates))
 }
 
 /// `DELETE /db/:bucket/:oid`
@@ -200,7 +205,7 @@ pub(super) fn permit(rights: &Rights, right: &str, bucket: &str, identity: &Iden
 
 /// A role without a list of its own is its creator's, so that nobody else makes himself a member.
 fn of_creator(identity: &Identity) -> AclRequest {
-    match &identity.session.user {
+    match identity.claims.as_ref().map(|claims| &claims.user) {
         Some(user) => {
             let mut acl: Acl = built_in::admin_written();
             acl.write.0.insert((**user).into(), Rule::Allow);

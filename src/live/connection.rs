@@ -12,9 +12,9 @@ use super::outbox::{Budget, Loaded, Outbox, Outgoing, Tally};
 use super::subscription::{Cut, SlotKey, Subscription, Terms};
 use crate::apps::App;
 use crate::apps::quota::Place;
+use crate::auth::Session;
 use crate::changelog::LogId;
 use crate::metrics::Histogram;
-use dataflows::access::Caller;
 use dataflows::change::CommitNumber;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -110,8 +110,7 @@ impl Connection {
         id: &str,
         quoted: Box<str>,
         terms: Terms,
-        caller: Arc<Caller>,
-        session: u64,
+        session: &Session,
         limit: usize,
     ) -> Option<Arc<Subscription>> {
         let mut state = lock(&self.state);
@@ -121,7 +120,18 @@ impl Connection {
         let place = self.app.quota.subscription()?;
         let subscription = state.outbox.open(&quoted.clone(), terms, |slot| {
             let (connection, membership) = (self.clone(), OnceLock::new());
-            Arc::new(Subscription { id: quoted, terms, caller, session, slot, connection, membership, _place: place })
+            let (caller, of_token) = (session.caller.clone(), session.claims.is_some());
+            Arc::new(Subscription {
+                id: quoted,
+                terms,
+                caller,
+                session: session.hash,
+                of_token,
+                slot,
+                connection,
+                membership,
+                _place: place,
+            })
         });
         state.by_id.insert(id.into(), subscription.slot);
         Some(subscription)

@@ -76,7 +76,7 @@ mod tests {
     use super::super::outbox::Budget;
     use super::super::subscription::Terms;
     use super::*;
-    use dataflows::access::Caller;
+    use crate::auth::Session;
     use std::net::{IpAddr, Ipv4Addr};
 
     #[test]
@@ -89,8 +89,8 @@ mod tests {
             Arc::default(),
         ));
         let terms = Terms { selection: EventSelection::ALL, initial: true, refreshes: true, extensions: false };
-        let caller = Arc::new(Caller::anonymous());
-        let open = |n: usize| connection.open(&n.to_string(), n.to_string().into(), terms, caller.clone(), 1, 1000).unwrap();
+        let session = Session::anonymous(connection.address);
+        let open = |n: usize| connection.open(&n.to_string(), n.to_string().into(), terms, &session, 1000).unwrap();
         let all: Vec<_> = (0..3 * CHUNK).map(open).collect();
         let mut members = Members::default();
         let places: Vec<_> = all.iter().map(|one| members.insert(one.clone())).collect();

@@ -122,6 +122,7 @@ impl Refused {
         match self.status {
             400 => "Bad Request",
             429 => "Too Many Requests",
+            460 => "Bad Credentials",
             466 => "Permission Denied",
             467 => "Query Disposed",
             468 => "Query Not Supported",

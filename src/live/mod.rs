@@ -4,7 +4,8 @@
 //! joins it to its standing query (`standing`); `load` reads the result, or `resume` what was missed; from then on
 //! `delivery` turns deltas into events ([`event`]) and puts them into the connection's `outbox`, whose bounds
 //! and compositions are decided there; the transport sends what is in it. `feed` gives the engine what the
-//! change log has. [`answers`] keeps a writer's event behind his answer, `batches` those of a batch together.
+//! change log has. [`sessions`] ends what hangs on a token that has ended. [`answers`] keeps a writer's event behind his answer,
+//! `batches` those of a batch together.
 
 pub mod answers;
 mod batches;
@@ -18,6 +19,7 @@ mod members;
 pub mod messages;
 mod outbox;
 mod resume;
+mod sessions;
 mod socket;
 mod sse;
 mod standing;
@@ -26,6 +28,7 @@ mod subscribe;
 mod subscription;
 mod ticket;
 
+pub use sessions::Sessions;
 pub use statistics::LiveStatistics;
 
 use crate::apps::{App, Apps};
@@ -68,6 +71,7 @@ pub struct Gateway {
     log: LogId,
     registry: Registry,
     answers: Arc<Answers>,
+    sessions: Arc<Sessions>,
     delivery: Arc<Histogram>,
     frontier: Frontier,
     batches: Arc<Batches>,
@@ -96,7 +100,10 @@ impl Gateway {
     ) -> Arc<Gateway> {
         let milliseconds = Duration::from_millis;
         let tickets = Tickets::new(Duration::from_secs(options.ticket_seconds));
-        Arc::new(Gateway {
+        let sessions = Arc::new(Sessions::default());
+        let ended = store.rights().follow();
+        let gateway = Arc::new(Gateway {
+            sessions: sessions.clone(),
             log: changelog.head().log,
             delivery: Arc::default(),
             answers: Answers::new(milliseconds(options.answer_grace_ms), milliseconds(options.answer_limit_ms)),
@@ -115,7 +122,9 @@ impl Gateway {
             tickets,
             stopping: AtomicBool::new(false),
             stopped: Notify::new(),
-        })
+        });
+        tokio::spawn(sessions::watch(Arc::downgrade(&gateway), sessions, ended));
+        gateway
     }
 
     /// Starts to feed the engine, whose sink this gateway is, from the head of the log on, with at most
@@ -137,6 +146,11 @@ impl Gateway {
     /// For the front stage: opens a request before its write is submitted.
     pub fn answers(&self) -> &Arc<Answers> {
         &self.answers
+    }
+
+    /// For the front stage, which tells of renewed tokens.
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
     }
 
     /// From the dataflow until an event is with the transport; of those that go out together the oldest.
@@ -229,6 +243,9 @@ impl Gateway {
     }
 
     fn leave(&self, subscription: &Subscription) {
+        if subscription.of_token {
+            self.sessions.leave(subscription);
+        }
         self.registry.leave(self.engine().as_deref(), subscription);
     }
 

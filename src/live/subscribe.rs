@@ -4,6 +4,7 @@ use super::Gateway;
 use super::connection::Connection;
 use super::load::{self, Start};
 use super::messages::{self, ClientMessage, Refused, Subscribe, quoted};
+use super::sessions;
 use super::subscription::Terms;
 use crate::auth::Session;
 use crate::changelog::Position;
@@ -78,14 +79,21 @@ impl Gateway {
             refreshes: subscribe.extensions || (subscribe.reconnects && subscribe.initial),
             extensions: subscribe.extensions,
         };
-        let (quoted, caller) = (quoted(&subscribe.id), session.caller.clone());
         let subscription =
-            connection.open(&subscribe.id, quoted, terms, caller, session.hash, self.options.subscriptions).ok_or_else(|| {
+            connection.open(&subscribe.id, quoted(&subscribe.id), terms, session, self.options.subscriptions).ok_or_else(|| {
                 let (limit, of_app) = (self.options.subscriptions, connection.app.quota.limits().subscriptions);
                 let message = format!("a connection has at most {limit} subscriptions, and its app {of_app}; end some of them");
                 Refused::new(429, "too-many-subscriptions", message)
             })?;
         self.registry.join(&engine, &connection.app.name, &bucket, filter, &subscription);
+        if let Some(claims) = &session.claims {
+            self.sessions.join(&subscription, claims);
+            // Behind the registration: whoever revokes it from now on finds it there.
+            if !self.authenticate.is_alive(&connection.app.name, session) {
+                self.end(&subscription, &sessions::revoked());
+                return Ok(());
+            }
+        }
         tokio::spawn(load::load(self.clone(), subscription, start));
         Ok(())
     }

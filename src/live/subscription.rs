@@ -44,6 +44,8 @@ pub(crate) struct Subscription {
     pub(crate) caller: Arc<Caller>,
     /// Hash of the session, for [`super::answers`]
     pub(crate) session: u64,
+    /// Whether it ends with a token; that of anonymous callers does not
+    pub(crate) of_token: bool,
     pub(crate) slot: SlotKey,
     pub(crate) connection: Arc<Connection>,
     /// Given back with the subscription

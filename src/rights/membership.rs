@@ -1,10 +1,10 @@
 //! Who belongs to which role, and whose tokens are dead: a fold over the control stream.
 
-use super::{ROLES, Revocation};
-use dataflows::access::{Caller, LOGGED_IN_ROLE};
+use super::{ROLES, Revocation, USERS, is_inactive};
+use dataflows::access::{ADMIN_ROLE, Caller, LOGGED_IN_ROLE};
 use dataflows::change::{Change, Image};
 use dataflows::document::Value;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Of every app.
@@ -19,20 +19,48 @@ struct OfApp {
     roles: HashMap<Box<str>, BTreeSet<Arc<str>>>,
     /// User to the generation below which his tokens are dead; absent where none is
     generations: HashMap<Box<str>, u32>,
+    /// Users who may not log in
+    inactive: HashSet<Box<str>>,
 }
 
+/// Of a user who is gone: his id is never given again.
+const GONE: u32 = u32::MAX;
+
 impl Membership {
-    /// A change of a role; of other objects it does nothing. The change with its images exchanged takes it back.
+    /// A change of a role or a user; of other objects it does nothing. The change with its images exchanged takes it back.
     pub fn apply(&mut self, change: &Change) {
-        if &*change.bucket == ROLES {
-            self.replace(&change.app, &change.id, change.before.as_deref(), change.after.as_deref());
+        match &*change.bucket {
+            ROLES => self.replace(&change.app, &change.id, change.before.as_deref(), change.after.as_deref()),
+            USERS => self.user(&change.app, &change.id, change.after.as_deref()),
+            _ => {}
         }
     }
 
     /// Takes a change back, as if it had not been.
     pub fn undo(&mut self, change: &Change) {
-        if &*change.bucket == ROLES {
-            self.replace(&change.app, &change.id, change.after.as_deref(), change.before.as_deref());
+        match &*change.bucket {
+            ROLES => self.replace(&change.app, &change.id, change.after.as_deref(), change.before.as_deref()),
+            USERS => self.user(&change.app, &change.id, change.before.as_deref()),
+            _ => {}
+        }
+    }
+
+    /// A user who may not log in, as it was read from the store.
+    pub fn load_inactive(&mut self, app: &Arc<str>, user: &str) {
+        self.apps.entry(app.clone()).or_default().inactive.insert(user.into());
+    }
+
+    fn user(&mut self, app: &Arc<str>, user: &Arc<str>, now: Option<&Image>) {
+        let of = self.apps.entry(app.clone()).or_default();
+        if is_inactive(now) {
+            of.inactive.insert((**user).into());
+        } else {
+            of.inactive.remove(&**user);
+        }
+        match now {
+            None => drop(of.generations.insert((**user).into(), GONE)),
+            Some(_) if of.generations.get(&**user) == Some(&GONE) => drop(of.generations.remove(&**user)),
+            Some(_) => {}
         }
     }
 
@@ -55,9 +83,18 @@ impl Membership {
         self.apps.remove(app);
     }
 
-    /// A user with the roles that he has.
+    /// A user with the roles that he has; nobody in particular where he is gone or inactive.
     pub fn caller(&self, app: &str, user: &str) -> Caller {
+        if !self.is_alive(app, user, GONE - 1) {
+            return Caller::anonymous();
+        }
         Caller::new(self.roles(app, user).map(|role| &**role).chain([user, LOGGED_IN_ROLE]))
+    }
+
+    /// The rights of one role alone, for a user who may assume it: a member, or an administrator.
+    pub fn assumed(&self, app: &str, user: &str, role: &str) -> Option<Caller> {
+        let permitted = self.is_alive(app, user, GONE - 1) && self.roles(app, user).any(|of| matches!(&**of, ADMIN_ROLE) || **of == *role);
+        permitted.then(|| self.caller(app, user).limited_to([role, LOGGED_IN_ROLE]))
     }
 
     /// The roles that name a user as a member.
@@ -65,10 +102,10 @@ impl Membership {
         self.apps.get(app).and_then(|of| of.roles.get(user)).into_iter().flatten()
     }
 
-    /// Whether tokens of this generation are alive.
+    /// Whether tokens of this generation are alive: the user is there and active, and did not revoke them.
     pub fn is_alive(&self, app: &str, user: &str, generation: u32) -> bool {
-        let least = self.apps.get(app).and_then(|of| of.generations.get(user));
-        least.is_none_or(|least| generation >= *least)
+        let Some(of) = self.apps.get(app) else { return true };
+        of.generations.get(user).is_none_or(|least| generation >= *least) && !of.inactive.contains(user)
     }
 
     fn replace(&mut self, app: &Arc<str>, role: &Arc<str>, before: Option<&Image>, after: Option<&Image>) {
@@ -161,6 +198,31 @@ mod tests {
                     expected.sort();
                     prop_assert_eq!(&told(&membership)[usize::from(user)], &expected);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_gone_or_inactive_is_nobody_and_has_no_tokens() {
+        let user = |inactive: bool| {
+            let text = serde_json::json!({"id": "/db/User/0", "version": 1, "inactive": inactive}).to_string();
+            Some(Arc::new(Image::parse(text.into(), &DateFields::default(), DocumentLimits::default()).unwrap()))
+        };
+        let of_user = |before, after| Change { bucket: USERS.into(), id: "/db/User/0".into(), ..change(0, before, after) };
+        let mut membership = Membership::default();
+        membership.apply(&change(1, None, image(&[0])));
+        let known = |membership: &Membership| {
+            let caller = membership.caller("app", "/db/User/0");
+            (membership.is_alive("app", "/db/User/0", 9), caller == Caller::new(["/db/User/0", "/db/Role/1", LOGGED_IN_ROLE]))
+        };
+        for (before, after, alive) in [(None, user(false), true), (user(false), user(true), false), (user(false), None, false)] {
+            let change = of_user(before, after);
+            membership.apply(&change);
+            assert_eq!(known(&membership), (alive, alive), "{change:?}");
+            assert_eq!(membership.assumed("app", "/db/User/0", "/db/Role/7").is_some(), alive, "an administrator may assume any");
+            membership.undo(&change);
+            if change.before.is_some() {
+                assert_eq!(known(&membership), (true, true), "taken back");
             }
         }
     }

@@ -6,9 +6,10 @@ mod measure;
 
 use crate::apps::limits::{Limits, OwnLimits};
 use crate::apps::{AppError, Apps, Registry, registry};
-use crate::auth::Authority;
 use crate::auth::bans::Bans;
-use crate::auth::password::{Brake, PasswordError, Passwords};
+use crate::auth::brake::Brake;
+use crate::auth::password::{PasswordError, Passwords};
+use crate::auth::{Authority, Lifetimes};
 use crate::changelog::kafka::{self, KafkaLog, KafkaLogError, Relay, Topic};
 use crate::changelog::{ChangeLog, Home, LogId};
 use crate::clock::Clock;
@@ -140,7 +141,7 @@ impl StartError {
             StartError::Listen { .. } => "listen",
             StartError::Tls(error) => error.code(),
             StartError::Store(error) => error.code(),
-            StartError::Password(_) => "password",
+            StartError::Password(error) => error.code(),
             StartError::Option { .. } => "config-unfit-value",
             StartError::Mail(error) => error.code(),
             StartError::Oidc(error) => error.code(),
@@ -208,9 +209,10 @@ impl Server {
             None => (None, None),
         };
         let changelog = topic_log.clone().map_or_else(|| store.changelog(), |log| log as Arc<dyn ChangeLog>);
-        let authority = Arc::new(Authority::new(store.clock().clone(), config.server.token_seconds, store.rights().clone()));
+        let lifetimes = Lifetimes { session: config.server.token_seconds, api: config.server.api_token_seconds };
+        let authority = Arc::new(Authority::new(store.clock().clone(), lifetimes, store.rights().clone()));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let passwords = Passwords::new(cores.div_ceil(2))?;
+        let passwords = Passwords::open(config.server.password_ms, cores.div_ceil(2), &*store).await?;
         let limits = Limits::new(&config.limits, &OwnLimits::default(), passwords.at_once());
         let apps = Arc::new(Apps::new(&config.server.base, limits));
         let ended = CancellationToken::new();
@@ -260,6 +262,7 @@ impl Server {
             bans: Bans::new(store.clone()),
             clock: store.clock().clone(),
             answers: gateway.answers().clone(),
+            sessions: gateway.sessions().clone(),
             ingested: config.ingest.iter().map(|mapping| (mapping.bucket.as_str().into(), mapping.topic.clone())).collect(),
             metrics: metrics.clone(),
         });

@@ -101,6 +101,9 @@ pub enum Refusal {
     /// The object's access list refuses
     #[error("write permissions are required on {0}")]
     Denied(String),
+    /// Another user has this name
+    #[error("there is a user {0:?} already; choose another name")]
+    NameTaken(String),
     /// The object cannot be stored as it is
     #[error("{0}")]
     Invalid(String),
@@ -125,6 +128,13 @@ pub enum Actor {
     Fixed(Arc<Caller>),
     /// A user's id: he is judged with the roles that he has inside the transaction
     User(Arc<str>),
+    /// A user with the rights of one role alone, if he may assume it inside the transaction
+    Assumed {
+        /// The user's id
+        user: Arc<str>,
+        /// The role's id
+        role: Arc<str>,
+    },
 }
 
 impl Actor {
@@ -205,6 +215,7 @@ impl Refusal {
             Refusal::Missing(_) => "object-missing",
             Refusal::ClassDenied { .. } => "class-denied",
             Refusal::Denied(_) => "object-denied",
+            Refusal::NameTaken(_) => "name-taken",
             Refusal::Invalid(_) => "object-invalid",
             Refusal::Occupied(_) => "still-referenced",
             Refusal::Update(_) => "bad-update",

@@ -51,6 +51,7 @@ pub(crate) fn config(data: &TempDir) -> Config {
     config.server.admin_listen = "127.0.0.1:0".into();
     config.store.data = data.path().join("data");
     config.store.durability = Durability::System;
+    config.server.password_ms = 0;
     config
 }
 
@@ -116,7 +117,14 @@ impl Rig {
         self.ask_at(&format!("http://{}{path}", self.server.admin_address()), Method::GET, token, headers, None).await
     }
 
-    async fn ask_at(&self, url: &str, method: Method, token: Option<&str>, headers: &[(&str, &str)], body: Option<String>) -> Answer {
+    pub(crate) async fn ask_at(
+        &self,
+        url: &str,
+        method: Method,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answer {
         let mut request = self.client.request(method, url);
         if let Some(token) = token {
             request = request.header("authorization", format!("BAT {token}"));

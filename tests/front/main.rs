@@ -8,10 +8,16 @@ mod harness;
 mod live;
 mod objects;
 mod partial;
+mod passwords;
 #[path = "../support/people.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod people;
 mod queries;
+mod registration;
+mod roles;
 mod schema;
+mod second_factor;
+mod sessions;
+mod tokens;
 mod transport;
 mod users;

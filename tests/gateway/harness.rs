@@ -48,7 +48,7 @@ pub(crate) fn session_of(name: &str) -> Session {
     let mut hasher = DefaultHasher::new();
     user.hash(&mut hasher);
     let caller = Arc::new(Caller::new([user.as_str(), LOGGED_IN_ROLE]));
-    Session { caller, user: Some(user.into()), hash: hasher.finish() | 1 }
+    Session { caller, user: Some(user.into()), hash: hasher.finish() | 1, claims: None }
 }
 
 impl Server {

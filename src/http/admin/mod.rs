@@ -1,4 +1,4 @@
-//! The listener of administration: `/metrics`, `/health`, `/explain`, `/backup`, `/ingest`, `/apps`, and the login of administrators.
+//! The listener of administration: `/metrics`, `/health`, `/explain`, `/backup`, `/keys`, `/ingest`, `/apps`, and the login of administrators.
 //!
 //! Loopback by default, and still within reach of other people on the machine and of any page in a browser there
 //! (a name can be made to resolve to loopback). So the name in `Host` must be one that no foreign page can
@@ -8,6 +8,7 @@ mod apps;
 mod backup;
 mod explain;
 mod ingest;
+mod keys;
 
 use super::error::{self, ApiError};
 use super::identity::{self, Identity};
@@ -62,12 +63,13 @@ impl Admin {
 /// Everything on this listener.
 pub fn router(admin: Arc<Admin>) -> Router {
     // So that a command needs to reach nothing but this listener.
-    let login = Router::new().route("/db/User/login", post(users::login)).with_state(admin.front.clone());
+    let login = Router::new().route("/db/User/login", post(users::login::login)).with_state(admin.front.clone());
     Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(health))
         .route("/explain", get(explain::explain))
         .route("/backup", post(backup::backup))
+        .route("/keys/rotate", post(keys::rotate))
         .route("/ingest", get(ingest::status))
         .route("/ingest/replay", post(ingest::replay))
         .route("/apps", get(apps::list).post(apps::create))

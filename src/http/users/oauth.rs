@@ -6,30 +6,24 @@
 //! fragment, to a page of an allowed origin. What the SDK would send to a provider by itself is refused here: nothing binds it to the
 //! browser, so anybody could log anybody in as himself.
 
+use super::super::answer::Answer;
 use super::super::error::{self, ApiError};
 use super::super::identity::{self, Identity, NoRenewal};
 use super::super::page::Page;
 use super::super::{Front, body};
-use crate::auth::credentials::Credentials;
-use crate::auth::password::{self, PasswordError};
-use crate::object::id;
-use crate::object::text::{self, push_string};
+use super::{Account, login, register};
+use crate::object::text::Body as ObjectBody;
 use crate::oidc::attempt::{self, Attempt, cookie_name};
 use crate::oidc::{OidcError, Person, Provider, link};
-use crate::schema::built_in;
-use crate::store::{Actor, Batch, BatchError, Decide, Decision, Refusal, StoreError, Write};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
-use dataflows::change::Writer;
 use form_urlencoded::Serializer;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// Tries where somebody logs in for the first time in several windows at once.
-const TRIES: usize = 5;
 const SCRIPT: &str = include_str!("oauth.js");
 
 /// What the app or the provider says.
@@ -154,26 +148,29 @@ async fn log_in(
     enter_as(front, identity, provider, &person).await
 }
 
-/// The user that a person was linked to, or a new one.
+/// The user that a person was linked to, or a new one; a code of the second factor is asked for as after a password.
 async fn enter_as(front: &Front, identity: &Identity, provider: &Provider, person: &Person) -> Result<Response<Body>, ApiError> {
-    let app = &identity.app.name;
-    for _ in 0..TRIES {
-        let linked = link::find(&*front.secrets, app, person)?;
-        if let Some(user) = &linked {
-            let key = id::key(app, &Arc::from("User"), user.as_str().into());
-            if let Some(image) = front.store.snapshot().await?.get(&key).await? {
-                if super::is_inactive(&image) {
-                    return Err(ApiError::new(error::BAD_CREDENTIALS, "the user may not log in"));
-                }
-                let credentials = Credentials::read(&*front.secrets, app, user)?.ok_or_else(|| ApiError::plain(error::BAD_CREDENTIALS))?;
-                return super::enter(front, identity, &image, &credentials);
-            }
+    for _ in 0..super::TRIES {
+        let linked = link::find(&*front.secrets, &identity.app.name, person)?;
+        let known = match &linked {
+            Some(user) => Account::of(front, identity, &user.as_str().into()).await?,
+            None => None,
+        };
+        match known {
+            Some(account) if account.is_active() => return login::first_step(front, identity, &account),
+            Some(_) => return Err(ApiError::new(error::BAD_CREDENTIALS, "the user may not log in")),
+            None => {}
         }
         let name = free_name(front, identity, provider, person).await?;
-        match create(front, identity, person, linked.as_deref(), &name).await {
+        let user = serde_json::json!({ "username": name }).to_string();
+        let object = ObjectBody::parse(user.as_bytes()).map_err(|error| ApiError::new(error::CRASHED, error.to_string()))?;
+        let answer = Answer::begin(front, identity);
+        let secrets = |user: &str| Ok(vec![link::write(&identity.app.name, person, linked.as_deref(), user)]);
+        match register::create(front, identity, &object, None, false, &answer, secrets).await {
+            Ok(account) => return Ok(answer.out(login::first_step(front, identity, &account)?)),
             // Somebody was quicker: he himself in another window, or somebody with the same name.
-            Err(BatchError::Conflict | BatchError::Write { .. }) => continue,
-            created => drop(created?),
+            Err(error) if error.kind == error::BUSY || error.kind == error::NAME_TAKEN => {}
+            Err(error) => return Err(error),
         }
     }
     Err(ApiError::new(error::BUSY, "others log in as the same user all the time; try again"))
@@ -183,34 +180,11 @@ async fn enter_as(front: &Front, identity: &Identity, provider: &Provider, perso
 /// the account of whoever has the name.
 async fn free_name(front: &Front, identity: &Identity, provider: &Provider, person: &Person) -> Result<String, ApiError> {
     if let Some(name) = &person.username
-        && super::by_name(front, identity, name).await?.is_none()
+        && Account::named(front, identity, name).await?.is_none()
     {
         return Ok(name.clone());
     }
     Ok(format!("{}@{}", person.subject, provider.name()))
-}
-
-async fn create(front: &Front, identity: &Identity, person: &Person, before: Option<&str>, name: &str) -> Result<(), BatchError> {
-    let app = &identity.app.name;
-    let unhashed = |error: PasswordError| StoreError::Broken(error.to_string());
-    let hash = front.passwords.hash(password::generate()).await.map_err(unhashed)?;
-    let unfit = |error: id::IdError| StoreError::Broken(error.to_string());
-    let user = id::object("User", &uuid::Uuid::new_v4().to_string()).map_err(unfit)?;
-    let mut fields = String::from(",\"username\":");
-    push_string(&mut fields, name);
-    fields.push_str(",\"inactive\":null");
-    let (acl, of) = (built_in::own(&user), user.clone());
-    let decide: Decide = Arc::new(move |before, stamp| match before {
-        Some(_) => Err(Refusal::Exists(of.to_string())),
-        None => Ok(Decision::Put(text::canonical(&of, stamp.version, Some(&acl), stamp.now, stamp.now, &fields).into())),
-    });
-    let key = id::key(app, &Arc::from("User"), user.clone());
-    let batch = Batch {
-        writes: vec![Write { key, decide, actor: Actor::server(), writer: Writer::default() }],
-        secrets: vec![Credentials { hash, generation: 0 }.write(app, &user, Some(None))?, link::write(app, person, before, &user)],
-        ..Batch::default()
-    };
-    front.store.commit_batch(batch).await.map(drop)
 }
 
 /// The page at the end: it gives the result to whoever opened the window, or goes where the login was to end.

@@ -7,10 +7,11 @@ use super::super::identity::Identity;
 use super::super::page::Page;
 use super::super::{Front, body, body::Whole};
 use super::mailed::{self, Change};
-use super::{by_name, is_inactive, text_of};
+use super::{Account, text_of, unhashed};
 use crate::auth::credentials::Credentials;
 use crate::auth::mailed::{Purpose, Request, issue};
 use crate::mail::{Place, message};
+use crate::rights::is_inactive;
 use crate::store::{Batch, BatchError};
 use axum::body::Body;
 use axum::extract::State;
@@ -44,8 +45,8 @@ pub(in crate::http) async fn reset(State(front): State<Arc<Front>>, identity: Id
 async fn send(front: &Front, identity: &Identity, username: &str, place: Place) -> Result<(), ApiError> {
     let mailing = mailed::enabled(front)?;
     let Some(address) = message::address(username) else { return Ok(()) };
-    let Some(user) = by_name(front, identity, username).await?.filter(|user| !is_inactive(user)) else { return Ok(()) };
-    let Some(id) = text_of(&user, "id") else { return Ok(()) };
+    let Some(account) = Account::named(front, identity, username).await?.filter(Account::is_active) else { return Ok(()) };
+    let id = &*account.id;
     let app = &identity.app.name;
     for _ in 0..TRIES {
         let generation = Credentials::read(&*front.secrets, app, id)?.map_or(0, |credentials| credentials.generation);
@@ -69,16 +70,17 @@ async fn send(front: &Front, identity: &Identity, username: &str, place: Place) 
     Ok(())
 }
 
-/// Sets the password of whoever was mailed the token, and ends his tokens; his id and what he has from now on.
-pub(super) async fn redeem(front: &Front, identity: &Identity, token: &str, password: String) -> Result<(String, Credentials), ApiError> {
+/// Sets the password of whoever was mailed the token, and ends all tokens that he has.
+pub(super) async fn redeem(front: &Front, identity: &Identity, token: &str, password: String) -> Result<Account, ApiError> {
     let (redeemed, before) = mailed::redeem(front, identity, Purpose::Reset, token)?;
     let app = &identity.app.name;
-    let hashed = front.passwords.hash(password).await.map_err(|error| ApiError::new(error::CRASHED, error.to_string()))?;
+    let hash = front.passwords.hash(password).await.map_err(unhashed)?;
     let generation = redeemed.generation.saturating_add(1);
-    let credentials = Credentials { hash: hashed, generation };
+    let old = before.clone().unwrap_or_else(|| Credentials::new(None));
+    let credentials = Credentials { hash: Some(hash), generation, ..old };
     let address = redeemed.address;
     let still_his = mailed::of_user(app, &redeemed.user, move |user| {
-        (!is_inactive(user) && text_of(user, "username") == Some(&*address)).then_some(Change::Nothing)
+        (!is_inactive(Some(user)) && text_of(user, "username") == Some(&*address)).then_some(Change::Nothing)
     })?;
     let batch = Batch {
         writes: vec![still_his],
@@ -86,7 +88,8 @@ pub(super) async fn redeem(front: &Front, identity: &Identity, token: &str, pass
         revocations: vec![front.authority.revocation(app, &redeemed.user, generation)],
     };
     mailed::commit(front, batch).await?;
-    Ok((redeemed.user, credentials))
+    let account = Account::of(front, identity, &redeemed.user.into()).await?;
+    account.ok_or_else(|| ApiError::plain(error::BAD_LINK))
 }
 
 /// `GET /db/User/reset`: the page for a new password, where the app has none of its own. The token stands in the fragment.

@@ -5,9 +5,10 @@ use super::super::identity::Identity;
 use super::super::{Front, body, body::Whole};
 use super::mailed::{self, Change};
 use super::verify::Link;
-use super::{by_name, is_inactive, text_of};
+use super::{Account, login};
 use crate::auth::mailed::{Purpose, Request, issue};
 use crate::mail::message;
+use crate::rights::is_inactive;
 use crate::store::Batch;
 use axum::body::Body;
 use axum::extract::{Query, State};
@@ -26,19 +27,19 @@ struct Renamed {
 pub(in crate::http) async fn change(State(front): State<Arc<Front>>, identity: Identity, body: Whole) -> Result<Response<Body>, ApiError> {
     let mailing = mailed::enabled(&front)?;
     let Renamed { username, new_username, password } = body.json()?;
-    let (user, credentials) = super::prove(&front, &identity, &username, password).await?;
+    let account = login::check(&front, &identity, &username, password).await?;
     let address = message::address(&new_username)
         .ok_or_else(|| ApiError::new(error::BAD_REQUEST, "the new user name must be an e-mail address, which is sent a link to open"))?;
-    if by_name(&front, &identity, &new_username).await?.is_some() {
+    if Account::named(&front, &identity, &new_username).await?.is_some() {
         return Err(taken(&new_username));
     }
     let place = mailed::reserve(&front, mailing, &identity, &format!("rename/{new_username}"))?;
     let request = Request {
         app: &identity.app.name,
-        user: text_of(&user, "id").unwrap_or_default(),
+        user: &account.id,
         purpose: Purpose::Rename,
         address: &new_username,
-        generation: credentials.generation,
+        generation: account.generation(),
         now: front.clock.now_ms(),
         seconds: mailing.options.verify_seconds,
     };
@@ -59,11 +60,11 @@ pub(in crate::http) async fn verify(
         let (redeemed, credentials) = mailed::redeem(&front, &identity, Purpose::Rename, &token)?;
         let app = &identity.app.name;
         let address = redeemed.address;
-        if by_name(&front, &identity, &address).await?.is_some() {
+        if Account::named(&front, &identity, &address).await?.is_some() {
             return Err(taken(&address));
         }
         let renamed = mailed::of_user(app, &redeemed.user, move |user| {
-            (!is_inactive(user)).then(|| Change::Field("username", Some(address.clone())))
+            (!is_inactive(Some(user))).then(|| Change::Field("username", Some(address.clone())))
         })?;
         let mut secrets = vec![redeemed.spent];
         if let Some(credentials) = &credentials {
@@ -76,5 +77,5 @@ pub(in crate::http) async fn verify(
 }
 
 fn taken(username: &str) -> ApiError {
-    ApiError::new(error::EXISTS, format!("there is a user named {username:?} already"))
+    ApiError::new(error::NAME_TAKEN, format!("there is a user named {username:?} already"))
 }

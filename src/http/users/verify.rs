@@ -6,9 +6,10 @@ use super::super::Front;
 use super::super::error::{self, ApiError};
 use super::super::identity::Identity;
 use super::mailed::{self, Change};
-use super::{is_inactive, text_of};
+use super::text_of;
 use crate::auth::mailed::{Purpose, Request, issue};
 use crate::mail::{Mail, Place, message};
+use crate::rights::is_inactive;
 use crate::store::{Batch, SecretWrite};
 use axum::body::Body;
 use axum::extract::{Query, State};
@@ -35,6 +36,11 @@ impl Verification {
     pub(super) fn send(self) {
         self.place.send(self.mail);
     }
+}
+
+/// Whether somebody who registers must confirm his address.
+pub(super) fn is_required(front: &Front) -> bool {
+    front.mail.as_ref().is_some_and(|mailing| mailing.options.verification)
 }
 
 /// What belongs to a registration where addresses are verified; none where they are not.
@@ -70,7 +76,7 @@ pub(in crate::http) async fn verify(
         let address = redeemed.address;
         // With another name since then, it is not the address that was verified.
         let activated = mailed::of_user(app, &redeemed.user, move |user| {
-            (is_inactive(user) && text_of(user, "username") == Some(&*address)).then_some(Change::Field("inactive", None))
+            (is_inactive(Some(user)) && text_of(user, "username") == Some(&*address)).then_some(Change::Field("inactive", None))
         })?;
         let mut secrets = vec![redeemed.spent];
         if let Some(credentials) = &credentials {

@@ -5,7 +5,7 @@
 
 use super::revocations;
 use super::snapshot::broken;
-use super::writer::{Group, Images, Place, Prepared, Writer};
+use super::writer::{Group, Images, Place, Prepared, SecretValues, Writer};
 use crate::store::{Batch, BatchCommitted, BatchError, Committed, StoreError};
 use dataflows::change::BatchSpan;
 use tokio::sync::oneshot;
@@ -22,20 +22,22 @@ impl Writer {
         }
         for secret in &batch.secrets {
             if let Some(expected) = &secret.expect
-                && self.secret_of(&secret.name, group)? != *expected
+                && self.secret_of(&secret.name, &[&group.secrets])? != *expected
             {
                 return Err(BatchError::Conflict);
             }
         }
         // One time for all of it: that of the object which needs the latest.
         let at = batch.writes.iter().map(|write| self.now(&super::keys::object(&write.key))).max();
-        let mut own = Images::new();
+        let (mut own, mut own_secrets) = (Images::new(), SecretValues::new());
         let mut prepared = Vec::with_capacity(batch.writes.len());
         let mut commits = self.state.commit;
         for (place, write) in batch.writes.iter().enumerate() {
             let failed = |error| BatchError::Write { place, error };
-            let done = self.prepare_alone(write, Place { last: commits, at }, &[&own, &group.images]).map_err(failed)?;
+            let place = Place { last: commits, at };
+            let done = self.prepare_alone(write, place, &[&own, &group.images], &[&own_secrets, &group.secrets]).map_err(failed)?;
             if let Some(done) = &done {
+                own_secrets.extend(done.secrets.iter().cloned());
                 if own.insert(done.key.clone(), done.change.after.clone()).is_some() {
                     return Err(failed(StoreError::Unfit(format!("a batch writes each object once; {} stands there twice", write.key.id))));
                 }
@@ -81,9 +83,9 @@ impl Writer {
         Ok(done)
     }
 
-    /// What stands under the name of a secret, the group included.
-    fn secret_of(&self, name: &str, group: &Group) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Some(value) = group.secrets.get(name) {
+    /// What stands under the name of a secret. `under_way`: what is not in the store yet, the newest first.
+    pub(super) fn secret_of(&self, name: &str, under_way: &[&SecretValues]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(value) = under_way.iter().find_map(|secrets| secrets.get(name)) {
             return Ok(value.clone());
         }
         Ok(self.keyspaces.secrets.get(name).map_err(|error| broken(&error))?.map(|value| value.to_vec()))

@@ -4,7 +4,7 @@
 //! to the group. So a refusal, or a panic in a decision, leaves the group as it was.
 
 use super::snapshot::broken;
-use super::writer::{Command, Group, Images, Place, Writer};
+use super::writer::{Command, Group, Images, Place, SecretValues, Writer};
 use super::{Embedded, keys};
 use crate::changelog::Position;
 use crate::store::{Intake, IntakeError, Intakes, Key, Note, StoreError};
@@ -31,12 +31,14 @@ impl Writer {
         // One time for all of it, behind every commit before: a source may write one object thousands of times in one
         // intake, and a millisecond for each would carry the clock away.
         let at = self.clock.now_ms().max(self.state.at.saturating_add(1));
-        let mut own = Images::new();
+        let (mut own, mut own_secrets) = (Images::new(), SecretValues::new());
         let (mut prepared, mut refused) = (Vec::with_capacity(intake.writes.len()), Vec::new());
         for (place, write) in intake.writes.iter().enumerate() {
             let last = self.state.commit + prepared.len() as u64;
-            match self.prepare_alone(write, Place { last, at: Some(at) }, &[&own, &group.images]) {
+            let place_in_log = Place { last, at: Some(at) };
+            match self.prepare_alone(write, place_in_log, &[&own, &group.images], &[&own_secrets, &group.secrets]) {
                 Ok(Some(done)) => {
+                    own_secrets.extend(done.secrets.iter().cloned());
                     own.insert(done.key.clone(), done.change.after.clone());
                     prepared.push(done);
                 }

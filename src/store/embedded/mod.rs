@@ -3,6 +3,7 @@
 //! * `writer`: the one thread that decides and commits, in groups
 //! * `batch`: several writes, secrets and revocations as one
 //! * `revocations`: whose tokens are dead, on the disk and in the log
+//! * `users`: what goes with the object of a user, whoever writes or deletes it
 //! * `intake`: many writes and the notes of ingest as one
 //! * `snapshot`: what readers see
 //! * `schemas`: every app's classes, and which fields hold times
@@ -31,6 +32,7 @@ mod snapshot;
 mod statistics;
 mod sweep;
 mod trimmer;
+mod users;
 mod writer;
 
 pub use error::OpenError;

@@ -16,7 +16,11 @@ const PREFIX: &str = "revocation/";
 
 /// The name under which a user's newest revocation stands.
 pub(super) fn name(revocation: &Revocation) -> String {
-    format!("{PREFIX}{}{}", revocation.app, revocation.user)
+    name_of(&revocation.app, &revocation.user)
+}
+
+pub(super) fn name_of(app: &str, user: &str) -> String {
+    format!("{PREFIX}{app}{user}")
 }
 
 impl Writer {
@@ -78,6 +82,9 @@ pub(super) fn load<'a>(
             let id = key.strip_prefix(&prefix[..]).and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default();
             membership.load(app, &id.into(), &*snapshot::parse(&text, dates).map_err(damaged)?);
         }
+    }
+    for (app, user) in super::users::inactive(keyspaces)? {
+        membership.load_inactive(&app, &user);
     }
     for entry in keyspaces.secrets.prefix(PREFIX) {
         let (key, text) = entry.into_inner()?;

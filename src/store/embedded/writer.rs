@@ -19,7 +19,7 @@ use crate::changelog::trim::Mark;
 use crate::changelog::{LogId, Position};
 use crate::clock::Clock;
 use crate::config::Durability;
-use crate::rights::{Membership, ROLES, Revocation, Rights};
+use crate::rights::{self, Membership, Revocation, Rights};
 use crate::schema::{Schema, alteration};
 use crate::store::{
     Actor, Batch, BatchCommitted, BatchError, Committed, Decision, Intake, IntakeError, Refusal, SchemaChange, Stamp, StoreError, Write,
@@ -84,6 +84,9 @@ pub(super) struct Writer {
 /// Objects by their keys, as what is under way leaves them; none: gone.
 pub(super) type Images = HashMap<Vec<u8>, Option<Arc<Image>>>;
 
+/// Secrets by their names, as what is under way leaves them; none: gone.
+pub(super) type SecretValues = HashMap<String, Option<Vec<u8>>>;
+
 /// A group while it gathers.
 pub(super) struct Group {
     pub(super) batch: WriteBatch,
@@ -95,7 +98,7 @@ pub(super) struct Group {
     /// What became of rights
     pub(super) noted: Vec<Noted>,
     /// Secrets as this group leaves them
-    pub(super) secrets: HashMap<String, Option<Vec<u8>>>,
+    pub(super) secrets: SecretValues,
     answers: Vec<(Answer<Committed>, Result<Committed, StoreError>)>,
     batches: Vec<(BatchAnswer, Result<BatchCommitted, BatchError>)>,
     intakes: Vec<(IntakeAnswer, Result<Position, IntakeError>)>,
@@ -106,7 +109,7 @@ pub(super) struct Group {
 
 /// What changes rights.
 pub(super) enum Noted {
-    Role(Arc<Change>),
+    Change(Arc<Change>),
     Revoked(Revocation),
 }
 
@@ -125,6 +128,8 @@ pub(super) struct Prepared {
     pub(super) key: Vec<u8>,
     pub(super) change: Arc<Change>,
     record: Vec<u8>,
+    /// What becomes of secrets with it
+    pub(super) secrets: Vec<(String, Option<Vec<u8>>)>,
 }
 
 impl Prepared {
@@ -239,7 +244,7 @@ impl Writer {
     /// Decides one write and adds it to the group.
     fn decide(&mut self, write: &Write, group: &mut Group) -> Result<Committed, StoreError> {
         let place = Place { last: self.state.commit, at: None };
-        let Some(prepared) = self.prepare_alone(write, place, &[&group.images])? else {
+        let Some(prepared) = self.prepare_alone(write, place, &[&group.images], &[&group.secrets])? else {
             return Ok(Committed { change: None, position: self.position() });
         };
         let change = Arc::clone(&prepared.change);
@@ -253,14 +258,23 @@ impl Writer {
     }
 
     /// As `prepare`; the decision is somebody else's code, and a panic in it ends this write alone.
-    pub(super) fn prepare_alone(&self, write: &Write, place: Place, written: &[&Images]) -> Result<Option<Prepared>, StoreError> {
-        catch_unwind(AssertUnwindSafe(|| self.prepare(write, place, written)))
-            .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))?
+    pub(super) fn prepare_alone(
+        &self,
+        write: &Write,
+        place: Place,
+        written: &[&Images],
+        secrets: &[&SecretValues],
+    ) -> Result<Option<Prepared>, StoreError> {
+        let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(write, place, written)))
+            .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))??;
+        let Some(mut prepared) = prepared else { return Ok(None) };
+        prepared.secrets = self.secrets_of_user(&prepared.change, &write.actor, secrets)?;
+        Ok(Some(prepared))
     }
 
     /// Adds to the group what was prepared behind the last commit.
     pub(super) fn add(&mut self, prepared: Prepared, group: &mut Group) {
-        let Prepared { key, change, record } = prepared;
+        let Prepared { key, change, record, secrets } = prepared;
         match &change.after {
             Some(image) => group.batch.insert(&self.keyspaces.objects, key.as_slice(), &**image.json()),
             None => group.batch.remove(&self.keyspaces.objects, key.as_slice()),
@@ -268,10 +282,13 @@ impl Writer {
         group.bytes += record.len() as u64;
         self.append(&mut group.batch, change.at, record);
         group.images.insert(key.clone(), change.after.clone());
-        if &*change.bucket == ROLES {
+        if rights::concerns(&change) {
             self.membership.apply(&change);
             self.state.control = self.state.commit;
-            group.noted.push(Noted::Role(change.clone()));
+            group.noted.push(Noted::Change(change.clone()));
+        }
+        for (name, value) in secrets {
+            group.put_secret(&self.keyspaces.secrets, name, value);
         }
         self.moment.insert(key);
         group.records.push(Recorded::Change(change));
@@ -299,6 +316,7 @@ impl Writer {
         let caller = match &write.actor {
             Actor::Fixed(caller) => Cow::Borrowed(&**caller),
             Actor::User(user) => Cow::Owned(self.membership.caller(&write.key.app, user)),
+            Actor::Assumed { user, role } => Cow::Owned(self.membership.assumed(&write.key.app, user, role).unwrap_or_default()),
         };
         let class = schema.schema.rights_of(&write.key.bucket);
         let stamp = Stamp { commit: place.last + 1, version, now, caller: &caller, class, schema: &schema.schema };
@@ -328,7 +346,7 @@ impl Writer {
         };
         let record = record::encode(&Record::of(&change, place.last)).map_err(|error| StoreError::Unfit(error.to_string()))?;
         self.fits_log(&record)?;
-        Ok(Some(Prepared { key, change: Arc::new(change), record }))
+        Ok(Some(Prepared { key, change: Arc::new(change), record, secrets: Vec::new() }))
     }
 
     /// Whether anything can be written that leaves a record.
@@ -386,7 +404,7 @@ impl Writer {
             self.state = before;
             // Nothing is written any more; what is judged until then is judged by what is there.
             for noted in noted.iter().rev() {
-                if let Noted::Role(change) = noted {
+                if let Noted::Change(change) = noted {
                     self.membership.undo(change);
                 }
             }
@@ -397,7 +415,7 @@ impl Writer {
         // Rights first: nobody sees what was written after a right was taken away and is still judged by it.
         for noted in noted {
             match noted {
-                Noted::Role(change) => self.rights.apply(change),
+                Noted::Change(change) => self.rights.apply(change),
                 Noted::Revoked(revocation) => self.rights.revoke(revocation),
             }
         }

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::sync::OnceLock;
-use tidegate::auth::token::{Claims, TokenKey};
+use tidegate::auth::token::{Claims, Purpose, TokenKey};
 use tidegate::changelog::Position;
 
 fuzz_target!(|data: &[u8]| {
@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(key.verify(text, 0), None);
     // Signed, it says what it says: a name of any characters but the one that ends it.
     if text.len() < 1000 && !text.contains('\n') {
-        let claims = Claims { created: 1, expires: 2, session: 3, generation: 4, user: text.into(), roles: vec![text.into()] };
+        let claims = Claims { purpose: Purpose::Session, created: 1, expires: 2, session: 3, generation: 4, user: text.into(), roles: vec![text.into()] };
         assert_eq!(key.verify(&key.sign(&claims), 1), Some(claims));
     }
 });

@@ -1,0 +1,99 @@
+//! What goes with the object of a user: his name, which no other user of the app has, whether he may log in, and what proves
+//! that he is he.
+//!
+//! It follows every change of the object in the same batch, whoever makes it and by whichever route, so a name is never
+//! taken twice and nobody's credentials outlive him. The names of these secrets are what [`crate::auth::credentials`] reads by.
+
+use super::revocations;
+use super::writer::{SecretValues, Writer};
+use super::{Keyspaces, OpenError};
+use crate::auth::credentials;
+use crate::rights::{ROOT, Revocation, USERS, is_inactive};
+use crate::store::{Actor, Refusal, StoreError};
+use dataflows::change::{Change, Image};
+use dataflows::document::Value;
+use std::sync::Arc;
+
+const INACTIVE: &str = "inactive/";
+
+impl Writer {
+    /// What a change of a user does to secrets, or why it may not be. `under_way`: secrets that are not in the store yet, the
+    /// newest first.
+    pub(super) fn secrets_of_user(
+        &self,
+        change: &Change,
+        actor: &Actor,
+        under_way: &[&SecretValues],
+    ) -> Result<Vec<(String, Option<Vec<u8>>)>, StoreError> {
+        if &*change.bucket != USERS {
+            return Ok(Vec::new());
+        }
+        let (app, user) = (&change.app, &change.id);
+        let mut secrets = Vec::new();
+        let (old, new) = (name_of(change.before.as_deref()), name_of(change.after.as_deref()));
+        if old != new {
+            if let Some(new) = new {
+                if new.len() > credentials::LONGEST_NAME {
+                    let longest = credentials::LONGEST_NAME;
+                    return Err(Refusal::Invalid(format!("a user's name has {longest} bytes at most")).into());
+                }
+                let name = credentials::name_secret(app, new);
+                if self.secret_of(&name, under_way)?.is_some_and(|holder| holder != user.as_bytes()) {
+                    return Err(Refusal::NameTaken(new.to_owned()).into());
+                }
+                secrets.push((name, Some(user.as_bytes().to_vec())));
+            }
+            if let Some(old) = old {
+                let name = credentials::name_secret(app, old);
+                if self.secret_of(&name, under_way)?.is_some_and(|holder| holder == user.as_bytes()) {
+                    secrets.push((name, None));
+                }
+            }
+        }
+        match (is_inactive(change.before.as_deref()), is_inactive(change.after.as_deref())) {
+            (false, true) => secrets.push((inactive_secret(app, user), Some(Vec::new()))),
+            (true, false) => secrets.push((inactive_secret(app, user), None)),
+            _ => {}
+        }
+        if change.after.is_none() {
+            if &**user == ROOT && !matches!(actor, Actor::Fixed(_)) {
+                // There would be nobody left who could make another administrator. The server itself may, with the whole app.
+                return Err(Refusal::Denied(user.to_string()).into());
+            }
+            secrets.push((credentials::secret(app, user), None));
+            let until = self.rights.forgotten_at(self.clock.now_ms() / 1000);
+            let revocation = Revocation { app: app.clone(), user: user.clone(), generation: u32::MAX, until };
+            let text = serde_json::to_vec(&revocation).map_err(|error| StoreError::Broken(error.to_string()))?;
+            secrets.push((revocations::name(&revocation), Some(text)));
+        } else if change.before.is_none() {
+            // The administrator of an app that begins anew; no other id is given twice.
+            secrets.push((revocations::name_of(app, user), None));
+        }
+        Ok(secrets)
+    }
+}
+
+/// A user's name. None where he has none to log in by.
+fn name_of(user: Option<&Image>) -> Option<&str> {
+    match user?.document.root().get("username") {
+        Some(Value::String(name)) if !name.is_empty() => Some(name),
+        _ => None,
+    }
+}
+
+fn inactive_secret(app: &str, user: &str) -> String {
+    format!("{INACTIVE}{app}{user}")
+}
+
+/// App and id of everybody who may not log in, as the store was left.
+pub(super) fn inactive(keyspaces: &Keyspaces) -> Result<Vec<(Arc<str>, String)>, OpenError> {
+    let mut users = Vec::new();
+    for entry in keyspaces.secrets.prefix(INACTIVE) {
+        let (key, _) = entry.into_inner()?;
+        let name = std::str::from_utf8(&key).ok().and_then(|key| key.strip_prefix(INACTIVE));
+        let parts = name.and_then(|name| Some(name.split_at(name.find('/')?)));
+        let (app, user) = parts.ok_or_else(|| OpenError::Damaged("the name of a secret cannot be read".into()))?;
+        users.push((app.into(), user.to_owned()));
+    }
+    Ok(users)
+}

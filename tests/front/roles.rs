@@ -1,0 +1,112 @@
+//! Membership as it is now, and roles that are assumed (CONTRACT sections 6 and 7).
+
+use super::harness::Rig;
+use super::registration::TOKEN;
+use serde_json::{Value, json};
+
+impl Rig {
+    async fn role(&self, users: &[&str]) -> (String, Value) {
+        let role = self.post_as(&self.root, "/db/Role", &json!({ "name": "r", "users": users }).to_string()).await.json();
+        (role["id"].as_str().unwrap().to_owned(), role)
+    }
+
+    async fn members(&self, role: &str, users: &[&str]) {
+        assert_eq!(self.put_as(&self.root, role, &json!({ "name": "r", "users": users })).await.status, 200);
+    }
+
+    async fn of_role(&self, id: &str, role: &str) {
+        let acl = json!({ "read": { role: "allow" }, "write": { role: "allow" } });
+        assert_eq!(self.post_as(&self.root, "/db/Lot", &json!({ "id": id, "acl": acl }).to_string()).await.status, 201);
+    }
+}
+
+#[tokio::test]
+async fn membership_counts_from_the_next_request_on() {
+    let rig = Rig::start().await;
+    let (joe, token) = rig.person("joe").await;
+    let (role, _) = rig.role(&[]).await;
+    rig.of_role("/db/Lot/1", &role).await;
+    let write = async || rig.put_as(&token, "/db/Lot/1", &json!({ "n": 1 })).await.status;
+    for member in [false, true, false, true] {
+        rig.members(&role, if member { &[&joe] } else { &[] }).await;
+        assert_eq!(rig.get_as(&token, "/db/Lot/1").await.status == 200, member);
+        let found = rig.get_as(&token, "/db/Lot/query?q=%7B%7D").await.json();
+        assert_eq!(found.as_array().unwrap().len(), usize::from(member));
+        assert_eq!(write().await, if member { 200 } else { 412 });
+    }
+    // Inside the transaction: behind the change of the role in the store's order no write of his goes through.
+    let writes = futures_util::future::join_all((0..20).map(|_| write()));
+    let (statuses, ()) = tokio::join!(writes, rig.members(&role, &[]));
+    let version = rig.get_as(&rig.root, "/db/Lot/1").await.json()["version"].as_u64().unwrap();
+    let written = statuses.iter().filter(|status| **status == 200).count() as u64;
+    assert_eq!(version, 3 + written);
+    assert_eq!(write().await, 412);
+    assert_eq!(rig.delete_as(&rig.root, &role).await.status, 204);
+    assert_eq!(write().await, 412);
+}
+
+#[tokio::test]
+async fn a_role_keeps_a_list_that_is_left_out() {
+    let rig = Rig::start().await;
+    let (_, maker) = rig.person("joe").await;
+    let (_, other) = rig.person("ann").await;
+    let made = rig.post_as(&maker, "/db/Role", r#"{"name":"r","users":[]}"#).await.json();
+    let id = made["id"].as_str().unwrap();
+    let written = rig.put_as(&maker, id, &json!({ "name": "r", "users": [], "acl": null })).await;
+    assert_eq!((written.status, &written.json()["acl"]), (200, &made["acl"]));
+    assert_eq!(rig.put_as(&other, id, &json!({ "name": "r", "users": [] })).await.status, 466);
+}
+
+#[tokio::test]
+async fn who_assumes_a_role_has_its_rights_alone() {
+    let rig = Rig::start().await;
+    let (joe, token) = rig.person("joe").await;
+    let (role, _) = rig.role(&[&joe]).await;
+    let (other, _) = rig.role(&[&joe]).await;
+    rig.of_role("/db/Lot/role", &role).await;
+    rig.of_role("/db/Lot/other", &other).await;
+    let own = json!({ "id": "/db/Lot/own", "acl": { "read": { &*joe: "allow" } } });
+    let denied = json!({ "id": "/db/Lot/denied", "acl": { "read": { &*role: "allow", &*other: "deny" } } });
+    for object in [own, denied] {
+        assert_eq!(rig.post_as(&rig.root, "/db/Lot", &object.to_string()).await.status, 201);
+    }
+    let assumed = rig.post_as(&token, &format!("{role}/assume"), "").await;
+    assert_eq!((assumed.status, &assumed.json()["id"]), (200, &json!(role)));
+    let assumed = assumed.header(TOKEN).unwrap();
+    for (lot, by_user, by_role) in [("role", 200, 200), ("other", 200, 404), ("own", 200, 404), ("denied", 404, 404)] {
+        let path = format!("/db/Lot/{lot}");
+        assert_eq!(rig.get_as(&token, &path).await.status, by_user, "{lot}");
+        assert_eq!(rig.get_as(assumed, &path).await.status, by_role, "{lot}");
+    }
+    assert_eq!(rig.put_as(assumed, "/db/Lot/role", &json!({ "n": 1 })).await.status, 200);
+    assert_eq!(rig.put_as(assumed, "/db/Lot/own", &json!({ "n": 1 })).await.status, 412);
+    assert_eq!(rig.get_as(assumed, "/db/User/me").await.status, 404, "it says nothing of who he is");
+    assert_eq!(rig.post_as(assumed, &format!("{other}/assume"), "").await.status, 466, "nor leads back");
+    let connected = rig.get_as(assumed, "/connect").await.json();
+    assert_eq!((connected["token"].as_str(), connected.get("user")), (Some(assumed), None), "the SDK would forget it otherwise");
+    rig.advance(10_000);
+    assert_eq!(rig.get_as(assumed, "/db/Lot/role").await.header(TOKEN), None, "never renewed");
+
+    rig.members(&role, &[]).await;
+    assert_eq!(rig.get_as(assumed, "/db/Lot/role").await.status, 404, "and good only for members");
+    rig.members(&role, &[&joe]).await;
+    assert_eq!(rig.get_as(assumed, "/db/Lot/role").await.status, 200);
+    assert_eq!(rig.delete_as(&rig.root, &format!("{joe}/token")).await.status, 204);
+    assert_eq!(rig.get_as(assumed, "/db/Lot/role").await.status, 404, "it dies with his other tokens");
+}
+
+#[tokio::test]
+async fn roles_are_assumed_by_members_and_administrators() {
+    let rig = Rig::start().await;
+    let (joe, _) = rig.person("joe").await;
+    let (_, ann) = rig.person("ann").await;
+    let (role, _) = rig.role(&[&joe]).await;
+    let assume = format!("{role}/assume");
+    assert_eq!(rig.post(&assume, "").await.status, 466);
+    assert_eq!(rig.post_as(&ann, &assume, "").await.status, 466);
+    assert_eq!(rig.post_as(&ann, "/db/Role/1/assume", "").await.status, 466, "least of all this one");
+    assert_eq!(rig.post_as(&rig.root, "/db/Role/none/assume", "").await.status, 466);
+    let assumed = rig.post_as(&rig.root, &assume, "").await;
+    let assumed = assumed.header(TOKEN).unwrap();
+    assert_eq!(rig.post_as(assumed, "/schema", r#"{"class":"/db/A"}"#).await.status, 466, "an administrator with less");
+}
