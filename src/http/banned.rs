@@ -7,6 +7,7 @@ use super::Front;
 use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
+use crate::apps::DEFAULT_APP;
 use crate::auth::bans::{Ban, BanError, Scope};
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -65,7 +66,14 @@ pub(super) async fn list(State(front): State<Arc<Front>>, identity: Identity) ->
         .iter()
         .map(|ban| json!({"address": ban.network.to_string(), "scope": ban.scope, "reason": ban.reason, "since": instant(ban.since), "until": ban.until.map(instant)}))
         .collect();
-    Ok(body::json(StatusCode::OK, json!({"bans": list}).to_string()))
+    let (prefix, all) = of_app(&identity);
+    let held: Vec<_> = front
+        .brake
+        .held(&prefix, all, now)
+        .into_iter()
+        .map(|held| json!({"user": held.user, "address": held.address, "until": instant(held.until)}))
+        .collect();
+    Ok(body::json(StatusCode::OK, json!({"bans": list, "held": held}).to_string()))
 }
 
 /// `GET /banned/:ip`: 204 if nothing keeps the address from logging in.
@@ -129,6 +137,8 @@ pub(super) async fn lift(
     require_admin(&identity)?;
     let network = network(&address)?;
     change(&front, &identity, |bans| bans.retain(|ban| ban.network != network)).await?;
+    let (prefix, all) = of_app(&identity);
+    front.brake.release(&prefix, all, |address| network.contains(&address.to_canonical()));
     Ok(body::empty())
 }
 
@@ -136,6 +146,8 @@ pub(super) async fn lift(
 pub(super) async fn lift_all(State(front): State<Arc<Front>>, identity: Identity) -> Result<Response<Body>, ApiError> {
     require_admin(&identity)?;
     change(&front, &identity, Vec::clear).await?;
+    let (prefix, all) = of_app(&identity);
+    front.brake.release(&prefix, all, |_| true);
     Ok(body::empty())
 }
 
@@ -145,6 +157,11 @@ async fn change(front: &Front, identity: &Identity, change: impl FnOnce(&mut Vec
         BanError::Store(error) => ApiError::from(error),
         error => ApiError::new(error::BAD_REQUEST, error.to_string()),
     })
+}
+
+/// How the brake knows an app's users; and whether this is the app whose administrators look after the server as a whole.
+fn of_app(identity: &Identity) -> (String, bool) {
+    (format!("{}\n", identity.app.name), &*identity.app.name == DEFAULT_APP)
 }
 
 fn require_admin(identity: &Identity) -> Result<(), ApiError> {
