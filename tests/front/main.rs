@@ -3,6 +3,7 @@
 
 mod access;
 mod administration;
+mod banned;
 mod bridge;
 mod harness;
 mod live;

@@ -103,7 +103,8 @@ async fn nobody_logs_in_before_his_address_is_confirmed() {
     let path = link.strip_prefix("https://api.example.org/v1").expect("the link is made of the public URL").to_owned();
     assert!(path.starts_with("/db/User/verify?token="), "{path}");
 
-    let wrong = rig.get(&format!("{}A", &path[..path.len() - 1])).await;
+    let other = if path.ends_with('A') { "E" } else { "A" };
+    let wrong = rig.get(&format!("{}{other}", &path[..path.len() - 1])).await;
     assert_eq!(reason(&wrong), "bad-link");
     assert_eq!(rig.login(JO, "first").await, 460);
     assert_eq!(rig.get(&path).await.status, 204);

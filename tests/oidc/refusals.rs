@@ -20,7 +20,7 @@ async fn a_login_ends_in_the_browser_that_began_it_once() {
     // Somebody else's browser: he would be logged in as whoever sent him the link.
     assert_eq!(Agent::default().get(back.as_str()).await.refusal(), (400, "bad-login".into()));
     let state = back.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
-    let other = back.as_str().replace(&state, &format!("{}A", &state[..state.len() - 1]));
+    let other = back.as_str().replace(&state, &format!("{state}A"));
     assert_eq!(browser.get(&other).await.refusal(), (400, "bad-login".into()));
     assert!(browser.get(back.as_str()).await.token().is_some());
     assert_eq!(browser.get(back.as_str()).await.refusal(), (400, "bad-login".into()), "again");
