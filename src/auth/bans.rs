@@ -62,8 +62,9 @@ impl BanError {
 }
 
 /// The lists of every app.
-#[derive(Default)]
 pub struct Bans {
+    secrets: Arc<dyn Secrets>,
+    /// Those that were asked for
     apps: RwLock<HashMap<Box<str>, Arc<List>>>,
     /// Changes are made one after the other
     turn: Mutex<()>,
@@ -90,39 +91,30 @@ impl List {
 }
 
 impl Bans {
-    /// Reads an app's list.
-    pub fn open(&self, app: &str, secrets: &dyn Secrets) -> Result<(), StoreError> {
-        let list = read(secrets, app)?.1;
-        self.put(app, List::new(list));
-        Ok(())
+    /// Lists are read when they are first asked for, and kept.
+    pub fn new(secrets: Arc<dyn Secrets>) -> Bans {
+        Bans { secrets, apps: RwLock::default(), turn: Mutex::default() }
     }
 
     /// The ban that keeps an address from something, the widest first. `now` in milliseconds.
-    pub fn of(&self, app: &str, address: IpAddr, scope: Scope, now: i64) -> Option<Ban> {
+    pub fn of(&self, app: &str, address: IpAddr, scope: Scope, now: i64) -> Result<Option<Ban>, StoreError> {
         let list = self.list(app)?;
-        list.of(address.to_canonical(), now).find(|ban| scope == Scope::Login || ban.scope == Scope::Everything).cloned()
+        Ok(list.of(address.to_canonical(), now).find(|ban| scope == Scope::Login || ban.scope == Scope::Everything).cloned())
     }
 
     /// An app's bans that have not ended, in the order of their networks.
-    pub fn all(&self, app: &str, now: i64) -> Vec<Ban> {
-        let list = self.list(app).unwrap_or_default();
+    pub fn all(&self, app: &str, now: i64) -> Result<Vec<Ban>, StoreError> {
+        let list = self.list(app)?;
         let mut bans: Vec<Ban> = list.bans.values().filter(|ban| ban.until.is_none_or(|until| now < until)).cloned().collect();
         bans.sort_by_key(|ban| ban.network);
-        bans
+        Ok(bans)
     }
 
     /// Changes an app's list, durably. What has ended is dropped on the way.
-    pub async fn change(
-        &self,
-        app: &str,
-        store: &dyn Store,
-        secrets: &dyn Secrets,
-        now: i64,
-        change: impl FnOnce(&mut Vec<Ban>),
-    ) -> Result<(), BanError> {
+    pub async fn change(&self, app: &str, store: &dyn Store, now: i64, change: impl FnOnce(&mut Vec<Ban>)) -> Result<(), BanError> {
         let _turn = self.turn.lock().await;
         let broken = |error: StoreError| BanError::Store(error.into());
-        let (before, mut bans) = read(secrets, app).map_err(broken)?;
+        let (before, mut bans) = read(&*self.secrets, app).map_err(broken)?;
         bans.retain(|ban| ban.until.is_none_or(|until| now < until));
         change(&mut bans);
         if bans.len() > MOST {
@@ -135,8 +127,13 @@ impl Bans {
         Ok(())
     }
 
-    fn list(&self, app: &str) -> Option<Arc<List>> {
-        self.apps.read().unwrap_or_else(PoisonError::into_inner).get(app).cloned()
+    fn list(&self, app: &str) -> Result<Arc<List>, StoreError> {
+        if let Some(list) = self.apps.read().unwrap_or_else(PoisonError::into_inner).get(app) {
+            return Ok(list.clone());
+        }
+        let list = Arc::new(List::new(read(&*self.secrets, app)?.1));
+        // Whoever has changed it meanwhile put a newer one there.
+        Ok(self.apps.write().unwrap_or_else(PoisonError::into_inner).entry(app.into()).or_insert(list).clone())
     }
 
     fn put(&self, app: &str, list: List) {
@@ -168,27 +165,19 @@ fn read(secrets: &dyn Secrets, app: &str) -> Result<(Option<Vec<u8>>, Vec<Ban>),
 mod tests {
     use super::*;
 
-    fn ban(network: &str, scope: Scope, until: Option<i64>) -> Ban {
-        Ban { network: network.parse().unwrap(), scope, reason: String::new(), since: 0, until }
-    }
-
     #[test]
-    fn networks_hold_their_addresses_in_their_app_for_their_time() {
-        let bans = Bans::default();
-        bans.put(
-            "app",
-            List::new(vec![
-                ban("10.0.0.0/8", Scope::Login, None),
-                ban("10.1.0.0/16", Scope::Everything, Some(100)),
-                ban("2001:db8::/32", Scope::Everything, None),
-            ]),
-        );
-        let held = |app: &str, address: &str, scope, now| bans.of(app, address.parse().unwrap(), scope, now).is_some();
-        assert!(held("app", "10.9.9.9", Scope::Login, 0) && !held("app", "10.9.9.9", Scope::Everything, 0));
-        assert!(held("app", "::ffff:10.9.9.9", Scope::Login, 0), "the same address, written as one of IPv6");
-        assert!(held("app", "10.1.2.3", Scope::Everything, 99) && !held("app", "10.1.2.3", Scope::Everything, 100));
-        assert!(held("app", "2001:db8:1::1", Scope::Login, 0), "from everything is from logins too");
-        assert!(!held("app", "11.0.0.1", Scope::Login, 0) && !held("other", "10.9.9.9", Scope::Login, 0));
-        assert_eq!(bans.all("app", 100).len(), 2);
+    fn networks_hold_their_addresses_for_their_time() {
+        let ban = |network: &str, scope, until| Ban { network: network.parse().unwrap(), scope, reason: String::new(), since: 0, until };
+        let list = List::new(vec![
+            ban("10.0.0.0/8", Scope::Login, None),
+            ban("10.1.0.0/16", Scope::Everything, Some(100)),
+            ban("2001:db8::/32", Scope::Everything, None),
+        ]);
+        let held = |address: &str, now| list.of(address.parse().unwrap(), now).map(|ban| ban.scope).collect::<Vec<_>>();
+        assert_eq!(held("10.9.9.9", 0), [Scope::Login]);
+        assert_eq!(held("10.1.2.3", 99), [Scope::Login, Scope::Everything]);
+        assert_eq!(held("10.1.2.3", 100), [Scope::Login]);
+        assert_eq!(held("2001:db8:1::1", 0), [Scope::Everything]);
+        assert_eq!(held("11.0.0.1", 0), []);
     }
 }

@@ -48,6 +48,17 @@ struct Tries {
     count: u32,
 }
 
+/// Somebody who has to wait.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    /// At whose password, name or code; none: at many users'
+    pub user: Option<String>,
+    /// From where; none: from everywhere
+    pub address: Option<IpAddr>,
+    /// Milliseconds since 1970
+    pub until: i64,
+}
+
 /// What is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tried {
@@ -105,6 +116,34 @@ impl Brake {
         }
     }
 
+    /// Who has to wait now, of those whose `user` begins with this; addresses that try many users are everybody's, and told
+    /// only where `all` is asked for. `now` in milliseconds.
+    pub fn held(&self, prefix: &str, all: bool, now: i64) -> Vec<Held> {
+        let tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = tries.iter().filter(|(suspect, tries)| tries.count >= suspect.limit() && now - tries.since < suspect.window());
+        let held = over.filter_map(|(suspect, tries)| {
+            let until = tries.since + suspect.window();
+            let (user, address) = match suspect {
+                Suspect::Pair(user, address) => (Some(user.strip_prefix(prefix)?), Some(*address)),
+                Suspect::User(user) | Suspect::Code(user) => (Some(user.strip_prefix(prefix)?), None),
+                Suspect::Address(address) => (None, Some(*address).filter(|_| all)),
+            };
+            (user.is_some() || address.is_some()).then(|| Held { user: user.map(str::to_owned), address, until })
+        });
+        let mut held: Vec<Held> = held.collect();
+        held.sort();
+        held
+    }
+
+    /// Forgets what was tried from an address, by users that begin with this and, where `all` is asked for, by everybody.
+    pub fn release(&self, prefix: &str, all: bool, address: impl Fn(&IpAddr) -> bool) {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner).retain(|suspect, _| match suspect {
+            Suspect::Pair(user, from) => !(user.starts_with(prefix) && address(from)),
+            Suspect::Address(from) => !(all && address(from)),
+            Suspect::User(_) | Suspect::Code(_) => true,
+        });
+    }
+
     fn suspects(tried: Tried, user: &str, address: IpAddr) -> [Suspect; 3] {
         let of_user = match tried {
             Tried::Password => Suspect::User(user.into()),
@@ -129,6 +168,21 @@ mod tests {
         assert!(brake.begin(Password, "joe", here, 2_000));
         assert!(brake.begin(Password, "root", here, 61_000));
         assert!(!brake.begin(Password, &"x".repeat(2049), here, 61_000));
+    }
+
+    #[test]
+    fn tells_whom_it_holds_and_lets_go_of_an_address() {
+        let brake = Brake::default();
+        let here = [127, 0, 0, 1].into();
+        (0..11).for_each(|_| drop(brake.begin(Password, "app\njo", here, 1_000)));
+        let held = brake.held("app\n", false, 2_000);
+        assert_eq!(held, [Held { user: Some("jo".into()), address: Some(here), until: 61_000 }]);
+        assert_eq!(brake.held("other\n", false, 2_000), []);
+        assert_eq!(brake.held("app\n", false, 61_000), []);
+        brake.release("other\n", false, |_| true);
+        assert!(!brake.begin(Password, "app\njo", here, 2_000));
+        brake.release("app\n", false, |address| *address == here);
+        assert!(brake.begin(Password, "app\njo", here, 2_000));
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn hash(random: &[u8]) -> String {
 }
 
 fn name(app: &str, user: &str, purpose: Purpose) -> String {
-    format!("mailed/{}/{app}{user}", purpose.name())
+    format!("mailed-{}/{app}{user}", purpose.name())
 }
 
 #[cfg(test)]

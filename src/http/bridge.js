@@ -10,7 +10,8 @@
   const read = (data) => {
     try {
       const { mid, method, path, headers, entity, responseHeaders } = JSON.parse(data);
-      const fits = mid && typeof path === "string" && path.startsWith("/") && Array.isArray(responseHeaders);
+      const named = method === "OAUTH" || (typeof path === "string" && path.startsWith("/"));
+      const fits = mid && named && Array.isArray(responseHeaders);
       return fits ? { mid, method, path, headers, entity, responseHeaders } : null;
     } catch {
       return null;
@@ -41,10 +42,50 @@
     }
   };
 
+  // A login at a provider goes on in a window of this origin. It tells its result by the storage that both see, or, where
+  // browsers keep that from embedded pages, by a message that only pages of this origin get.
+  const RESULT = "oauth-response";
+  let waiting = null;
+  const result = (data) => {
+    try {
+      const { status, headers, entity } = JSON.parse(data).oauth ?? {};
+      return status ? { status, headers, entity } : null;
+    } catch {
+      return null;
+    }
+  };
+  const forget = () => {
+    try {
+      localStorage.removeItem(RESULT);
+    } catch { /* there is no storage here: the message remains */ }
+  };
+  const login = () =>
+    new Promise((resolve) => {
+      waiting?.({ status: 409, headers: {}, entity: '{"message":"Another login was begun."}' });
+      forget();
+      waiting = (answer) => {
+        waiting = null;
+        forget();
+        resolve(answer);
+      };
+    });
+  addEventListener("storage", ({ key, newValue }) => {
+    const told = key === RESULT && newValue ? result(`{"oauth":${newValue}}`) : null;
+    if (told) waiting?.(told);
+  });
+
   addEventListener("message", async ({ data, origin, source }) => {
+    if (origin === location.origin && result(data)) {
+      waiting?.(result(data));
+      return;
+    }
     if (!mayAsk(origin)) return;
     const request = read(data);
     if (!request) return;
+    if (request.method === "OAUTH") {
+      source.postMessage(JSON.stringify({ mid: request.mid, ...(await login()) }), origin);
+      return;
+    }
     const known = request.method === "GET" && request.path === "/connect" ? welcome() : null;
     source.postMessage(JSON.stringify({ mid: request.mid, ...(known ?? (await ask(request))) }), origin);
   });

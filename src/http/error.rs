@@ -5,7 +5,7 @@
 
 use crate::apps::AppError;
 use crate::object::id::IdError;
-use crate::store::{Refusal, StoreError};
+use crate::store::{BatchError, Refusal, StoreError};
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -41,6 +41,10 @@ kinds! {
     BAD_QUERY = 400, "bad-query", "BadQuery", "The query cannot be read or asks for something that there is not. The message names path and operator.";
     NOT_SUPPORTED = 400, "not-supported", "NotSupported", "This server does not do that (yet).";
     UNFIT_OBJECT = 400, "unfit-object", "BadRequest", "The object cannot be stored: too large, nested too deep, or a name twice in one object.";
+    MAIL_DISABLED = 400, "mail-disabled", "BadRequest", "Email verification not enabled: the server has nobody to send mail through (mail.transport).";
+    BAD_LINK = 400, "bad-link", "BadRequest", "The link has been used, is too old, or is not whole. Ask for a new one.";
+    NO_SUCH_PROVIDER = 400, "no-such-provider", "BadRequest", "The app has no provider of this name ([[oidc]]).";
+    BAD_LOGIN = 400, "bad-login", "BadRequest", "The login at a provider was not begun in this browser, or took too long, or is to end at an address that is not allowed. Begin it again.";
     BAD_CODE = 400, "bad-code", "BadRequest", "MFA code invalid";
     BAD_NAME = 400, "bad-username", "BadRequest", "A user cannot be registered by this name. The message says why.";
     BAD_PASSWORD = 400, "bad-password", "BadRequest", "The new password is missing, empty, or longer than 1024 bytes.";
@@ -64,8 +68,10 @@ kinds! {
     APP_CONFLICT = 409, "app-conflict", "Conflict", "The name or host is another app's, or the app is one that stays. The message says which.";
     OVER_QUOTA = 429, "over-quota", "TooManyRequests", "The app has used up what it may have of what all apps share (section limits of the configuration). Come again after the seconds in Retry-After.";
     TOO_MANY_TRIES = 429, "too-many-tries", "TooManyRequests", "Too many failed logins of this user or from this address. Wait a minute.";
+    BANNED = 429, "banned", "TooManyRequests", "The address is banned by an administrator of the app.";
     TOO_MANY_LOGS = 429, "too-many-logs", "TooManyRequests", "More log entries came from this address than logs.per_minute. Send fewer, or wait.";
     BAD_CREDENTIALS = 460, "bad-credentials", "BadCredentials", "User name or password is incorrect.";
+    LOGIN_UNCONFIRMED = 460, "login-unconfirmed", "BadCredentials", "The provider did not confirm who logs in. The message says why.";
     NO_SUCH_BUCKET = 461, "no-such-bucket", "BucketNotFound", "The schema has no class of this name.";
     UNFIT_VALUE = 463, "unfit-value", "InvalidType", "A value does not have the type that its field is declared with. The message names the field.";
     DENIED = 466, "permission-denied", "PermissionDenied", "The rights of the class or the access list of the object do not let the caller do this.";
@@ -77,6 +83,7 @@ kinds! {
     RESULT_TOO_LARGE = 400, "result-too-large", "BadQuery", "The query matches more objects than one answer may have (server.result_objects). Ask for fewer.";
     CRASHED = 500, "internal", "InternalError", "The server failed. Its log says more under the same time.";
     STORE_FAILED = 500, "store-failed", "StoreFailed", "The store could not do it; nothing was acknowledged. The server's log says more.";
+    PROVIDER_UNUSABLE = 502, "provider-unusable", "Unavailable", "The provider does not answer, or not as its configuration says. Try again later; the server's log says more.";
     OVERLOADED = 503, "overloaded", "Overloaded", "More writes wait for the disk than store.queue allows. Try again in a moment.";
     OUTBOX_FULL = 503, "outbox-full", "Unavailable", "The brokers of the change log have taken nothing for so long that no more changes may wait (changelog.outbox_bytes). Reads go on; writes go on as soon as the brokers do.";
     LOG_LOST = 503, "log-lost", "Unavailable", "Nothing of this server gets into its change log any more, mostly because another process has taken over its store. The message says why; it needs a person.";
@@ -198,6 +205,15 @@ impl From<StoreError> for ApiError {
             StoreError::OutboxFull { .. } => ApiError::new(OUTBOX_FULL, error.to_string()),
             StoreError::LogLost(_) => ApiError::new(LOG_LOST, error.to_string()),
             StoreError::Broken(_) => ApiError::new(STORE_FAILED, error.to_string()),
+        }
+    }
+}
+
+impl From<BatchError> for ApiError {
+    fn from(error: BatchError) -> Self {
+        match error {
+            BatchError::Store(error) | BatchError::Write { error, .. } => error.into(),
+            BatchError::Conflict => ApiError::new(BUSY, error.to_string()),
         }
     }
 }

@@ -4,8 +4,8 @@
 //! this one path (CONTRACT section 4). One that is not valid is nobody's, never an error. Renewal: only a successful answer to a
 //! request with the header, of a token that is two seconds old, never on connect or logout.
 
-use super::Front;
 use super::error::{self, ApiError};
+use super::{Front, banned};
 use crate::apps::App;
 use crate::auth::Session;
 use crate::auth::token::Claims;
@@ -109,6 +109,10 @@ pub async fn enter(State(front): State<Arc<Front>>, mut request: Request<Body>, 
     match front.apps.resolve(host(uri, request.headers()), word) {
         // One that is being deleted waits for this request, or has closed before it.
         Some(app) if let Some(_under_way) = app.begin() => {
+            let address = address(request.extensions().get());
+            if let Err(banned) = banned::admit(&front, &app.name, request.method(), request.uri().path(), address) {
+                return banned.into_response();
+            }
             request.extensions_mut().insert(app.clone());
             next.run(request).await
         }

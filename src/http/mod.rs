@@ -11,6 +11,7 @@
 //! * `transfer`: export, import and truncate of a bucket
 //! * `logs`: entries of the app's own log
 //! * `linger`: answers to requests that were not read to their end arrive
+//! * `banned`: who is kept out; `page`: what pages are made of
 //! * `connect`, `schema`, `objects`, `query`, `index`, `users`: the resources; `bridge`: the frame of browsers that come from elsewhere
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
@@ -20,6 +21,7 @@
 
 pub mod admin;
 pub mod answer;
+mod banned;
 mod batch;
 pub mod body;
 mod bridge;
@@ -32,6 +34,7 @@ mod linger;
 pub mod listener;
 mod logs;
 mod objects;
+mod page;
 mod partial;
 pub mod path;
 mod query;
@@ -43,8 +46,9 @@ mod users;
 
 pub use transfer::Transfers;
 
-use crate::apps::Apps;
+use crate::apps::{App, Apps};
 use crate::auth::Authority;
+use crate::auth::bans::Bans;
 use crate::auth::brake::Brake;
 use crate::auth::password::Passwords;
 use crate::changelog::Position;
@@ -53,7 +57,9 @@ use crate::config::ServerOptions;
 use crate::live::Sessions;
 use crate::live::answers::Answers;
 use crate::logs::Logs;
+use crate::mail::Mailing;
 use crate::metrics::Metrics;
+use crate::oidc::{Attempts, Providers};
 use crate::store::{Committed, Secrets, Store, Write};
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -92,6 +98,14 @@ pub struct Front {
     pub passwords: Passwords,
     /// Against guessing
     pub brake: Brake,
+    /// Mail; none where nobody takes it
+    pub mail: Option<Arc<Mailing>>,
+    /// Providers at which users log in
+    pub providers: Providers,
+    /// Logins at providers that are under way
+    pub attempts: Attempts,
+    /// Addresses that are kept out
+    pub bans: Bans,
     /// The one clock
     pub clock: Arc<Clock>,
     /// Writes whose answers are not out yet
@@ -112,6 +126,8 @@ pub struct Front {
 pub fn router(front: Arc<Front>, live: Router) -> Router {
     let resources = Router::new()
         .route("/connect", get(connect::connect).post(bridge::page))
+        .route("/banned", get(banned::list).delete(banned::lift_all))
+        .route("/banned/{address}", get(banned::test).put(banned::ban).delete(banned::lift))
         .route("/status", get(connect::status))
         .route("/schema", get(schema::read_all).post(schema::merge_all).put(schema::replace_all))
         .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one).put(schema::replace_one).delete(schema::delete_one))
@@ -192,6 +208,11 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<axum::body::Body> {
 }
 
 impl Front {
+    /// The first word of an app's paths, as it stands in links.
+    fn word<'f>(&'f self, app: &'f App) -> &'f str {
+        if app.word == self.apps.default_app().word { self.apps.base() } else { &app.word }
+    }
+
     /// Refuses writes to a bucket that a topic fills: the next record would undo them, or they would hide one.
     fn require_own(&self, bucket: &str) -> Result<(), ApiError> {
         match self.ingested.get(bucket) {

@@ -4,7 +4,8 @@
 //! joins it to its standing query (`standing`); `load` reads the result, or `resume` what was missed; from then on
 //! `delivery` turns deltas into events ([`event`]) and puts them into the connection's `outbox`, whose bounds
 //! and compositions are decided there; the transport sends what is in it. `feed` gives the engine what the
-//! change log has. [`sessions`] ends what hangs on a token that has ended. [`answers`] keeps a writer's event behind his answer, `batches` those of a batch together.
+//! change log has. [`sessions`] ends what hangs on a token that has ended. [`answers`] keeps a writer's event behind his answer,
+//! `batches` those of a batch together.
 
 pub mod answers;
 mod batches;

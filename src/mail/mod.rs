@@ -16,6 +16,7 @@ mod smtp;
 pub use message::{Links, Mail};
 pub use queue::{Mailer, Place};
 
+use crate::auth::pace::Pace;
 use crate::config::{MailOptions, MailTransport, SecretError};
 use futures_util::future::BoxFuture;
 use std::path::Path;
@@ -87,4 +88,34 @@ pub fn start(options: &MailOptions, data: &Path) -> Result<Option<Mailer>, MailE
         MailTransport::Smtp => Arc::new(smtp::Smtp::new(options, from)?),
     };
     Ok(Some(Mailer::start(transport, options.queue, options.attempts, Duration::from_secs(1))))
+}
+
+/// An hour, milliseconds.
+const HOUR: i64 = 3_600_000;
+/// Tokens that one address may try in a minute.
+const REDEEMED: u32 = 20;
+
+/// What requests need to have mail sent.
+#[derive(Debug)]
+pub struct Mailing {
+    /// Takes it
+    pub mailer: Mailer,
+    /// Where links lead
+    pub links: Links,
+    /// As configured
+    pub options: MailOptions,
+    /// How often mail is asked for
+    pub pace: Pace,
+    /// How often tokens are tried
+    pub redeem_pace: Pace,
+}
+
+impl Mailing {
+    /// As configured; none where nobody takes mail. `public_url`: where the API is reached from outside.
+    pub fn start(options: &MailOptions, public_url: &str, data: &Path) -> Result<Option<Arc<Mailing>>, MailError> {
+        let Some(mailer) = start(options, data)? else { return Ok(None) };
+        let links = Links { public_url: public_url.trim_end_matches('/').to_owned(), reset_url: options.reset_url.clone() };
+        let pace = Pace::new(HOUR, options.links_per_hour);
+        Ok(Some(Arc::new(Mailing { mailer, links, options: options.clone(), pace, redeem_pace: Pace::new(60_000, REDEEMED) })))
+    }
 }

@@ -22,8 +22,6 @@ use tokio::sync::Mutex;
 
 /// What a provider says of itself is read again after this.
 const FRESH: Duration = Duration::from_secs(3600);
-/// Keys are looked for again at most so often, whatever is signed with unknown ones.
-const ROTATION: Duration = Duration::from_secs(5);
 
 /// Claims beyond the standard ones, as they stand in a token.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,12 +169,13 @@ impl Provider {
         Ok(Person { issuer: claims.issuer().to_string(), subject: claims.subject().to_string(), username })
     }
 
-    /// What it says of itself. `older`: read it again if it was read before this, and not a moment ago.
+    /// What it says of itself. `older`: read it again if it was read before this. Only a login that the provider itself has just
+    /// let through gets so far, so nobody else can make this server ask.
     async fn metadata(&self, older: Option<Instant>) -> Result<CoreProviderMetadata, OidcError> {
         let mut known = self.known.lock().await;
         if let Some((read, metadata)) = &*known {
             let stale = match older {
-                Some(older) => *read < older && read.elapsed() >= ROTATION,
+                Some(older) => *read < older,
                 None => read.elapsed() >= FRESH,
             };
             if !stale {

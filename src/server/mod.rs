@@ -6,13 +6,14 @@ mod measure;
 
 use crate::apps::limits::{Limits, OwnLimits};
 use crate::apps::{AppError, Apps, Registry, registry};
+use crate::auth::bans::Bans;
 use crate::auth::brake::Brake;
 use crate::auth::password::{PasswordError, Passwords};
 use crate::auth::{Authority, Lifetimes};
 use crate::changelog::kafka::{self, KafkaLog, KafkaLogError, Relay, Topic};
 use crate::changelog::{ChangeLog, Home, LogId};
 use crate::clock::Clock;
-use crate::config::{ChangelogOptions, Config, StoreOptions};
+use crate::config::{ChangelogOptions, Config, MailTransport, StoreOptions, is_safe};
 use crate::expiry::Expiry;
 use crate::http::admin::Admin;
 use crate::http::listener::Listener;
@@ -22,7 +23,9 @@ use crate::ingest::{self, Ingest, IngestError};
 use crate::live::Gateway;
 use crate::logs::Logs;
 use crate::logs::retention::Retention;
+use crate::mail::{MailError, Mailing};
 use crate::metrics::Metrics;
+use crate::oidc::{Attempts, OidcError, Providers};
 use crate::store::embedded::{Embedded, OpenError};
 use crate::store::{Store, StoreError};
 use axum::Router;
@@ -110,6 +113,12 @@ pub enum StartError {
         /// What would do
         reason: &'static str,
     },
+    /// Mail
+    #[error(transparent)]
+    Mail(#[from] MailError),
+    /// Providers at which users log in
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// Ingest
     #[error(transparent)]
     Ingest(#[from] IngestError),
@@ -134,6 +143,8 @@ impl StartError {
             StartError::Store(error) => error.code(),
             StartError::Password(error) => error.code(),
             StartError::Option { .. } => "config-unfit-value",
+            StartError::Mail(error) => error.code(),
+            StartError::Oidc(error) => error.code(),
             StartError::Ingest(error) => error.code(),
             StartError::App(error) => error.code(),
             StartError::ChangeLog(error) => error.code(),
@@ -173,6 +184,9 @@ impl Server {
         let (cert, key) = (config.server.tls_cert.clone(), config.server.tls_key.clone());
         let reading = tokio::task::spawn_blocking(move || Tls::configured(&cert, &key)).await;
         let tls = reading.map_err(|error| StartError::Engine(error.to_string()))??;
+        let mail = Mailing::start(&config.mail, &config.server.public_url, &config.store.data)?;
+        let providers = Providers::new(&config.oidc)?;
+        let attempts = Attempts::new().ok_or_else(|| StartError::Engine("no key for logins at providers".into()))?;
         // First the sockets: a second server on the same port must not touch the data.
         let api_socket = bind(&config.server.listen, "server.listen", "--listen").await?;
         let admin_socket = bind(&config.server.admin_listen, "server.admin_listen", "--set server.admin_listen=HOST:PORT").await?;
@@ -242,6 +256,10 @@ impl Server {
             authority: authority.clone(),
             passwords,
             brake: Brake::default(),
+            mail: mail.clone(),
+            providers,
+            attempts,
+            bans: Bans::new(store.clone()),
             clock: store.clock().clone(),
             answers: gateway.answers().clone(),
             sessions: gateway.sessions().clone(),
@@ -469,7 +487,32 @@ fn check(config: &Config) -> Result<(), StartError> {
             reason: "one path segment of letters, digits, '-' and '_' is what clients can connect to",
         });
     }
+    let public = &config.server.public_url;
+    let option = |option, value: &str, reason| Err(StartError::Option { option, value: value.to_owned(), reason });
+    if (config.mail.transport != MailTransport::None || !config.oidc.is_empty()) && !is_origin(public) {
+        let reason = "mail and logins at providers need to know where the API is reached from outside, such as https://api.example.org, \
+                      without a path";
+        return option("server.public_url", public, reason);
+    }
+    if config.mail.verification && config.mail.transport == MailTransport::None {
+        return option("mail.verification", "true", "nobody takes mail (mail.transport), so nobody could ever log in");
+    }
+    if !config.oidc.is_empty() {
+        if !is_safe(public) {
+            return option("server.public_url", public, "providers send logins to it: https, or loopback");
+        }
+        if config.server.origins.iter().any(|origin| origin == "*") {
+            let reason = "with [[oidc]] it must name the pages that may receive logins: any page could have them otherwise";
+            return option("server.origins", "*", reason);
+        }
+    }
     Ok(())
+}
+
+/// Scheme, host and port, and nothing else.
+fn is_origin(url: &str) -> bool {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    rest.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']) && url.parse::<axum::http::Uri>().is_ok())
 }
 
 async fn bind(address: &str, option: &'static str, flag: &'static str) -> Result<TcpListener, StartError> {

@@ -3,6 +3,7 @@
 
 mod access;
 mod administration;
+mod banned;
 mod batch;
 mod bridge;
 mod expiry;

@@ -6,6 +6,8 @@
 //! * [`tokens`]: tokens for programs, and the end of tokens
 //! * [`second_factor`]: codes beside the password
 //! * [`assume`]: the rights of one role alone
+//! * `verify`, `reset`, `username`: what users are sent links for, over `mailed`
+//! * `oauth`: login at a provider
 //! * [`attempt`]: the brake on guessing
 //!
 //! On these paths the SDK takes every 403 for a question for the second factor, and every 404 for nobody: what is refused
@@ -14,10 +16,15 @@
 pub(super) mod assume;
 pub(super) mod attempt;
 pub(super) mod login;
+mod mailed;
+mod oauth;
 pub(super) mod password;
 pub(super) mod register;
+mod reset;
 pub(super) mod second_factor;
 pub(super) mod tokens;
+mod username;
+mod verify;
 
 use super::Front;
 use super::error::{self, ApiError};
@@ -47,6 +54,11 @@ pub(super) fn routes() -> Router<Arc<Front>> {
         .route("/db/User/me", get(login::me))
         .route("/db/User/validate", get(login::me))
         .route("/db/User/password", post(password::change))
+        .route("/db/User/verify", get(verify::verify))
+        .route("/db/User/reset", get(reset::page).post(reset::reset))
+        .route("/db/User/changeUsername", post(username::change))
+        .route("/db/User/verifyUsername", get(username::verify))
+        .route("/db/User/OAuth/{provider}", get(oauth::oauth))
         .route("/db/User/mfa", delete(second_factor::turn_off))
         .route("/db/User/mfa/status", get(second_factor::status))
         .route("/db/User/mfa/init", get(second_factor::begin).post(second_factor::finish))
@@ -179,5 +191,13 @@ pub(super) fn unhashed(failed: PasswordError) -> ApiError {
         PasswordError::Busy => ApiError::new(error::BUSY, failed.to_string()),
         PasswordError::Store(error) => error.into(),
         failed => ApiError::new(error::CRASHED, failed.to_string()),
+    }
+}
+
+/// A text field of a user's object.
+fn text_of<'i>(image: &'i Image, name: &str) -> Option<&'i str> {
+    match image.document.root().get(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
     }
 }

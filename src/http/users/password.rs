@@ -3,10 +3,9 @@
 //! It ends all tokens that the user had, and with them the sessions and their subscriptions. Whoever changed his own gets
 //! a token of a new session: a stolen token may have been the reason.
 
-use super::{Account, login, refused, unhashed};
+use super::{Account, login, refused, reset, unhashed};
 use crate::auth::credentials::Credentials;
 use crate::auth::password;
-use crate::auth::token::Purpose;
 use crate::http::Front;
 use crate::http::body::{self, Whole};
 use crate::http::error::{self, ApiError};
@@ -64,24 +63,10 @@ async fn by_name(front: &Front, identity: &Identity, name: &str, old: String, ne
     Err(refused(BatchError::Conflict))
 }
 
-/// A token from a reset dies by what it is used for, as that raises the generation.
+/// A token that was mailed is spent by what it is used for.
 async fn by_token(front: &Front, identity: &Identity, token: &str, new: String) -> Result<Response<Body>, ApiError> {
-    let invalid =
-        || ApiError::new(error::BAD_CREDENTIALS, "the token is not, or not any more, good for a new password; ask for another one");
-    let app = &identity.app.name;
-    front.authority.redeem(app, token, Purpose::Reset).ok_or_else(invalid)?;
-    let hash = front.passwords.hash(new).await.map_err(unhashed)?;
-    for _ in 0..super::TRIES {
-        let claims = front.authority.redeem(app, token, Purpose::Reset).ok_or_else(invalid)?;
-        let account = Account::of(front, identity, &claims.user).await?;
-        let mut account = account.filter(|account| account.generation() == claims.generation).ok_or_else(invalid)?;
-        match renew(front, identity, &mut account, &hash).await {
-            Ok(()) => return login::first_step(front, identity, &account),
-            Err(BatchError::Conflict) => {}
-            Err(error) => return Err(refused(error)),
-        }
-    }
-    Err(refused(BatchError::Conflict))
+    let account = reset::redeem(front, identity, token, new).await?;
+    login::first_step(front, identity, &account)
 }
 
 /// Puts a new hash in the place of the one that the account was read with, and ends all tokens of the user.

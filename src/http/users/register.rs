@@ -1,7 +1,7 @@
 //! `POST /db/User/register`: a user's object and his credentials, as one commit.
 
 use super::attempt::Attempt;
-use super::{Account, commit, login, password, refused, unhashed};
+use super::{Account, commit, login, password, refused, unhashed, verify};
 use crate::auth::credentials::{Credentials, LONGEST_NAME, user_named};
 use crate::http::Front;
 use crate::http::answer::Answer;
@@ -11,7 +11,7 @@ use crate::http::identity::Identity;
 use crate::object::text::{self, Body as ObjectBody};
 use crate::object::{id, shape};
 use crate::schema::built_in;
-use crate::store::{Actor, Batch, Decide, Decision, Refusal, Write};
+use crate::store::{Actor, Batch, Decide, Decision, Refusal, SecretWrite, Write};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
@@ -47,15 +47,25 @@ pub(in crate::http) async fn register(
     }
     let hash = front.passwords.hash(password).await.map_err(unhashed)?;
     let answer = Answer::begin(&front, &identity);
-    let account = create(&front, &identity, &object, Some(hash), false, &answer).await?;
+    let mut verification = None;
+    let inactive = verify::is_required(&front);
+    let secrets = |user: &str| {
+        verification = verify::begin(&front, &identity, user, &name)?;
+        Ok(verification.iter().map(|verification| verification.secret.clone()).collect())
+    };
+    let account = create(&front, &identity, &object, Some(hash), inactive, &answer, secrets).await?;
     attempt.succeeded();
+    if let Some(verification) = verification {
+        verification.send();
+        return Ok(answer.out(body::empty()));
+    }
     let response =
         if login { login::enter(&front, &identity, &account)? } else { body::json(StatusCode::OK, account.image.json().clone()) };
     Ok(answer.out(response))
 }
 
 /// A new user with the fields of `object`, who alone may read and write himself. `hash`: of his password, if he has one.
-/// `inactive`: he may not log in yet. The name is judged by the store, where nobody else can take it meanwhile.
+/// `inactive`: he may not log in yet. `secrets`: what else belongs to the user of this id. The name is judged by the store, where nobody else can take it meanwhile.
 pub(in crate::http) async fn create(
     front: &Front,
     identity: &Identity,
@@ -63,6 +73,7 @@ pub(in crate::http) async fn create(
     hash: Option<String>,
     inactive: bool,
     answer: &Answer,
+    secrets: impl FnOnce(&str) -> Result<Vec<SecretWrite>, ApiError>,
 ) -> Result<Account, ApiError> {
     let app = &identity.app.name;
     let schema = front.store.schema(app);
@@ -80,7 +91,9 @@ pub(in crate::http) async fn create(
     });
     let credentials = Credentials::new(hash);
     let write = Write { key: id::key(app, &Arc::from("User"), user.clone()), decide, actor: Actor::server(), writer: answer.writer() };
-    let batch = Batch { writes: vec![write], secrets: vec![credentials.write(app, &user, Some(None))?], ..Batch::default() };
+    let mut secrets = secrets(&user)?;
+    secrets.push(credentials.write(app, &user, Some(None))?);
+    let batch = Batch { writes: vec![write], secrets, ..Batch::default() };
     let committed = commit(front, batch).await.map_err(refused)?;
     let change = committed.writes.into_iter().next().and_then(|write| write.change);
     let image = change.and_then(|change| change.after.clone());
