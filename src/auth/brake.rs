@@ -174,7 +174,9 @@ mod tests {
     fn tells_whom_it_holds_and_lets_go_of_an_address() {
         let brake = Brake::default();
         let here = [127, 0, 0, 1].into();
-        (0..11).for_each(|_| drop(brake.begin(Password, "app\njo", here, 1_000)));
+        (0..11).for_each(|_| {
+            let _ = brake.begin(Password, "app\njo", here, 1_000);
+        });
         let held = brake.held("app\n", false, 2_000);
         assert_eq!(held, [Held { user: Some("jo".into()), address: Some(here), until: 61_000 }]);
         assert_eq!(brake.held("other\n", false, 2_000), []);

@@ -74,7 +74,7 @@ pub(super) async fn welcome(front: &Front, identity: &Identity, uri: &Uri, heade
         front.sessions.renewed(&claims);
         welcome.token = Some(token);
         // Who assumed a role is not told by it.
-        let user = users::visible(&front, &claims.user, &identity).await?;
+        let user = users::visible(front, &claims.user, identity).await?;
         welcome.user = user.map(|user| serde_json::from_slice(user.json())).transpose().map_err(crashed)?;
     }
     // The SDK finds the events at /v1/events by itself, and nowhere else.

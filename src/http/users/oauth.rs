@@ -228,7 +228,7 @@ fn is_allowed(origins: &[String], target: &str) -> bool {
     let Ok(url) = url::Url::parse(target) else { return false };
     let origin = url.origin().ascii_serialization();
     let plain = matches!(url.scheme(), "https" | "http") && url.username().is_empty() && url.password().is_none();
-    plain && origins.iter().any(|allowed| *allowed == origin)
+    plain && origins.contains(&origin)
 }
 
 fn redirect(target: &str) -> Result<Response<Body>, ApiError> {
