@@ -145,13 +145,7 @@ async fn reads(store: &Arc<Embedded>, objects: u64) {
         assert!(snapshot.get(&write(id * 7 % objects).key).await.unwrap().is_some());
     }
     println!("get, one after the other: {}", rate(gets, begin));
-    let selection = Selection {
-        app: "bench".into(),
-        bucket: "lots".into(),
-        predicate: Arc::new(Predicate::True),
-        caller: Arc::new(Caller::anonymous()),
-        limit: usize::MAX,
-    };
+    let selection = Selection::all("bench".into(), "lots".into(), Arc::new(Predicate::True), Arc::new(Caller::anonymous()), usize::MAX);
     for (name, predicate) in [("select, all match", Predicate::True), ("select, none matches", Predicate::False)] {
         let begin = start();
         let found = snapshot.select(Selection { predicate: Arc::new(predicate), ..selection.clone() }).await.unwrap();

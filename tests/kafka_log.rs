@@ -103,6 +103,45 @@ fn every_commit_is_an_event_once_and_in_order_with_racing_writers() {
 }
 
 #[test]
+fn a_batch_comes_from_the_topic_as_one_or_not_at_all() {
+    run(async {
+        let directory = tempfile::tempdir().unwrap();
+        let (config, _) = config(directory.path(), kafka::shared(), 4);
+        let server = server::start(config).await;
+        let (http, log) = (Http::new(&server.url()), server.changelog());
+        let (_socket, subscription) = subscribe(&server, Terms::extended()).await;
+        let before = log.head();
+        let mut ends = Vec::new();
+        for round in 0..20 {
+            // Ids that lie in all partitions.
+            let writes: Vec<_> =
+                (0..12).map(|n| json!({"operation": "put", "id": format!("/db/Thing/{round}-{n}"), "object": {"n": n}})).collect();
+            let answer = http.post("/batch", json!(writes).to_string()).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            ends.push(answer.position().unwrap());
+            ends.push(put(&http, round, round).await);
+        }
+        let last = *ends.last().unwrap();
+        // However little is asked for at a time.
+        let mut follower = log.follow(before.clone());
+        let mut given = Vec::new();
+        while given.last().is_none_or(|(through, _)| *through < last) {
+            let batch = follower.next(1).await.unwrap();
+            given.push((batch.through.commit(), batch.changes.len()));
+        }
+        let expected: Vec<_> = ends.iter().enumerate().map(|(n, end)| (*end, if n % 2 == 0 { 12 } else { 1 })).collect();
+        assert_eq!(given, expected);
+        let mut within = before.clone();
+        within.offsets[0] = ends[0] - 5;
+        let refused = log.follow(within).next(1).await;
+        assert!(matches!(refused, Err(tidegate::changelog::LogError::Gone { .. })), "{refused:?}");
+        let told = subscription.reached(last).await;
+        assert_eq!(told.iter().filter(|told| matches!(told, Told::Event { .. })).count(), 20 * 13);
+        server.shutdown().await.unwrap();
+    });
+}
+
+#[test]
 fn both_images_of_the_largest_object_fit_and_nothing_waits_for_them() {
     run(async {
         let directory = tempfile::tempdir().unwrap();

@@ -35,7 +35,14 @@ async function add(column, text) {
 
 async function change(card, changes) {
   Object.assign(card, changes);
-  await card.update();
+  try {
+    await card.update();
+  } catch (error) {
+    // What the server refused has not happened: not in this window either.
+    await card.load({ refresh: true }).catch(() => null);
+    render();
+    throw error;
+  }
 }
 
 function listen() {

@@ -61,17 +61,19 @@ const MOST: usize = 1 << 30;
 
 impl Limits {
     /// As configured, with what an app has of its own. `hashings_at_once`: how many the server works on at the same time.
-    pub fn new(options: &LimitOptions, own: &OwnLimits, hashings_at_once: usize) -> Limits {
-        let hashings = own.hashings.unwrap_or(options.hashings);
+    /// `alone`: there is no other app to leave anything to, so what is worked on at a time has the app's own limits only.
+    pub fn new(options: &LimitOptions, own: &OwnLimits, hashings_at_once: usize, alone: bool) -> Limits {
+        let shared = |number: usize| if alone { MOST } else { number };
+        // So many keep the server busy and put nobody behind more than one round of them.
+        let round = |number: usize| if number == 0 { hashings_at_once } else { number };
         let turns = |number: usize| number.clamp(1, MOST);
         Limits {
             requests_per_second: own.requests_per_second.unwrap_or(options.requests_per_second),
-            requests: turns(own.requests.unwrap_or(options.requests)),
+            requests: turns(own.requests.unwrap_or(shared(options.requests))),
             waiting: own.waiting.unwrap_or(options.waiting),
-            writes: turns(own.writes.unwrap_or(options.writes)),
-            scans: turns(own.scans.unwrap_or(options.scans)),
-            // So many keep the server busy and put nobody behind more than one round of them.
-            hashings: turns(if hashings == 0 { hashings_at_once } else { hashings }),
+            writes: turns(own.writes.unwrap_or(shared(options.writes))),
+            scans: turns(own.scans.unwrap_or(shared(options.scans))),
+            hashings: turns(own.hashings.map_or_else(|| shared(round(options.hashings)), round)),
             connections: own.connections.unwrap_or(options.connections),
             subscriptions: own.subscriptions.unwrap_or(options.subscriptions),
         }
@@ -127,9 +129,12 @@ mod tests {
         let mut own = OwnLimits::default();
         own.set("scans", "3").unwrap();
         own.set("requests_per_second", "7").unwrap();
-        let limits = Limits::new(&options, &own, 5);
+        let limits = Limits::new(&options, &own, 5, false);
         assert_eq!((limits.scans, limits.requests_per_second, limits.hashings), (3, 7, 5));
         assert_eq!((limits.writes, limits.subscriptions), (options.writes, options.subscriptions));
+        let alone = Limits::new(&options, &own, 5, true);
+        assert_eq!((alone.scans, alone.requests_per_second), (3, 7), "its own hold always");
+        assert_eq!((alone.writes, alone.hashings, alone.requests), (MOST, MOST, MOST), "there is nobody to leave anything to");
         assert!(own.set("scan", "3").unwrap_err().contains("hashings") && own.set("scans", "many").is_err());
         own.set("scans", "0").unwrap();
         assert!(own.check().is_err());

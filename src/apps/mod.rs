@@ -192,7 +192,7 @@ impl Default for Apps {
     /// As with the default configuration, on a machine that hashes one password at a time.
     fn default() -> Apps {
         let config = Config::default();
-        Apps::new(&config.server.base, Limits::new(&config.limits, &OwnLimits::default(), 1))
+        Apps::new(&config.server.base, Limits::new(&config.limits, &OwnLimits::default(), 1, true))
     }
 }
 
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     fn app(word: &str) -> App {
-        App::new(word.into(), word.into(), Limits::new(&Config::default().limits, &OwnLimits::default(), 1))
+        App::new(word.into(), word.into(), Limits::new(&Config::default().limits, &OwnLimits::default(), 1, false))
     }
 
     #[test]

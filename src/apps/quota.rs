@@ -326,7 +326,7 @@ mod tests {
     use futures_util::FutureExt;
 
     fn limits() -> Limits {
-        Limits::new(&Config::default().limits, &OwnLimits::default(), 1)
+        Limits::new(&Config::default().limits, &OwnLimits::default(), 1, false)
     }
 
     #[test]

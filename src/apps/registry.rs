@@ -142,6 +142,7 @@ impl Registry {
                     registry.remove(in_store.clone(), None);
                 }
             }
+            registry.setup.share(&records);
         }
         Ok((registry, generated))
     }
@@ -202,10 +203,10 @@ impl Registry {
         match made.await {
             Ok((open, generated)) => {
                 self.setup.put(&in_store, &open);
-                let described = self.described(&in_store, &open);
+                records.insert(in_store.clone(), open.clone());
+                self.setup.share(&records);
                 tracing::info!(app = %open.word, "an app was made");
-                records.insert(in_store, open);
-                Ok((described, generated))
+                Ok((self.described(&in_store, &open), generated))
             }
             Err(error) => {
                 let removing = Record { state: State::Removing, ..making.clone() };
@@ -238,9 +239,9 @@ impl Registry {
         changed.limits = limits.unwrap_or(changed.limits);
         self.setup.write(&in_store, known.as_ref(), &changed).await?;
         self.setup.put(&in_store, &changed);
-        let described = self.described(&in_store, &changed);
-        records.insert(in_store, changed);
-        Ok(described)
+        records.insert(in_store.clone(), changed.clone());
+        self.setup.share(&records);
+        Ok(self.described(&in_store, &changed))
     }
 
     /// Closes an app for ever. It does not answer any more when this resolves; what it had is taken away from then on, also
@@ -263,7 +264,9 @@ impl Registry {
             (self.setup.end)(app);
         }
         tracing::info!(app = word, "an app was closed and is being removed");
-        self.remove(in_store.clone(), app);
+        let in_store = in_store.clone();
+        self.setup.share(&records);
+        self.remove(in_store, app);
         Ok(())
     }
 
@@ -322,7 +325,7 @@ impl Setup {
 
     /// Requests find it, with these hosts and limits.
     fn put(&self, in_store: &Arc<str>, record: &Record) {
-        let limits = Limits::new(&self.limits, &record.limits, self.passwords.at_once());
+        let limits = Limits::new(&self.limits, &record.limits, self.passwords.at_once(), false);
         let known = self.apps.get(&record.word).filter(|app| app.name == *in_store);
         let app = match known {
             Some(app) => {
@@ -332,6 +335,15 @@ impl Setup {
             None => Arc::new(App::new(in_store.clone(), record.word.as_str().into(), limits)),
         };
         self.apps.put(&app, &record.hosts.iter().cloned().collect::<Vec<_>>());
+    }
+
+    /// Limits depend on whether there are others.
+    fn share(&self, records: &BTreeMap<Arc<str>, Record>) {
+        let apps = self.apps.all();
+        for app in &apps {
+            let own = records.get(&app.name).map(|record| record.limits.clone()).unwrap_or_default();
+            app.quota.set(Limits::new(&self.limits, &own, self.passwords.at_once(), apps.len() == 1));
+        }
     }
 
     async fn write(&self, in_store: &str, before: Option<&Record>, record: &Record) -> Result<(), AppError> {

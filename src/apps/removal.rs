@@ -1,12 +1,12 @@
 //! What an app had is taken away, in pieces, each of which is as short as a write of anybody else.
 //!
-//! Objects first, through the store as every delete, so that what follows the change log sees them go; then the classes,
+//! Objects first, through the store as every delete, so that what follows the change log sees them go; then indexes and classes,
 //! then the secrets. Each piece looks at what is still there, so it goes on wherever it was stopped.
 
 use super::App;
 use crate::schema::Schema;
 use crate::store::embedded::Embedded;
-use crate::store::{Actor, Batch, Decision, Key, SecretWrite, Secrets, Store, StoreError, Write};
+use crate::store::{Actor, Batch, Decision, IndexChange, Key, SecretWrite, Secrets, Store, StoreError, Write};
 use dataflows::change::Writer;
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -45,6 +45,9 @@ async fn try_remove(store: &Arc<Embedded>, in_store: &Arc<str>) -> Result<(), St
             committed?;
         }
         after = Some(last);
+    }
+    for bucket in store.indexed_buckets(in_store) {
+        store.change_indexes(in_store.clone(), bucket, IndexChange::DropAll).await?;
     }
     if store.schema(in_store).version > 0 {
         // Former versions stay as long as the store: records in the change log are read by them.

@@ -4,7 +4,7 @@ use super::BenchError;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH};
 use hyper::{HeaderMap, Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
@@ -79,9 +79,17 @@ impl HttpClient {
 
     /// Sends a request and reads the whole answer. `path` is relative to the base.
     pub async fn send(&mut self, method: Method, path: &str, body: Option<String>) -> Result<Answer, BenchError> {
+        self.send_if(method, path, None, body).await
+    }
+
+    /// As [`HttpClient::send`], with a value of `If-Match`.
+    pub async fn send_if(&mut self, method: Method, path: &str, tag: Option<&str>, body: Option<String>) -> Result<Answer, BenchError> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base.path)).header(HOST, &self.base.authority);
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("BAT {token}"));
+        }
+        if let Some(tag) = tag {
+            request = request.header(IF_MATCH, tag);
         }
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");

@@ -4,6 +4,7 @@ use super::BenchError;
 use super::http::Base;
 use crate::config::{Durability, Layers};
 use crate::server::{Server, Setup};
+use crate::store::embedded::Statistics;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -53,6 +54,11 @@ impl InProcess {
     /// Where it is.
     pub fn base(&self) -> &Base {
         &self.base
+    }
+
+    /// What its store counts; none once it ends.
+    pub fn statistics(&self) -> Option<Statistics> {
+        self.server.as_ref().map(|server| server.store().statistics())
     }
 
     /// Of the administrator `root`.

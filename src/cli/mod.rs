@@ -4,12 +4,16 @@ mod administration;
 mod app;
 mod backup;
 mod bench;
+mod bucket;
 mod config;
 mod demo;
 mod explain;
+mod export;
+mod import;
 mod ingest;
 mod restore;
 mod serve;
+mod truncate;
 mod watch;
 
 use crate::config::{ConfigError, Effective, Layers};
@@ -39,6 +43,12 @@ pub enum Command {
     Backup(backup::Backup),
     /// Build a data directory from a backup
     Restore(restore::Restore),
+    /// Write all objects of a bucket into a file
+    Export(export::Export),
+    /// Write objects of a file into a bucket
+    Import(import::Import),
+    /// Delete all objects of a bucket
+    Truncate(truncate::Truncate),
     /// Look after the topics that come into a running server
     Ingest(ingest::Ingest),
     /// Look after the apps of a running server
@@ -135,6 +145,9 @@ pub fn run() -> ExitCode {
         Command::Watch(command) => return command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
+        Command::Export(command) => command.run(),
+        Command::Import(command) => command.run(),
+        Command::Truncate(command) => command.run(),
         Command::Ingest(command) => command.run(),
         Command::App(command) => command.run(),
         Command::Explain(command) => command.run(),

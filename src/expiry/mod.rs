@@ -100,6 +100,10 @@ impl Expiry {
         }
         let snapshot = self.store.snapshot().await?;
         let position = snapshot.position();
+        // A change of a schema that this state has in it already would never be heard of.
+        if self.declared() != *declared {
+            return Ok(End::Again);
+        }
         let mut timetable = Timetable::new(REMEMBERED);
         for (app, fields) in declared {
             let schema = self.store.schema(app);

@@ -7,6 +7,7 @@ use super::answer::Answer;
 use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
+use super::objects::Shaped;
 use super::{Front, conditions, objects};
 use crate::object::decide::{self, Expected};
 use crate::object::id;
@@ -14,7 +15,7 @@ use crate::object::partial::Update;
 use crate::object::text::Body as ObjectBody;
 use crate::schema::Schema;
 use crate::store::{Batch, BatchError, Decide, Write};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Deserialize;
@@ -144,6 +145,7 @@ fn judge(front: &Front, identity: &Identity, schema: &Schema, item: &Item<'_>) -
     }
     let expected = expected(item)?;
     let key = |id: &Arc<str>| id::key(&identity.app.name, &bucket, id.clone());
+    let shaped = item.object.map(|object| Shaped::new(schema, Bytes::copy_from_slice(object.get().as_bytes())));
     let missing = || ApiError::new(error::BAD_REQUEST, format!("{} needs an object", item.operation.name()));
     let unnamed = || ApiError::new(error::BAD_REQUEST, format!("{} needs an id", item.operation.name()));
     match item.operation {
@@ -154,13 +156,16 @@ fn judge(front: &Front, identity: &Identity, schema: &Schema, item: &Item<'_>) -
                 object.id = Some(id.to_string());
             }
             let draft = objects::insertion(schema, &bucket, identity, &object)?;
-            Ok((key(&draft.id.clone()), Arc::new(move |before, stamp| decide::insert(&draft, before, stamp))))
+            Ok((key(&draft.id.clone()), objects::deciding(&bucket, draft, shaped, decide::insert)))
         }
         Operation::Put => {
             objects::permit_replacement(schema, &bucket, identity, &expected)?;
             let (id, _) = named.ok_or_else(unnamed)?;
             let (draft, creates) = objects::replacement(schema, &bucket, id.clone(), &object.ok_or_else(missing)?)?;
-            Ok((key(&id), Arc::new(move |before, stamp| decide::replace(&draft, &expected, creates, before, stamp))))
+            let decide = objects::deciding(&bucket, draft, shaped, move |draft, before, stamp| {
+                decide::replace(draft, &expected, creates, before, stamp)
+            });
+            Ok((key(&id), decide))
         }
         Operation::Partial => {
             objects::permit(&schema.rights_of(&bucket).update, "update", &bucket, identity)?;

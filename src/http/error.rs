@@ -60,6 +60,8 @@ kinds! {
     SECOND_FACTOR_ON = 409, "second-factor-on", "ObjectExists", "The user has a second factor already. Turn it off first (DELETE /db/User/mfa).";
     TOO_MANY_KEYS = 409, "keys-too-many", "Conflict", "Too many former keys still verify. Wait until the first of them has ended, or rotate with an overlap of 0, which ends them all.";
     OUT_OF_DATE = 412, "out-of-date", "ObjectOutOfDate", "The object has another version than the one that If-Match names, or is not there. Load it again.";
+    UNIQUE_VIOLATED = 409, "unique-index-violated", "UniqueIndexViolation", "Another object has the same values in a unique index. The message says which index and value.";
+    INDEX_FAILED = 409, "index-failed", "IndexFailed", "The index cannot be built over the objects that are there. The message says which value stands in the way; GET /index/:bucket keeps it until the index is declared again or dropped.";
     TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes, or a log entry than logs.entry_bytes.";
     BAD_APP = 400, "bad-app", "BadRequest", "No app can be called so, have such a host or such limits. The message says which.";
     NO_SUCH_APP = 404, "no-such-app", "NotFound", "There is no app of this name.";
@@ -74,6 +76,7 @@ kinds! {
     UNFIT_VALUE = 463, "unfit-value", "InvalidType", "A value does not have the type that its field is declared with. The message names the field.";
     DENIED = 466, "permission-denied", "PermissionDenied", "The rights of the class or the access list of the object do not let the caller do this.";
     BUCKET_INGESTED = 466, "bucket-ingested", "PermissionDenied", "The bucket is filled from a topic, and by that alone: write to the topic. Nobody writes it here, not even an administrator.";
+    BAD_INDEX = 400, "bad-index", "BadIndex", "The index cannot be declared. The message says why.";
     SCHEMA_INCOMPATIBLE = 469, "schema-incompatible", "SchemaIncompatible", "A field or class is there already and is declared otherwise: fields keep their types, classes their parents.";
     TYPE_EXISTS = 473, "type-exists", "TypeExists", "There is a class or a field of that name already.";
     STILL_REFERENCED = 474, "still-referenced", "TypeStillReferenced", "The class cannot go: other classes refer to it, or there are objects of it.";
@@ -167,6 +170,8 @@ impl From<Refusal> for ApiError {
             Refusal::Denied(_) | Refusal::ClassDenied { .. } => DENIED,
             Refusal::NameTaken(_) => NAME_TAKEN,
             Refusal::Invalid(_) => BAD_REQUEST,
+            Refusal::Taken { .. } => UNIQUE_VIOLATED,
+            Refusal::Index(_) => BAD_INDEX,
             Refusal::Update(_) => BAD_UPDATE,
             Refusal::Occupied(_) => STILL_REFERENCED,
             Refusal::UnfitValue(_) => UNFIT_VALUE,

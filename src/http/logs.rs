@@ -47,7 +47,7 @@ pub(super) async fn insert(front: &Front, identity: &Identity, schema: &Schema, 
     let bucket: Arc<str> = BUCKET.into();
     let draft = objects::draft(schema, &bucket, id::object(&bucket, &logs::key(now))?, &object)?;
     let bytes = draft.fields.len();
-    let response = objects::write(front, identity, &bucket, draft, StatusCode::CREATED, decide::insert).await?;
+    let response = objects::write(front, identity, &bucket, draft, None, StatusCode::CREATED, decide::insert).await?;
     front.logs.written(&identity.app.name, bytes + 160);
     Ok(response)
 }

@@ -12,7 +12,7 @@
 //! * `logs`: entries of the app's own log
 //! * `linger`: answers to requests that were not read to their end arrive
 //! * `banned`: who is kept out; `page`: what pages are made of
-//! * `connect`, `schema`, `objects`, `query`, `users`: the resources; `bridge`: the frame of browsers that come from elsewhere
+//! * `connect`, `schema`, `objects`, `query`, `index`, `users`: the resources; `bridge`: the frame of browsers that come from elsewhere
 //! * [`admin`]: the listener of administration
 //! * [`listener`]: sockets, limits, graceful end
 //! * [`tls`]: certificate and key, changed without a restart
@@ -29,6 +29,7 @@ pub mod conditions;
 mod connect;
 pub mod error;
 pub mod identity;
+mod index;
 mod linger;
 pub mod listener;
 mod logs;
@@ -135,6 +136,8 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .route("/db/{bucket}", post(objects::insert).get(transfer::export).put(transfer::import).delete(transfer::truncate))
         .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))
         .route("/db/{bucket}/count", get(query::count).post(query::count_by_body))
+        .route("/db/{bucket}/ids", get(query::ids))
+        .route("/index/{bucket}", get(index::list).post(index::change).delete(index::drop_all))
         .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).post(partial::update).delete(objects::delete))
         .route("/db/{bucket}/{oid}/{field}", post(partial::update_field))
         .method_not_allowed_fallback(async || ApiError::plain(error::WRONG_METHOD))

@@ -13,8 +13,8 @@ use crate::object::decide::{self, Draft, Expected};
 use crate::object::text::{AclRequest, Body as ObjectBody};
 use crate::object::{id, shape};
 use crate::schema::{Schema, built_in};
-use crate::store::{Decide, Write};
-use axum::body::Body;
+use crate::store::{Decide, Refusal, Write};
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use dataflows::access::{Acl, Rights, Rule};
@@ -40,7 +40,8 @@ pub(super) async fn insert(
         return super::logs::insert(&front, &identity, &schema, &body).await;
     }
     let draft = insertion(&schema, &bucket, &identity, &read(&body)?)?;
-    write(&front, &identity, &bucket, draft, StatusCode::CREATED, decide::insert).await
+    let shaped = Shaped { schema: schema.version, body };
+    write(&front, &identity, &bucket, draft, Some(shaped), StatusCode::CREATED, decide::insert).await
 }
 
 /// What an insert asks for; the class's right was judged.
@@ -102,7 +103,8 @@ pub(super) async fn replace(
     let expected = conditions::expected(&headers);
     permit_replacement(&schema, &bucket, &identity, &expected)?;
     let (draft, creates) = replacement(&schema, &bucket, id, &read(&body)?)?;
-    write(&front, &identity, &bucket, draft, StatusCode::OK, move |draft, before, stamp| {
+    let shaped = Shaped { schema: schema.version, body };
+    write(&front, &identity, &bucket, draft, Some(shaped), StatusCode::OK, move |draft, before, stamp| {
         decide::replace(draft, &expected, creates, before, stamp)
     })
     .await
@@ -156,11 +158,50 @@ pub(super) async fn delete(
     Ok(answer.out(response))
 }
 
+/// By which version of the schema a draft was made, and of what: where the transaction meets another one it is made anew.
+pub(super) struct Shaped {
+    schema: u64,
+    body: Whole,
+}
+
+impl Shaped {
+    /// `object`: the text that the draft was made of.
+    pub(super) fn new(schema: &Schema, object: Bytes) -> Shaped {
+        Shaped { schema: schema.version, body: Whole(object) }
+    }
+
+    fn anew(&self, schema: &Schema, bucket: &str, draft: &Draft) -> Result<Option<Draft>, Refusal> {
+        if schema.version == self.schema {
+            return Ok(None);
+        }
+        let object = ObjectBody::parse(&self.body.0).map_err(|error| Refusal::Invalid(error.to_string()))?;
+        Ok(Some(Draft { fields: fields(schema, bucket, &object)?, ..draft.clone() }))
+    }
+}
+
+/// A decision on a draft, by the schema that the transaction meets.
+pub(super) fn deciding(
+    bucket: &Arc<str>,
+    draft: Draft,
+    shaped: Option<Shaped>,
+    decide: impl Fn(&Draft, Option<&Image>, &crate::store::Stamp<'_>) -> Result<crate::store::Decision, crate::store::Refusal>
+    + Send
+    + Sync
+    + 'static,
+) -> Decide {
+    let bucket = bucket.clone();
+    Arc::new(move |before, stamp| {
+        let anew = shaped.as_ref().map(|shaped| shaped.anew(stamp.schema, &bucket, &draft)).transpose()?.flatten();
+        decide(anew.as_ref().unwrap_or(&draft), before, stamp)
+    })
+}
+
 pub(super) async fn write(
     front: &Front,
     identity: &Identity,
     bucket: &Arc<str>,
     draft: Draft,
+    shaped: Option<Shaped>,
     status: StatusCode,
     decide: impl Fn(&Draft, Option<&Image>, &crate::store::Stamp<'_>) -> Result<crate::store::Decision, crate::store::Refusal>
     + Send
@@ -169,7 +210,7 @@ pub(super) async fn write(
 ) -> Result<Response<Body>, ApiError> {
     let answer = Answer::begin(front, identity);
     let key = id::key(&identity.app.name, bucket, draft.id.clone());
-    let decide: Decide = Arc::new(move |before, stamp| decide(&draft, before, stamp));
+    let decide = deciding(bucket, draft, shaped, decide);
     let committed = front.commit(Write { key, decide, actor: identity.actor(), writer: answer.writer() }).await?;
     let stored = committed.change.as_ref().and_then(|change| change.after.as_ref());
     let image = stored.ok_or_else(|| ApiError::new(error::CRASHED, "the store kept nothing of the write"))?;
@@ -185,17 +226,17 @@ fn read(body: &Whole) -> Result<ObjectBody<'_>, ApiError> {
 
 /// An object as its class shapes it.
 pub(super) fn draft(schema: &Schema, bucket: &str, id: Arc<str>, object: &ObjectBody<'_>) -> Result<Draft, ApiError> {
-    let fields = match schema.class(bucket) {
+    Ok(Draft { id, acl: object.acl.clone(), fields: fields(schema, bucket, object)? })
+}
+
+fn fields(schema: &Schema, bucket: &str, object: &ObjectBody<'_>) -> Result<String, Refusal> {
+    match schema.class(bucket) {
         Some(class) if class.embedded => {
-            return Err(ApiError::new(
-                error::BAD_REQUEST,
-                format!("the class {bucket} is embedded: its values live inside other objects only"),
-            ));
+            Err(Refusal::Invalid(format!("the class {bucket} is embedded: its values live inside other objects only")))
         }
-        Some(_) => shape::fields(schema, bucket, &object.fields).map_err(|error| ApiError::new(error::UNFIT_VALUE, error.to_string()))?,
-        None => object.open_fields(),
-    };
-    Ok(Draft { id, acl: object.acl.clone(), fields })
+        Some(_) => shape::fields(schema, bucket, &object.fields).map_err(|error| Refusal::UnfitValue(error.to_string())),
+        None => Ok(object.open_fields()),
+    }
 }
 
 /// Judges a right of a class.

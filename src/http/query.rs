@@ -11,8 +11,8 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{Response, StatusCode};
 use dataflows::change::Image;
+use dataflows::document::Value;
 use dataflows::query::Filter;
-use dataflows::query::ast::Predicate;
 use dataflows::query::sort::{Sort, SortError};
 use std::sync::Arc;
 
@@ -75,39 +75,38 @@ pub(super) async fn count_by_body(
     counted(&front, bucket, &identity, body.text()?).await
 }
 
+/// `GET /db/:bucket/ids`: the ids alone, in their order.
+pub(super) async fn ids(
+    State(front): State<Arc<Front>>,
+    BucketPath(bucket): BucketPath,
+    identity: Identity,
+    asked: Asked,
+) -> Result<Response<Body>, ApiError> {
+    let asked = parameters(asked)?;
+    let selection = windowed(selection(&front, bucket, &identity, "")?, &asked);
+    let snapshot = front.store.snapshot().await?;
+    let images = snapshot.select(selection).await?;
+    let id = |image: &Arc<Image>| match image.document.root().get("id") {
+        Some(Value::String(id)) => serde_json::Value::from(id),
+        _ => serde_json::Value::Null,
+    };
+    let ids: Vec<serde_json::Value> = images.iter().map(id).collect();
+    let mut response = body::json(StatusCode::OK, serde_json::Value::from(ids).to_string());
+    super::set_position(&mut response, &snapshot.position());
+    Ok(response)
+}
+
 async fn answer(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str, asked: Parameters) -> Result<Response<Body>, ApiError> {
     let selection = selection(front, bucket, identity, text)?;
     let bad = |error: SortError| ApiError::new(error::BAD_QUERY, error.to_string());
     let sort = asked.sort.as_deref().filter(|text| !text.is_empty()).map(Sort::parse).transpose().map_err(bad)?;
     let snapshot = front.store.snapshot().await?;
     let position = snapshot.position();
-    let predicate = selection.predicate.clone();
-    let mut images = snapshot.select(selection).await?;
-    let sort = sort.filter(|sort| !sort.is_empty());
-    if sort.is_some() || predicate.nearest().is_some() {
-        // Large results take their time; they take it elsewhere.
-        let sorting = tokio::task::spawn_blocking(move || {
-            match sort {
-                Some(sort) => sort.sort(&mut images),
-                None => nearest_first(&predicate, &mut images),
-            }
-            images
-        });
-        images = sorting.await.map_err(|error| ApiError::new(error::CRASHED, error.to_string()))?;
-    }
-    let count = asked.count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
-    let window = images.iter().skip(asked.start.unwrap_or(0)).take(count);
-    let mut response = body::json(StatusCode::OK, array(window));
+    let selection = Selection { sort: sort.unwrap_or_default(), ..windowed(selection, &asked) };
+    let images = snapshot.select(selection).await?;
+    let mut response = body::json(StatusCode::OK, array(images.iter()));
     super::set_position(&mut response, &position);
     Ok(response)
-}
-
-/// Who asks for what is near and for no order wants the nearest first. Stable: at one distance in the order of their ids.
-fn nearest_first(predicate: &Predicate, images: &mut [Arc<Image>]) {
-    if let Some(nearest) = predicate.nearest() {
-        // Distances are not negative, and the bits of such doubles are in the doubles' order.
-        images.sort_by_cached_key(|image| nearest.distance(image.document.root()).to_bits());
-    }
 }
 
 async fn counted(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str) -> Result<Response<Body>, ApiError> {
@@ -125,13 +124,14 @@ fn selection(front: &Front, bucket: Arc<str>, identity: &Identity, text: &str) -
     }
     let text = if text.trim().is_empty() { "{}" } else { text };
     let filter = Filter::parse(text, &front.query_limits).map_err(|error| ApiError::new(error::BAD_QUERY, error.to_string()))?;
-    Ok(Selection {
-        app: identity.app.name.clone(),
-        bucket,
-        predicate: filter.predicate,
-        caller: identity.session.caller.clone(),
-        limit: front.options.result_objects,
-    })
+    let (app, caller) = (identity.app.name.clone(), identity.session.caller.clone());
+    Ok(Selection::all(app, bucket, filter.predicate, caller, front.options.result_objects))
+}
+
+/// Start and count; a negative count is all.
+fn windowed(selection: Selection, asked: &Parameters) -> Selection {
+    let count = asked.count.and_then(|count| usize::try_from(count).ok());
+    Selection { skip: asked.start.unwrap_or(0), count, ..selection }
 }
 
 fn parameters(asked: Asked) -> Result<Parameters, ApiError> {

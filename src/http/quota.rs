@@ -19,7 +19,7 @@ fn cost(method: &Method, path: &str) -> Cost {
         // Whole buckets: exports are read, imports written, both long.
         (Some("db"), Some(_), None) if *method == Method::GET || *method == Method::PUT => Cost::Scan,
         _ if *method == Method::GET || *method == Method::HEAD || *method == Method::OPTIONS => Cost::Light,
-        (Some("events"), ..) => Cost::Light,
+        (Some("events" | "connect"), ..) => Cost::Light,
         _ => Cost::Write,
     }
 }
@@ -58,6 +58,10 @@ mod tests {
             (Method::GET, "/connect", Cost::Light),
             (Method::GET, "/events", Cost::Light),
             (Method::POST, "/events/ticket", Cost::Light),
+            (Method::POST, "/connect", Cost::Light),
+            (Method::POST, "/batch", Cost::Write),
+            (Method::POST, "/db/Lot/1", Cost::Write),
+            (Method::PUT, "/db/Lot", Cost::Scan),
             (Method::GET, "/db/User/me", Cost::Light),
             (Method::POST, "/db/Lot", Cost::Write),
             (Method::PUT, "/db/Lot/1", Cost::Write),

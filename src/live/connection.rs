@@ -200,6 +200,11 @@ impl Connection {
         subscription
     }
 
+    /// What a subscription has is out of date; one that a fresh result does not help ends with this error.
+    pub(crate) fn supersede(&self, slot: SlotKey, refused: &Refused) {
+        self.change(|outbox| outbox.supersede(slot, refused));
+    }
+
     pub(crate) fn outdate_all(&self) {
         self.change(|outbox| outbox.outdate_all());
     }

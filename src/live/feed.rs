@@ -29,6 +29,10 @@ async fn follow(gateway: &Gateway, engine: &Engine, mut at: Position, under_way:
         gateway.frontier.reached(at.commit().saturating_sub(under_way)).await;
         match log.next(BATCH).await {
             Ok(batch) => {
+                // Before the changes behind it: a result that is read from here on has those before it in it.
+                for record in &batch.control {
+                    gateway.schema_changed(record);
+                }
                 gateway.counters.changes_fed.fetch_add(batch.changes.len() as u64, Relaxed);
                 at = batch.through;
                 engine.feed(batch.changes, at.commit());

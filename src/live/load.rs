@@ -87,13 +87,8 @@ async fn read(gateway: &Gateway, subscription: &Subscription, snapshot: &dyn Sna
     // First the app's own turn: what waits for the shared ones is then never one app's alone.
     let _turn = subscription.connection.app.quota.load().await;
     let Ok(_permit) = gateway.loads.acquire().await else { return Err(stopping()) };
-    let selection = Selection {
-        app: standing.app.clone(),
-        bucket: standing.bucket.clone(),
-        predicate: standing.filter.predicate.clone(),
-        caller: subscription.caller.clone(),
-        limit: gateway.options.result_objects,
-    };
+    let (app, bucket, predicate) = (standing.app.clone(), standing.bucket.clone(), standing.filter.predicate.clone());
+    let selection = Selection::all(app, bucket, predicate, subscription.caller.clone(), gateway.options.result_objects);
     let images = snapshot.select(selection).await.map_err(refused)?;
     Ok(messages::result(&subscription.id, &position, fresh, images.iter().map(|image| &image.json()[..])))
 }

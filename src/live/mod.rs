@@ -19,6 +19,7 @@ mod members;
 pub mod messages;
 mod outbox;
 mod resume;
+mod schema;
 mod sessions;
 mod socket;
 mod sse;
@@ -60,6 +61,9 @@ use tokio::sync::{Notify, Semaphore};
 /// Results that are read at a time, all connections together: a storm of subscriptions queues here instead
 /// of holding all its results in memory at once.
 const LOADS: usize = 64;
+
+/// How long the connections of an app that was deleted have to take what ended their subscriptions.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Everything live of one server.
 pub struct Gateway {
@@ -285,12 +289,19 @@ impl Gateway {
         drop(engine);
     }
 
-    /// Ends all connections of an app, which was closed before.
+    /// Ends all subscriptions and connections of an app, which was closed before.
     pub fn end_app(&self, app: &Arc<App>) {
-        for connection in self.connections().into_iter().filter(|connection| Arc::ptr_eq(&connection.app, app)) {
-            connection.fail_all(&Refused::new(404, "app-deleted", "the app was deleted"));
-            connection.ask_to_end(End::GoingAway);
+        let of_app = |connection: &Arc<Connection>| Arc::ptr_eq(&connection.app, app);
+        let connections: Vec<_> = self.connections().into_iter().filter(of_app).collect();
+        for connection in &connections {
+            connection.fail_all(&subscribe::app_deleted());
         }
+        tokio::spawn(async move {
+            tokio::time::sleep(LAST_WORDS).await;
+            for connection in connections {
+                connection.ask_to_end(End::GoingAway);
+            }
+        });
     }
 
     fn connections(&self) -> Vec<Arc<Connection>> {

@@ -239,23 +239,28 @@ impl<S: Clone> Outbox<S> {
 
     /// Everything that a subscription has is out of date, whatever waits for it.
     pub(crate) fn outdate(&mut self, key: SlotKey) {
+        let refused = Refused::new(
+            503,
+            "subscription-overrun",
+            "the client is too slow for the events of this subscription, or the server has lost track of them; subscribe again",
+        );
+        self.tally.outdated += u64::from(self.holds(key));
+        self.supersede(key, &refused);
+    }
+
+    /// As [`Outbox::outdate`], for another reason.
+    pub(crate) fn supersede(&mut self, key: SlotKey, refused: &Refused) {
         let Some(slot) = self.slot(key) else { return };
         let (refreshes, id) = (slot.terms.refreshes, slot.id.clone());
-        self.tally.outdated += 1;
         self.drop_events(key);
         if refreshes {
             if self.slot(key).is_some_and(|slot| slot.course.outdate()) {
                 self.stale.push(key);
             }
         } else {
-            let refused = Refused::new(
-                503,
-                "subscription-overrun",
-                "the client is too slow for the events of this subscription, or the server has lost track of them; subscribe again",
-            );
             let subscription = self.close(key);
             self.ended.extend(subscription);
-            self.push_message(None, messages::error(Some(&id), &refused));
+            self.push_message(None, messages::error(Some(&id), refused));
         }
     }
 

@@ -7,6 +7,7 @@ use super::Gateway;
 use super::delivery::{judge, reads};
 use super::event::Event;
 use super::messages::{self, Refused};
+use super::schema;
 use super::standing::Standing;
 use super::subscription::Subscription;
 use crate::changelog::{LogError, Position};
@@ -40,6 +41,10 @@ pub(crate) async fn catch_up(
     let mut announced = false;
     while at.commit() < until.commit() {
         let batch = match gateway.changelog.read(at.clone(), BATCH).await {
+            // What was missed before it has other names.
+            Ok(batch) if batch.control.iter().any(|record| schema::concerns(standing, record) && record.commit <= until.commit()) => {
+                return Ok(false);
+            }
             Ok(batch) => batch,
             Err(LogError::Gone { .. }) => return Ok(false),
             Err(error) => {

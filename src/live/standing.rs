@@ -129,6 +129,11 @@ impl Registry {
         }
     }
 
+    /// The standing queries of an app on buckets that are wanted.
+    pub(crate) fn of_app(&self, app: &str, wanted: impl Fn(&str) -> bool) -> Vec<Arc<Standing>> {
+        lock(&self.by_key).values().filter(|standing| *standing.app == *app && wanted(&standing.bucket)).cloned().collect()
+    }
+
     /// Who waits for a query's deltas.
     pub(crate) fn find(&self, query: QueryId) -> Option<Arc<Standing>> {
         self.by_query.read().unwrap_or_else(PoisonError::into_inner).get(&query).cloned()

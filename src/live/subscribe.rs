@@ -49,6 +49,9 @@ impl Gateway {
         subscribe: Subscribe,
         session: &Session,
     ) -> Result<(), Refused> {
+        if !connection.app.is_open() {
+            return Err(app_deleted());
+        }
         if subscribe.window {
             // Windows (sort, limit, offset) join a standing query with a state of its own here.
             return Err(Refused::new(
@@ -104,6 +107,10 @@ impl Gateway {
             self.leave(&subscription);
         }
     }
+}
+
+pub(crate) fn app_deleted() -> Refused {
+    Refused::new(404, "app-deleted", "the app was deleted")
 }
 
 /// A long query takes milliseconds: other connections of this thread are not kept waiting for it.

@@ -8,6 +8,7 @@ use crate::object::{id, time};
 use crate::schema::{Kind, Schema};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// A value does not have the type of its field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +49,9 @@ impl Shaping<'_> {
     /// Every declared field of a class; `leading`: a comma stands before the first one, too.
     fn declared(&mut self, bucket: &str, given: &[(Cow<'_, str>, &RawValue)], depth: usize, leading: bool) -> Result<(), UnfitValue> {
         let mut comma = leading;
+        // This runs on the store's writer, too: a wide object must not cost the square of its width.
+        let by_name: Option<HashMap<&str, &RawValue>> =
+            (given.len() > 16).then(|| given.iter().map(|(name, value)| (&**name, *value)).collect());
         for field in self.schema.fields(bucket) {
             if comma {
                 self.text.push(',');
@@ -55,7 +59,11 @@ impl Shaping<'_> {
             comma = true;
             text::push_string(&mut self.text, &field.name);
             self.text.push(':');
-            let value = given.iter().find(|(name, _)| **name == *field.name).map_or("null", |(_, value)| value.get());
+            let found = match &by_name {
+                Some(by_name) => by_name.get(&*field.name).copied(),
+                None => given.iter().find(|(name, _)| **name == *field.name).map(|(_, value)| *value),
+            };
+            let value = found.map_or("null", RawValue::get);
             self.path.push(field.name.to_string());
             self.value(Kind::parse(&field.kind).unwrap_or(Kind::Json), &field.kind, value, depth)?;
             self.path.pop();

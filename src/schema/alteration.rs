@@ -3,9 +3,12 @@
 
 use super::{Kind, Schema};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
-/// Alterations that are told one by one at most; beyond that a bucket is altered as a whole.
-const TOLD: usize = 10_000;
+/// Classes that are looked into for one change at most.
+const LOOKED_INTO: usize = 10_000;
+/// Names of a path that is told at most.
+const DEPTH: usize = 8;
 
 /// What changed for the objects of a bucket.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +74,7 @@ impl Alteration {
 /// What `new` changes for the objects that `old` described.
 pub fn between(old: &Schema, new: &Schema) -> Vec<Alteration> {
     let mut alterations = Vec::new();
-    let mut told = 0;
+    let mut search = Search { old, new, reached: reached(old, new), left: LOOKED_INTO };
     for (bucket, class) in &old.classes {
         if class.embedded {
             continue;
@@ -80,7 +83,7 @@ pub fn between(old: &Schema, new: &Schema) -> Vec<Alteration> {
         if new.class(bucket).is_none() {
             alteration.gone = true;
         } else {
-            collect(old, new, bucket, &mut Vec::new(), &mut alteration.moved, &mut told);
+            search.collect(bucket, &mut Vec::new(), &mut alteration.moved);
             retyped(old, new, bucket, &mut alteration);
         }
         if alteration.gone || !alteration.moved.is_empty() || !alteration.retyped.is_empty() {
@@ -98,37 +101,62 @@ pub fn between(old: &Schema, new: &Schema) -> Vec<Alteration> {
     alterations
 }
 
-/// Moves of this version that reach the objects of a class, in the names from before.
-fn collect(old: &Schema, new: &Schema, bucket: &str, above: &mut Vec<Box<str>>, moved: &mut Vec<Moved>, told: &mut usize) {
-    let here: Vec<_> = new.moves_of(bucket).filter(|one| one.since > old.version).collect();
-    for one in &here {
-        if *told >= TOLD {
-            // Still told that something is altered: the object as a whole.
-            moved.truncate(1);
-            moved.resize(1, Moved { path: Vec::new(), to: None });
+/// The classes whose objects, or what is embedded in them, a move of this version reaches.
+fn reached<'s>(old: &'s Schema, new: &Schema) -> HashSet<&'s str> {
+    let mut reached: HashSet<&str> =
+        old.classes.keys().map(|name| &**name).filter(|name| new.moves_of(name).any(|one| one.since > old.version)).collect();
+    loop {
+        let embeds = |bucket: &str| {
+            old.fields(bucket).into_iter().any(|field| {
+                let class = Kind::parse(&field.kind).and_then(|kind| kind.class());
+                class.is_some_and(|name| reached.contains(name) && old.class(name).is_some_and(|class| class.embedded))
+            })
+        };
+        let more: Vec<&str> = old.classes.keys().map(|name| &**name).filter(|name| !reached.contains(name) && embeds(name)).collect();
+        if more.is_empty() {
+            return reached;
+        }
+        reached.extend(more);
+    }
+}
+
+/// Finds the paths that moved, in the names from before.
+struct Search<'s> {
+    old: &'s Schema,
+    new: &'s Schema,
+    reached: HashSet<&'s str>,
+    /// Classes that may still be looked into: those that embed each other never end
+    left: usize,
+}
+
+impl Search<'_> {
+    fn collect(&mut self, bucket: &str, above: &mut Vec<Box<str>>, moved: &mut Vec<Moved>) {
+        let (old, new) = (self.old, self.new);
+        if !self.reached.contains(bucket) {
             return;
         }
-        *told += 1;
-        moved.push(Moved { path: above.iter().cloned().chain([one.from.clone()]).collect(), to: one.to.clone() });
-    }
-    // Classes that embed each other end.
-    if above.len() >= 8 {
-        return;
-    }
-    for field in old.fields(bucket) {
-        if here.iter().any(|one| one.from == field.name) {
-            continue;
+        if self.left == 0 || above.len() > DEPTH {
+            // Something has moved there, under a path that is not told.
+            if moved.is_empty() {
+                moved.push(Moved { path: vec!["".into()], to: None });
+            }
+            return;
         }
-        let Some(kind) = Kind::parse(&field.kind) else { continue };
-        let Some(class) = kind.class().filter(|name| new.class(name).is_some_and(|class| class.embedded)) else { continue };
-        let depth = above.len();
-        above.push(field.name.clone());
-        keys(&kind, above);
-        // A class inside of itself has the same moves again, deeper: one telling is enough for a fresh result.
-        if !new.moves.is_empty() && above.len() <= 8 {
-            collect(old, new, class, above, moved, told);
+        self.left -= 1;
+        let here: Vec<_> = new.moves_of(bucket).filter(|one| one.since > old.version).collect();
+        moved.extend(here.iter().map(|one| Moved { path: above.iter().cloned().chain([one.from.clone()]).collect(), to: one.to.clone() }));
+        for field in old.fields(bucket) {
+            if here.iter().any(|one| one.from == field.name) {
+                continue;
+            }
+            let Some(kind) = Kind::parse(&field.kind) else { continue };
+            let Some(class) = kind.class().filter(|name| old.class(name).is_some_and(|class| class.embedded)) else { continue };
+            let depth = above.len();
+            above.push(field.name.clone());
+            keys(&kind, above);
+            self.collect(class, above, moved);
+            above.truncate(depth);
         }
-        above.truncate(depth);
     }
 }
 
@@ -157,4 +185,85 @@ fn retyped(old: &Schema, new: &Schema, bucket: &str, alteration: &mut Alteration
         }
     }
     alteration.retyped = differing;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::{ClassRequest, Request, change};
+    use super::*;
+    use dataflows::access::Caller;
+
+    fn lots() -> Schema {
+        let classes: Vec<ClassRequest> = serde_json::from_str(
+            r#"[{"class":"/db/City","embedded":true,"fields":{"zip":{"name":"zip","type":"/db/Integer"},"in":{"name":"in","type":"/db/City"}}},
+                {"class":"/db/Lot","fields":{"a":{"name":"a","type":"/db/String"},"at":{"name":"at","type":"/db/DateTime"},
+                    "map":{"name":"map","type":"/db/collection.Map[/db/String,/db/City]"},"list":{"name":"list","type":"/db/collection.List[/db/City]"}}},
+                {"class":"/db/Heir","superClass":"/db/Lot","fields":{}},{"class":"/db/Other","fields":{"a":{"name":"a","type":"/db/String"}}}]"#,
+        )
+        .unwrap();
+        change(&Schema::built_in(), &Request::Merge(classes), &Caller::admin()).unwrap()
+    }
+
+    fn altered(schema: &Schema, request: Request) -> Vec<Alteration> {
+        between(schema, &change(schema, &request, &Caller::admin()).unwrap())
+    }
+
+    fn rename(class: &str, from: &str, to: &str) -> Request {
+        Request::Rename { class: class.into(), from: from.into(), to: to.into() }
+    }
+
+    fn effect(alteration: &Alteration, path: &str) -> &'static str {
+        match alteration.effect(&[path.split('.').collect::<Vec<_>>()]) {
+            Effect::None => "none",
+            Effect::Refreshes => "refreshes",
+            Effect::Ends(_) => "ends",
+        }
+    }
+
+    #[test]
+    fn a_rename_concerns_the_class_and_its_heirs() {
+        let altered = altered(&lots(), rename("/db/Lot", "a", "x"));
+        let buckets: Vec<_> = altered.iter().map(|one| &*one.bucket).collect();
+        assert_eq!(buckets, ["Lot", "Heir"]);
+        for one in &altered {
+            assert_eq!(
+                [effect(one, "a"), effect(one, "a.b"), effect(one, "at"), effect(one, "x")],
+                ["ends", "ends", "refreshes", "refreshes"]
+            );
+        }
+    }
+
+    #[test]
+    fn a_field_of_an_embedded_class_is_gone_wherever_it_stands() {
+        let altered = altered(&lots(), rename("/db/City", "zip", "code"));
+        let lot = altered.iter().find(|one| &*one.bucket == "Lot").unwrap();
+        for (path, expected) in [
+            ("list.zip", "ends"),
+            ("list.3.zip", "ends"),
+            ("list.in.zip", "ends"),
+            ("map.home.zip", "ends"),
+            ("map.home.in.zip", "ends"),
+            ("list", "refreshes"),
+            ("zip", "refreshes"),
+            ("map.zip", "refreshes"),
+        ] {
+            assert_eq!(effect(lot, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn fields_more_concern_nobody_but_who_names_them_as_times() {
+        let schema = lots();
+        let more: ClassRequest = serde_json::from_str(
+            r#"{"class":"/db/Lot","fields":{"b":{"name":"b","type":"/db/String"},"end":{"name":"end","type":"/db/Date"}}}"#,
+        )
+        .unwrap();
+        let found = altered(&schema, Request::Merge(vec![more]));
+        assert_eq!(found.len(), 2);
+        assert_eq!([effect(&found[0], "end"), effect(&found[0], "b"), effect(&found[0], "a")], ["refreshes", "none", "none"]);
+        assert!(altered(&schema, Request::Merge(vec![ClassRequest::of("/db/New")])).is_empty());
+        let gone = altered(&schema, Request::Delete { class: "/db/Other".into() });
+        assert!(gone[0].gone && effect(&gone[0], "whatever") == "ends");
+    }
 }

@@ -11,6 +11,7 @@
 
 use super::built_in::{self, OBJECT};
 use super::check::check;
+use super::expiry::EXPIRES;
 use super::merge::{self, ClassRequest, SchemaError, bucket_of, permit};
 use super::{Class, Field, Schema, moves};
 use dataflows::access::Caller;
@@ -70,6 +71,7 @@ fn known<'s>(schema: &'s Schema, bucket: &str) -> Result<&'s Arc<Class>, SchemaE
 }
 
 fn replaced(schema: &Schema, requests: &[ClassRequest], whole: bool, caller: &Caller) -> Result<Schema, SchemaError> {
+    merge::distinct(requests)?;
     let mut replaced = schema.clone();
     for request in requests {
         let bucket = bucket_of(&request.class)?;
@@ -97,8 +99,8 @@ fn replacing(class: &Class, request: &ClassRequest, caller: &Caller) -> Result<C
     merge::same_place(class, request)?;
     let own = built_in::class(class.class.trim_start_matches("/db/"));
     let mut replaced = class.clone();
-    replaced.metadata = request.metadata.clone().unwrap_or_default();
     // What is left out is left as it is: rights are never opened by not naming them.
+    replaced.metadata = request.metadata.clone().unwrap_or(replaced.metadata);
     replaced.validation_code = request.validation_code.clone().or(replaced.validation_code);
     replaced.acl = request.acl.clone().unwrap_or(replaced.acl);
     let keeps = |name: &str| own.is_some_and(|own| own.fields.contains_key(name));
@@ -148,6 +150,12 @@ fn with_renamed(schema: &Schema, bucket: &str, from: &str, to: &str, caller: &Ca
         .collect();
     let mut changed = schema.clone();
     changed.classes.insert(bucket.into(), Arc::new(renamed));
+    // Objects go on ending by the field that they ended by.
+    for (heir, class) in &mut changed.classes {
+        if class.metadata.get(EXPIRES).is_some_and(|field| **field == *from) && schema.lineage(heir).any(|class| class == bucket) {
+            Arc::make_mut(class).metadata.insert(EXPIRES.into(), to.into());
+        }
+    }
     Ok(changed)
 }
 

@@ -29,15 +29,14 @@ pub(super) fn check(schema: &Schema) -> Result<(), SchemaError> {
             return invalid(format!("the class {} has more than {LARGEST} fields", class.class));
         }
         lineage(schema, bucket, class)?;
-        if let Some(name) = class.metadata.get(EXPIRES).filter(|name| !name.is_empty()) {
-            let found = schema.fields(bucket).into_iter().find(|field| field.name == *name);
-            if found.is_none_or(|field| &*field.kind != expiry::KIND) {
-                return invalid(format!(
-                    "the objects of {} are to end by their field {name}, which is not one of type {}",
-                    class.class,
-                    expiry::KIND
-                ));
-            }
+        if let Some(name) = class.metadata.get(EXPIRES).filter(|name| !name.is_empty())
+            && schema.field(bucket, name).is_none_or(|field| &*field.kind != expiry::KIND)
+        {
+            return invalid(format!(
+                "the objects of {} are to end by their field {name}, which is not one of type {}",
+                class.class,
+                expiry::KIND
+            ));
         }
         for field in class.fields.values() {
             let Some(kind) = Kind::parse(&field.kind) else {

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn who_may_add_fields_may_not_by_that_let_objects_end() {
-        let class = r#"[{"class":"/db/Lease","acl":{"schemaReplace":{"/db/User/b":"allow"}},"fields":{"until":{"name":"until","type":"/db/DateTime"}}}]"#;
+        let class = r#"[{"class":"/db/Lease","acl":{"schemaAdd":{"/db/User/a":"allow","/db/User/b":"allow"},"schemaReplace":{"/db/User/b":"allow"}},"fields":{"until":{"name":"until","type":"/db/DateTime"}}}]"#;
         let schema = merge(&Schema::built_in(), &requests(class), &Caller::admin()).unwrap();
         let expires = requests(r#"[{"class":"/db/Lease","metadata":{"expires":"until"}}]"#);
         assert!(merge(&schema, &expires, &Caller::new(["/db/User/a"])).is_err());

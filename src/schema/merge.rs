@@ -10,6 +10,7 @@ use crate::object::id;
 use dataflows::access::{Caller, ClassRights};
 use indexmap::IndexMap;
 use serde::Deserialize;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A class as a client declares it: what is missing is left as it is.
@@ -92,6 +93,7 @@ pub fn merge(schema: &Schema, requests: &[ClassRequest], caller: &Caller) -> Res
 
 /// As [`merge`], not checked as a whole.
 pub(super) fn merged(schema: &Schema, requests: &[ClassRequest], caller: &Caller) -> Result<Schema, SchemaError> {
+    distinct(requests)?;
     let mut merged = schema.clone();
     for request in requests {
         let bucket = bucket_of(&request.class)?;
@@ -102,6 +104,21 @@ pub(super) fn merged(schema: &Schema, requests: &[ClassRequest], caller: &Caller
         merged.classes.insert(bucket.into(), Arc::new(class));
     }
     Ok(merged)
+}
+
+/// A request says one thing of a class, and one of a field.
+pub(super) fn distinct(requests: &[ClassRequest]) -> Result<(), SchemaError> {
+    let mut classes = HashSet::new();
+    for request in requests {
+        if !classes.insert(&*request.class) {
+            return Err(SchemaError::Invalid(format!("the class {} stands twice in the request", request.class)));
+        }
+        let mut names = HashSet::new();
+        if let Some(field) = request.fields.values().find(|field| !names.insert(&*field.name)) {
+            return Err(SchemaError::Invalid(format!("the class {} declares the field {} twice", request.class, field.name)));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn bucket_of(class: &str) -> Result<&str, SchemaError> {
@@ -262,6 +279,8 @@ mod tests {
             r#"[{"class":"/db/X","superClass":"/db/Y"},{"class":"/db/Y","superClass":"/db/X"}]"#,
             r#"[{"class":"/db/X","fields":{"a":{"name":"a","type":"/db/Unknown"}}}]"#,
             r#"[{"class":"/db/X","fields":{"a":{"name":"$a","type":"/db/String"}}}]"#,
+            r#"[{"class":"/db/X","fields":{"a":{"name":"b","type":"/db/String"},"b":{"name":"b","type":"/db/Date"}}}]"#,
+            r#"[{"class":"/db/X"},{"class":"/db/X"}]"#,
         ] {
             assert!(matches!(merge(&before, &requests(text), &Caller::admin()), Err(SchemaError::Invalid(_))), "{text}");
         }

@@ -22,6 +22,7 @@ use dataflows::access::ClassRights;
 use dataflows::document::{DateField, DateFields};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 /// An app's classes at one version.
@@ -100,11 +101,12 @@ impl Schema {
             next = class.super_class.as_deref().and_then(|parent| parent.strip_prefix("/db/")).and_then(|parent| self.class(parent));
         }
         let mut fields: Vec<&Field> = Vec::new();
+        let mut seen = HashSet::new();
         for class in lineage.into_iter().rev() {
             let mut own: Vec<&Field> = class.fields.values().collect();
             own.sort_by_key(|field| field.order);
             for field in own {
-                if !fields.iter().any(|known| known.name == field.name) {
+                if seen.insert(&*field.name) {
                     fields.push(field);
                 }
             }

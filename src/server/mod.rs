@@ -214,7 +214,7 @@ impl Server {
         let authority = Arc::new(Authority::new(store.clock().clone(), lifetimes, store.rights().clone()));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let passwords = Passwords::open(config.server.password_ms, cores.div_ceil(2), &*store).await?;
-        let limits = Limits::new(&config.limits, &OwnLimits::default(), passwords.at_once());
+        let limits = Limits::new(&config.limits, &OwnLimits::default(), passwords.at_once(), true);
         let apps = Arc::new(Apps::new(&config.server.base, limits));
         let ended = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());

@@ -6,9 +6,14 @@
 
 mod batch;
 pub mod embedded;
+mod index;
 mod intake;
 
 pub use batch::{Batch, BatchCommitted, BatchError, SecretWrite};
+pub use index::{
+    IndexChange, IndexDefinition, IndexError, IndexKey, IndexReport, IndexState, KeyOrder, LONGEST_PATH, MOST_INDEXES, MOST_KEYS,
+    PlanReport, QueryReport,
+};
 pub use intake::{Intake, IntakeError, Intakes, Note};
 
 use crate::changelog::Position;
@@ -19,6 +24,7 @@ use bytes::Bytes;
 use dataflows::access::{Caller, ClassRights};
 use dataflows::change::{Change, CommitNumber, Image, Writer};
 use dataflows::query::ast::Predicate;
+use dataflows::query::sort::Sort;
 use futures_util::future::BoxFuture;
 use std::sync::{Arc, LazyLock};
 
@@ -107,6 +113,17 @@ pub enum Refusal {
     /// The object cannot be stored as it is
     #[error("{0}")]
     Invalid(String),
+    /// Another object has the same values in a unique index
+    #[error("Unique index violation. Another object already exists with the same value {value} in the index {index}")]
+    Taken {
+        /// Which index
+        index: String,
+        /// What the object would have in it
+        value: String,
+    },
+    /// The index cannot be declared
+    #[error("{0}")]
+    Index(String),
     /// A class is to go, and there are objects of it
     #[error("there are objects of the class /db/{0}; delete them first")]
     Occupied(String),
@@ -184,7 +201,10 @@ pub enum StoreError {
     #[error("the write failed inside the server: {0}; please report it with the server's log")]
     Panicked(String),
     /// More objects match than were asked for at most
-    #[error("more than {limit} objects match; narrow the query or raise the limit")]
+    #[error(
+        "more than {limit} objects match, which is the most that one answer may have or look through (server.result_objects); \
+         narrow the query or ask for fewer"
+    )]
     TooMany {
         /// At most so many
         limit: usize,
@@ -217,6 +237,8 @@ impl Refusal {
             Refusal::Denied(_) => "object-denied",
             Refusal::NameTaken(_) => "name-taken",
             Refusal::Invalid(_) => "object-invalid",
+            Refusal::Taken { .. } => "unique-index-violated",
+            Refusal::Index(_) => "index-refused",
             Refusal::Occupied(_) => "still-referenced",
             Refusal::Update(_) => "bad-update",
             Refusal::UnfitValue(_) => "unfit-value",
@@ -264,8 +286,21 @@ pub struct Selection {
     pub predicate: Arc<Predicate>,
     /// Only what he may read
     pub caller: Arc<Caller>,
-    /// In the order of ids, at most so many; more is an error that says so
+    /// At most so many; more is an error that says so
     pub limit: usize,
+    /// In this order, ties by id; an empty one is by distance where the predicate is about points near another, otherwise by id
+    pub sort: Sort,
+    /// Without the first ones
+    pub skip: usize,
+    /// So many of those behind; none: all
+    pub count: Option<usize>,
+}
+
+impl Selection {
+    /// All that match and that the caller may read, in the order of ids; more than `limit` is an error.
+    pub fn all(app: Arc<str>, bucket: Arc<str>, predicate: Arc<Predicate>, caller: Arc<Caller>, limit: usize) -> Selection {
+        Selection { app, bucket, predicate, caller, limit, sort: Sort::default(), skip: 0, count: None }
+    }
 }
 
 /// A piece of a bucket.
@@ -306,6 +341,12 @@ pub trait Store: Send + Sync + 'static {
     /// Replaces an app's schema by what `change` makes of it. The version is raised by the store.
     fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>>;
 
+    /// The indexes of a bucket, built-in ones first. That of the ids is not among them.
+    fn indexes(&self, app: &str, bucket: &str) -> Vec<IndexReport>;
+
+    /// Declares or drops indexes of a bucket; resolves when that is on the disk. Building goes on behind it.
+    fn change_indexes(&self, app: Arc<str>, bucket: Arc<str>, change: IndexChange) -> BoxFuture<'static, Result<(), StoreError>>;
+
     /// Stops taking writes, finishes those under way and closes.
     fn close(&self) -> BoxFuture<'static, Result<(), StoreError>>;
 }
@@ -341,13 +382,21 @@ pub trait Snapshot: Send + Sync + 'static {
     /// One object, whoever may read it.
     fn get(&self, key: &Key) -> BoxFuture<'static, Result<Option<Arc<Image>>, StoreError>>;
 
-    /// The objects that match and that the caller may read, in the order of their ids.
+    /// The one object with this text at a path, whoever may read it; none where there is none, or several. Cheap where the
+    /// path has a unique index.
+    fn find(&self, app: &Arc<str>, bucket: &Arc<str>, path: &str, text: &str)
+    -> BoxFuture<'static, Result<Option<Arc<Image>>, StoreError>>;
+
+    /// The objects that match and that the caller may read.
     fn select(&self, selection: Selection) -> BoxFuture<'static, Result<Vec<Arc<Image>>, StoreError>>;
 
     /// Ids and texts of a bucket's objects behind an id, in the order of ids, whoever may read them: up to so many, and no more
     /// once that many bytes are exceeded. None left: empty.
     fn page(&self, page: Page) -> BoxFuture<'static, Result<Vec<(Arc<str>, Bytes)>, StoreError>>;
 
-    /// How many objects match that the caller may read.
+    /// Answers a selection and tells how.
+    fn explain(&self, selection: Selection) -> BoxFuture<'static, Result<QueryReport, StoreError>>;
+
+    /// How many objects match that the caller may read, whatever order, window and limit.
     fn count(&self, selection: Selection) -> BoxFuture<'static, Result<u64, StoreError>>;
 }

@@ -94,7 +94,9 @@ const steps = {
       const refused = await bob.page.evaluate(async ([id, trick]) => {
         const card = await Baqend.db.Card.load(id);
         card.column = "done";
-        return card[trick]().then(() => "done", (error) => error.message);
+        const answer = await card[trick]().then(() => "done", (error) => error.message);
+        await card.load({ refresh: true });
+        return answer;
       }, [id, trick]);
       assert.match(refused, /write permissions are required/, trick);
     }
@@ -104,6 +106,7 @@ const steps = {
   async "what is deleted is gone from both"() {
     await bob.card("Paint the hull").locator(".drop").click();
     await ada.misses("Paint the hull");
+    await bob.sees("doing", "Order the sails");
     await ada.sees("doing", "Order the sails");
   },
 

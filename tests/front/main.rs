@@ -4,21 +4,28 @@
 mod access;
 mod administration;
 mod banned;
+mod batch;
 mod bridge;
+mod expiry;
 mod harness;
+mod indexes;
 mod live;
+mod logs;
 mod objects;
 mod partial;
 mod passwords;
-#[path = "../support/people.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod people;
 mod queries;
 mod registration;
 mod roles;
 mod schema;
+mod schema_live;
 mod second_factor;
 mod sessions;
+#[path = "../support/mod.rs"]
+mod support;
 mod tokens;
+mod transfer;
 mod transport;
 mod users;
+
+use support::socket;

@@ -52,7 +52,10 @@ async fn an_administrator_needs_no_old_password_but_his_own() {
     let rig = Rig::start().await;
     let (_, token) = rig.person("joe").await;
     let changed = rig.new_password(Some(&rig.root), "joe", "", "new").await;
-    assert_eq!((changed.status, changed.header(TOKEN)), (200, None), "and stays who he is");
+    assert_eq!(changed.status, 200);
+    // On a slow machine his own token is old enough to be renewed.
+    let goes_on = changed.header(TOKEN).unwrap_or(&rig.root);
+    assert_eq!(rig.get_as(goes_on, "/db/User/me").await.json()["username"], "root", "and stays who he is");
     assert!(!rig.is_alive(&token).await && rig.is_alive(&rig.root).await);
     assert_eq!(rig.login("joe", "new").await.status, 200);
     assert_eq!(rig.new_password(Some(&rig.root), "root", "", "mine").await.status, 460, "a stolen token is not enough");

@@ -98,3 +98,105 @@ async fn two_who_declare_at_once_both_get_what_they_declared() {
     }
     assert_eq!(rig.get("/schema/Lot").await.json()["fields"].as_object().unwrap().len(), 8);
 }
+
+async fn change(rig: &Rig, body: &str) -> super::harness::Answer {
+    rig.post_as(&rig.root, "/schema", body).await
+}
+
+#[tokio::test]
+async fn a_renamed_field_keeps_its_values_and_a_removed_one_is_gone() {
+    let rig = Rig::start().await;
+    change(&rig, LOT).await;
+    rig.post("/db/Auction", r#"{"id":"/db/Auction/1","name":"n","count":5,"tags":["t"]}"#).await;
+    let rename = r#"{"operation":"renameField","bucket":"/db/Lot","from":"count","to":"amount"}"#;
+    let answer = change(&rig, rename).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let lot = rig.get("/schema/Lot").await.json();
+    assert_eq!(lot["fields"]["amount"], json!({"name": "amount", "type": "/db/Integer", "order": 1}));
+    let object = rig.get("/db/Auction/1").await.json();
+    assert_eq!((&object["amount"], object.get("count"), &object["version"]), (&json!(5), None, &json!(1)));
+    assert_eq!(rig.get("/db/Auction/query?q=%7B%22amount%22%3A5%7D").await.json().as_array().unwrap().len(), 1);
+    assert_eq!(rig.post("/db/Auction/1", r#"{"$inc":{"amount":1}}"#).await.json()["amount"], 6);
+    // The class is what is sent, but for what is built in; rights stay.
+    let replace = r#"{"class":"/db/Lot","superClass":"/db/Object","fields":{"amount":{"name":"amount","type":"/db/Double","order":0}}}"#;
+    let put = |path: &'static str, body: String| rig.ask(reqwest::Method::PUT, path, Some(&rig.root), &[], Some(body));
+    let answer = put("/schema/Lot", replace.into()).await;
+    assert_eq!((answer.status, answer.json()["fields"].as_object().unwrap().len()), (200, 1), "{answer:?}");
+    let text = rig.get("/db/Auction/1").await.text;
+    assert!(text.ends_with(r#","amount":6,"end":null}"#), "{text}");
+    // A name that comes back has no former values.
+    let back = r#"{"operation":"addField","bucket":"/db/Lot","field":{"name":"tags","type":"/db/String","order":3}}"#;
+    assert_eq!(change(&rig, back).await.status, 200);
+    assert_eq!(rig.get("/db/Auction/1").await.json().get("tags"), None);
+    let rig = rig.restart().await;
+    assert_eq!(rig.get("/db/Auction/1").await.json()["amount"], 6);
+    let whole = rig.ask(reqwest::Method::PUT, "/schema", Some(&rig.root), &[], Some(format!("[{replace}]"))).await;
+    assert_eq!((whole.status, whole.reason().as_str()), (474, "still-referenced"), "there are auctions");
+    rig.delete("/db/Auction/1", &[]).await;
+    let whole = rig.ask(reqwest::Method::PUT, "/schema", Some(&rig.root), &[], Some(format!("[{replace}]"))).await;
+    assert_eq!(whole.json().as_array().unwrap().len(), 6, "the built-in classes and the one");
+}
+
+#[tokio::test]
+async fn changes_that_cannot_be_have_their_codes() {
+    let rig = Rig::start().await;
+    let referring = r#"{"class":"/db/Box","fields":{"lot":{"name":"lot","type":"/db/collection.List[/db/Auction]"}}}"#;
+    change(&rig, LOT).await;
+    change(&rig, referring).await;
+    for (body, status, reason) in [
+        (r#"{"operation":"renameField","bucket":"/db/Lot","from":"none","to":"x"}"#, 400, "bad-request"),
+        (r#"{"operation":"renameField","bucket":"/db/None","from":"a","to":"x"}"#, 461, "no-such-bucket"),
+        (r#"{"operation":"renameField","bucket":"/db/Lot","from":"name","to":"tags"}"#, 473, "type-exists"),
+        (r#"{"operation":"renameField","bucket":"/db/Lot","from":"name","to":"end"}"#, 473, "type-exists"),
+        (r#"{"operation":"renameField","bucket":"/db/Lot","from":"name","to":"version"}"#, 473, "type-exists"),
+        (r#"{"operation":"renameField","bucket":"/db/User","from":"username","to":"x"}"#, 469, "schema-incompatible"),
+        (
+            r#"{"operation":"replaceClass","class":"/db/Lot","fields":{"name":{"name":"name","type":"/db/Integer"}}}"#,
+            469,
+            "schema-incompatible",
+        ),
+        (r#"{"operation":"replaceClass","class":"/db/Auction","superClass":"/db/Object","fields":{}}"#, 469, "schema-incompatible"),
+        (r#"{"class":"/db/Lot","fields":{"end":{"name":"end","type":"/db/Date"}}}"#, 469, "schema-incompatible"),
+        (r#"{"class":"/db/New","fields":{"acl":{"name":"acl","type":"/db/String"}}}"#, 400, "bad-request"),
+    ] {
+        let answer = change(&rig, body).await;
+        assert_eq!((answer.status, &*answer.reason()), (status, reason), "{body}");
+    }
+    let delete = async |bucket: &str| rig.ask(reqwest::Method::DELETE, &format!("/schema/{bucket}"), Some(&rig.root), &[], None).await;
+    assert_eq!(delete("Lot").await.status, 474, "inherited");
+    assert_eq!(delete("Auction").await.status, 474, "referred to");
+    assert_eq!(delete("User").await.status, 469, "built in");
+    assert_eq!(delete("None").await.status, 461);
+    for bucket in ["Box", "Auction", "Lot"] {
+        assert_eq!(delete(bucket).await.status, 204);
+        assert_eq!(rig.get(&format!("/schema/{bucket}")).await.status, 461);
+    }
+}
+
+#[tokio::test]
+async fn only_who_is_named_changes_a_class() {
+    let rig = Rig::start().await;
+    let (named, other) = (rig.token("/db/User/n", &[]), rig.token("/db/User/o", &[]));
+    change(&rig, LOT).await;
+    let add = r#"{"operation":"addField","bucket":"/db/Lot","field":{"name":"more","type":"/db/String","order":3}}"#;
+    let rename = r#"{"operation":"renameField","bucket":"/db/Lot","from":"name","to":"title"}"#;
+    let replace = r#"{"operation":"replaceClass","class":"/db/Lot","fields":{}}"#;
+    let heir = r#"{"class":"/db/Heir","superClass":"/db/Lot","fields":{}}"#;
+    for body in [add, rename, replace, heir] {
+        assert_eq!(rig.post_as(&named, "/schema", body).await.status, 466, "nobody was named: {body}");
+    }
+    let allow = json!({"/db/User/n": "allow"});
+    let acl = json!({"class": "/db/Lot", "acl": {"schemaAdd": allow, "schemaReplace": allow, "schemaSubclass": allow}});
+    assert_eq!(change(&rig, &acl.to_string()).await.status, 200);
+    for body in [add, rename, heir, replace] {
+        assert_eq!(rig.post("/schema", body).await.status, 466, "{body}");
+        assert_eq!(rig.post_as(&other, "/schema", body).await.status, 466, "{body}");
+        assert_eq!(rig.post_as(&named, "/schema", body).await.status, 200, "{body}");
+    }
+    let delete = async |token: &str, bucket: &str| {
+        rig.ask(reqwest::Method::DELETE, &format!("/schema/{bucket}"), Some(token), &[], None).await.status
+    };
+    assert_eq!(delete(&other, "Heir").await, 466);
+    assert_eq!(delete(&named, "Heir").await, 466, "the heir named nobody");
+    assert_eq!(delete(&rig.root, "Heir").await, 204);
+}

@@ -35,7 +35,8 @@ impl Run {
         self.began.elapsed().as_nanos() as u64
     }
 
-    /// What a client may think of: mostly to write over what it last saw.
+    /// What a client may think of: mostly to write over what it last saw. Of a value the low 20 bits say who saved it, the others
+    /// what was added.
     fn choose(&self, random: &mut StdRng, last: State) -> Asked {
         let value = self.next_value.fetch_add(1, Ordering::Relaxed);
         let condition = match random.random_range(0..8) {
@@ -48,6 +49,7 @@ impl Run {
             0..3 => Asked::Load,
             3 => Asked::Insert(value),
             4 if condition != Condition::Absent => Asked::Delete(condition),
+            5 | 6 if condition != Condition::Absent => Asked::Add(value << 20, condition),
             _ => Asked::Save(value, condition),
         }
     }
@@ -115,6 +117,10 @@ async fn send(http: &Http, object: usize, asked: Asked, by_query: bool) -> Resul
         Asked::Load => (http.request(Method::GET, &path), Condition::None),
         Asked::Insert(value) => (with(Method::POST, &format!("/db/{BUCKET}"), value), Condition::None),
         Asked::Save(value, condition) => (with(Method::PUT, &path, value), condition),
+        Asked::Add(by, condition) => {
+            let body = json!({"$inc": {"value": by}}).to_string();
+            (http.request(Method::POST, &path).header("content-type", "application/json").body(body), condition)
+        }
         Asked::Delete(condition) => (http.request(Method::DELETE, &path), condition),
     };
     let request = match condition {
@@ -133,10 +139,10 @@ fn read(asked: Asked, answer: &Answer) -> Told {
             Value::Array(found) => found.first().map_or(Told::IsNot, is),
             object => is(&object),
         },
-        (Asked::Load, 404) | (Asked::Delete(_), 204) => Told::IsNot,
-        (Asked::Insert(_), 201) | (Asked::Save(..), 200) => is(&answer.json()),
+        (Asked::Load | Asked::Add(..), 404) | (Asked::Delete(_), 204) => Told::IsNot,
+        (Asked::Insert(_), 201) | (Asked::Save(..) | Asked::Add(..), 200) => is(&answer.json()),
         (Asked::Insert(_), 409) => Told::Exists,
-        (Asked::Save(..) | Asked::Delete(_), 412) => Told::OutOfDate,
+        (Asked::Save(..) | Asked::Add(..) | Asked::Delete(_), 412) => Told::OutOfDate,
         _ => panic!("{asked:?} was answered by {answer:?}"),
     }
 }

@@ -20,6 +20,8 @@ pub enum Asked {
     Load,
     Insert(u64),
     Save(u64, Condition),
+    /// A partial update: so much is added to the value
+    Add(u64, Condition),
     Delete(Condition),
 }
 
@@ -53,11 +55,17 @@ pub fn step(state: State, asked: Asked) -> (State, Told) {
     match asked {
         Asked::Load => (state, state.map_or(Told::IsNot, |(version, value)| Told::Is(version, value))),
         Asked::Insert(_) if state.is_some() => (state, Told::Exists),
-        Asked::Save(_, condition) | Asked::Delete(condition) if !condition.is_met(state) => (state, Told::OutOfDate),
+        Asked::Save(_, condition) | Asked::Add(_, condition) | Asked::Delete(condition) if !condition.is_met(state) => {
+            (state, Told::OutOfDate)
+        }
         Asked::Insert(value) | Asked::Save(value, _) => {
             let (version, value) = next(value);
             (Some((version, value)), Told::Is(version, value))
         }
+        Asked::Add(by, _) => match state {
+            Some((version, value)) => (Some((version + 1, value + by)), Told::Is(version + 1, value + by)),
+            None => (None, Told::IsNot),
+        },
         Asked::Delete(_) => (None, Told::IsNot),
     }
 }

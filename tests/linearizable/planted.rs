@@ -44,6 +44,12 @@ fn orders_that_there_are_are_found() {
             operation((2, 9), save_if(2, 1), Told::OutOfDate),
             operation((3, 8), save_if(3, 1), Told::Is(2, 3)),
         ],
+        // Additions in either order.
+        vec![
+            operation((0, 1), save(1), Told::Is(1, 1)),
+            operation((2, 9), Asked::Add(10, Condition::None), Told::Is(3, 31)),
+            operation((3, 8), Asked::Add(20, Condition::None), Told::Is(2, 21)),
+        ],
         // No answer: it happened, long before anybody saw it.
         vec![operation((0, 1), save(1), Told::Is(1, 1)), unanswered((2, 5), save(2)), operation((6, 7), LOAD, Told::Is(2, 2))],
         // No answer: it did not happen.
@@ -93,6 +99,14 @@ fn histories_with_a_planted_fault_are_refused() {
                 unanswered((2, 3), save(2)),
                 operation((4, 5), LOAD, Told::Is(1, 1)),
                 operation((6, 7), LOAD, Told::Is(2, 2)),
+            ],
+        ),
+        (
+            "two additions, of which one is lost",
+            vec![
+                first.clone(),
+                operation((2, 9), Asked::Add(10, Condition::None), Told::Is(2, 11)),
+                operation((3, 8), Asked::Add(20, Condition::None), Told::Is(3, 21)),
             ],
         ),
         ("a version is left out", vec![first.clone(), operation((2, 3), save(2), Told::Is(3, 2))]),

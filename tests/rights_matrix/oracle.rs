@@ -87,10 +87,14 @@ pub enum Request {
     Load,
     Insert,
     Save(Condition),
+    /// A partial update
+    Change(Condition),
+    /// The same, of one field by its own path
+    ChangeField,
     Delete(Condition),
 }
 
-pub const REQUESTS: [Request; 11] = [
+pub const REQUESTS: [Request; 15] = [
     Request::Load,
     Request::Insert,
     Request::Save(Condition::None),
@@ -98,6 +102,10 @@ pub const REQUESTS: [Request; 11] = [
     Request::Save(Condition::Current),
     Request::Save(Condition::Other),
     Request::Save(Condition::Absent),
+    Request::Change(Condition::None),
+    Request::Change(Condition::Current),
+    Request::Change(Condition::Other),
+    Request::ChangeField,
     Request::Delete(Condition::Other),
     Request::Delete(Condition::None),
     Request::Delete(Condition::Any),
@@ -129,7 +137,7 @@ pub fn answer(request: Request, class: &Class, access: &Access, known_by: &[&str
         Request::Load => vec![("load", class.load)],
         Request::Insert | Request::Save(If::Absent) => vec![insert],
         Request::Save(If::None) => vec![insert, update],
-        Request::Save(_) => vec![update],
+        Request::Save(_) | Request::Change(_) | Request::ChangeField => vec![update],
         Request::Delete(_) => vec![("delete", class.delete)],
     };
     let missing: Vec<_> = needed.into_iter().filter(|(_, list)| !passes(list, known_by)).map(|(right, _)| right).collect();
@@ -145,13 +153,16 @@ pub fn answer(request: Request, class: &Class, access: &Access, known_by: &[&str
         // A condition that is not met comes first; to who may not read, nothing is there.
         (Request::Save(If::Absent), true) => Answer::Refused(412),
         (Request::Save(If::Absent), false) => Answer::Refused(466),
-        (Request::Save(If::Other) | Request::Delete(If::Other), _) => Answer::Refused(412),
-        (Request::Save(If::Any | If::Current) | Request::Delete(If::Any | If::Current), false) => Answer::Refused(412),
+        (Request::Save(If::Other) | Request::Change(If::Other) | Request::Delete(If::Other), _) => Answer::Refused(412),
+        (Request::Save(If::Any | If::Current) | Request::Change(If::Any | If::Current) | Request::Delete(If::Any | If::Current), false) => {
+            Answer::Refused(412)
+        }
         (Request::Delete(If::None), false) => Answer::Nothing,
+        (Request::Change(If::None) | Request::ChangeField, false) => Answer::Refused(404),
         (Request::Save(If::None), false) => Answer::Refused(466),
         (_, true) if !write => Answer::Refused(466),
-        (Request::Save(_), true) => Answer::Written,
+        (Request::Save(_) | Request::Change(_) | Request::ChangeField, true) => Answer::Written,
         (Request::Delete(_), true) => Answer::Gone,
-        (Request::Delete(If::Absent), false) => unreachable!("nobody asks that"),
+        (Request::Change(If::Absent) | Request::Delete(If::Absent), false) => unreachable!("nobody asks that"),
     }
 }

@@ -3,7 +3,7 @@
 use super::oracle::{Access, CALLERS, Class, Condition, List, Request};
 use crate::support::http::{Answer, Http};
 use crate::support::server::{PASSWORD, config, start};
-use reqwest::{Method, RequestBuilder};
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -75,24 +75,70 @@ impl World {
 /// Asks about an object at this version. Whatever is written is `note`.
 pub async fn ask(http: &Http, request: Request, bucket: &str, key: &str, version: u64, note: &str) -> Answer {
     let path = format!("/db/{bucket}/{key}");
-    let object = json!({"id": path, "note": note});
-    let with =
-        |method, path: &str, body: &Value| http.request(method, path).header("content-type", "application/json").body(body.to_string());
-    let request = match request {
-        Request::Load => http.request(Method::GET, &path),
-        Request::Insert => with(Method::POST, &format!("/db/{bucket}"), &object),
-        Request::Save(condition) => conditional(with(Method::PUT, &path, &object), condition, version),
-        Request::Delete(condition) => conditional(http.request(Method::DELETE, &path), condition, version),
+    let with = |method, path: &str| {
+        let body = body(request, &format!("/db/{bucket}/{key}"), note);
+        http.request(method, path).header("content-type", "application/json").body(body.to_string())
     };
-    http.send(request).await
+    let (sent, condition) = match request {
+        Request::Load => (http.request(Method::GET, &path), Condition::None),
+        Request::Insert => (with(Method::POST, &format!("/db/{bucket}")), Condition::None),
+        Request::Save(condition) => (with(Method::PUT, &path), condition),
+        Request::Change(condition) => (with(Method::POST, &path), condition),
+        Request::ChangeField => (with(Method::POST, &format!("{path}/note")), Condition::None),
+        Request::Delete(condition) => (http.request(Method::DELETE, &path), condition),
+    };
+    let sent = match tag(condition, version) {
+        None => sent,
+        Some((name, tag)) => sent.header(if name == "ifMatch" { "if-match" } else { "if-none-match" }, tag),
+    };
+    http.send(sent).await
 }
 
-fn conditional(request: RequestBuilder, condition: Condition, version: u64) -> RequestBuilder {
+/// The same in a batch, behind a write that everybody may do. The answer is that of the one write, with what the whole batch
+/// was answered where it failed; none where there is no such write in batches.
+pub async fn ask_in_batch(http: &Http, request: Request, bucket: &str, key: &str, version: u64, note: &str) -> Option<Answer> {
+    let (operation, condition) = match request {
+        Request::Insert => ("insert", Condition::None),
+        Request::Save(condition) => ("put", condition),
+        Request::Change(condition) => ("partial", condition),
+        Request::Delete(condition) => ("delete", condition),
+        Request::Load | Request::ChangeField => return None,
+    };
+    let id = format!("/db/{bucket}/{key}");
+    let mut write = json!({"operation": operation, "id": id, "object": body(request, &id, note)});
+    if let Some((name, tag)) = tag(condition, version) {
+        write[name] = json!(tag);
+    }
+    if operation == "delete" {
+        write.as_object_mut().unwrap().remove("object");
+    }
+    let beside = json!({"operation": "put", "id": format!("/db/{BESIDE}/{bucket}"), "object": {"note": note}});
+    let mut answer = http.post("/batch", json!([beside, write]).to_string()).await;
+    if answer.status == 200 {
+        let mut done = answer.json()["results"][1].take();
+        answer.status = u16::try_from(done["status"].as_u64().unwrap()).unwrap();
+        answer.body = done["object"].take().to_string().into();
+    }
+    Some(answer)
+}
+
+/// A bucket that is open to everybody, with an object for each room.
+pub const BESIDE: &str = "Beside";
+
+fn body(request: Request, id: &str, note: &str) -> Value {
+    match request {
+        Request::Change(_) => json!({"$set": {"note": note}}),
+        Request::ChangeField => json!({"$set": note}),
+        _ => json!({"id": id, "note": note}),
+    }
+}
+
+fn tag(condition: Condition, version: u64) -> Option<(&'static str, String)> {
     match condition {
-        Condition::None => request,
-        Condition::Any => request.header("if-match", "*"),
-        Condition::Current => request.header("if-match", format!("\"{version}\"")),
-        Condition::Other => request.header("if-match", format!("\"{}\"", version + 7)),
-        Condition::Absent => request.header("if-none-match", "*"),
+        Condition::None => None,
+        Condition::Any => Some(("ifMatch", "*".to_owned())),
+        Condition::Current => Some(("ifMatch", format!("\"{version}\""))),
+        Condition::Other => Some(("ifMatch", format!("\"{}\"", version + 7))),
+        Condition::Absent => Some(("ifNoneMatch", "*".to_owned())),
     }
 }

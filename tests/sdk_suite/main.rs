@@ -35,24 +35,26 @@ use support::server::{Process, serve};
 /// The SDK's suites log in as `root` with this.
 const PASSWORD: &str = "root";
 
-#[test]
-fn version_3_4_1_over_http() {
-    suite("3.4.1", Scheme::Http);
-}
+// Libtest takes them up by their names, in order, and mostly two at a time: neighbours are of different versions.
 
 #[test]
-fn version_3_4_1_over_https() {
-    suite("3.4.1", Scheme::Https);
-}
-
-#[test]
-fn version_3_1_4_over_http() {
+fn http_3_1_4() {
     suite("3.1.4", Scheme::Http);
 }
 
 #[test]
-fn version_3_1_4_over_https() {
+fn http_3_4_1() {
+    suite("3.4.1", Scheme::Http);
+}
+
+#[test]
+fn https_3_1_4() {
     suite("3.1.4", Scheme::Https);
+}
+
+#[test]
+fn https_3_4_1() {
+    suite("3.4.1", Scheme::Https);
 }
 
 /// Two versions side by side, but a version's schemes one after the other: the specs wait for four seconds at most.

@@ -3,20 +3,12 @@
 //! A shape hangs on the cells of one level that its bounding box touches, at most [`MOST`]; a point is looked up
 //! once for each level that some shape of its path uses.
 
-use crate::query::ast::{Point, Shape};
+use crate::query::ast::Point;
+pub(super) use crate::query::geo::{Bounds, around, bounds};
 
 /// Level 0 is one cell of 360 x 180 degrees, each further level halves both.
 pub(super) const LEVELS: usize = 20;
 const MOST: u64 = 9;
-
-/// A box in degrees. West may be beyond -180 and east beyond 180; both are wrapped.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Bounds {
-    west: f64,
-    east: f64,
-    south: f64,
-    north: f64,
-}
 
 pub(super) fn level(key: u64) -> usize {
     (key >> 48) as usize
@@ -58,31 +50,4 @@ pub(super) fn cells(bounds: Bounds) -> Option<Vec<u64>> {
         }
     }
     None
-}
-
-/// The bounding box of a shape.
-pub(super) fn bounds(shape: &Shape) -> Bounds {
-    match shape {
-        Shape::Box(lower, upper) => Bounds { west: lower.longitude, east: upper.longitude, south: lower.latitude, north: upper.latitude },
-        Shape::CenterSphere(centre, radius) => around(*centre, *radius),
-        Shape::Polygon(rings) => {
-            let empty = Bounds { west: f64::INFINITY, east: f64::NEG_INFINITY, south: f64::INFINITY, north: f64::NEG_INFINITY };
-            rings.iter().take(1).flatten().fold(empty, |bounds, point| Bounds {
-                west: bounds.west.min(point.longitude),
-                east: bounds.east.max(point.longitude),
-                south: bounds.south.min(point.latitude),
-                north: bounds.north.max(point.latitude),
-            })
-        }
-    }
-}
-
-/// The bounding box of a circle on the sphere, its radius in radians.
-pub(super) fn around(centre: Point, radius: f64) -> Bounds {
-    let latitude = centre.latitude.to_radians();
-    let (south, north) = (centre.latitude - radius.to_degrees(), centre.latitude + radius.to_degrees());
-    // The meridians that touch the circle; none where it holds a pole.
-    let reach = if south <= -90.0 || north >= 90.0 { f64::INFINITY } else { (radius.sin() / latitude.cos()).asin().to_degrees() };
-    let reach = if reach.is_nan() { f64::INFINITY } else { reach };
-    Bounds { west: centre.longitude - reach, east: centre.longitude + reach, south, north }
 }

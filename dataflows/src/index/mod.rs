@@ -39,6 +39,7 @@ mod tests;
 mod walk;
 
 pub use explain::{Explanation, Reached};
+pub use patterns::literal_prefix;
 
 use crate::change::Change;
 use crate::delta::{Delta, QueryId};

@@ -38,6 +38,11 @@ pub(super) fn gate(pattern: &Pattern) -> Gate {
     }
 }
 
+/// What every text that the expression matches begins with, if it says so at its beginning.
+pub fn literal_prefix(pattern: &Pattern) -> Option<String> {
+    prefix(&regex_syntax::parse(pattern.regex.as_str()).ok()?)
+}
+
 fn cut(text: &str, most: usize) -> &str {
     let mut length = text.len().min(most);
     while !text.is_char_boundary(length) {

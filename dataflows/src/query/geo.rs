@@ -78,6 +78,46 @@ impl Shape {
     }
 }
 
+/// A box in degrees. West may be beyond -180 and east beyond 180: they go round the globe.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bounds {
+    /// The least longitude
+    pub west: f64,
+    /// The largest longitude; infinite where every longitude is in it
+    pub east: f64,
+    /// The least latitude; may be beyond the pole
+    pub south: f64,
+    /// The largest latitude; may be beyond the pole
+    pub north: f64,
+}
+
+/// The bounding box of a shape.
+pub fn bounds(shape: &Shape) -> Bounds {
+    match shape {
+        Shape::Box(lower, upper) => Bounds { west: lower.longitude, east: upper.longitude, south: lower.latitude, north: upper.latitude },
+        Shape::CenterSphere(centre, radius) => around(*centre, *radius),
+        Shape::Polygon(rings) => {
+            let empty = Bounds { west: f64::INFINITY, east: f64::NEG_INFINITY, south: f64::INFINITY, north: f64::NEG_INFINITY };
+            rings.iter().take(1).flatten().fold(empty, |bounds, point| Bounds {
+                west: bounds.west.min(point.longitude),
+                east: bounds.east.max(point.longitude),
+                south: bounds.south.min(point.latitude),
+                north: bounds.north.max(point.latitude),
+            })
+        }
+    }
+}
+
+/// The bounding box of a circle on the sphere, its radius in radians.
+pub fn around(centre: Point, radius: f64) -> Bounds {
+    let latitude = centre.latitude.to_radians();
+    let (south, north) = (centre.latitude - radius.to_degrees(), centre.latitude + radius.to_degrees());
+    // The meridians that touch the circle; none where it holds a pole.
+    let reach = if south <= -90.0 || north >= 90.0 { f64::INFINITY } else { (radius.sin() / latitude.cos()).asin().to_degrees() };
+    let reach = if reach.is_nan() { f64::INFINITY } else { reach };
+    Bounds { west: centre.longitude - reach, east: centre.longitude + reach, south, north }
+}
+
 /// How near an edge counts as on it, in degrees: a tenth of a millimetre, what rounding may cost a point
 /// that was computed to lie on the edge.
 const EDGE: f64 = 1e-9;

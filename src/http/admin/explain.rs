@@ -1,4 +1,5 @@
-//! `GET /explain?bucket=&q=&app=`: on which entries of the index a query would hang, asked of the running dataflow.
+//! `GET /explain?bucket=&q=&sort=&start=&count=&app=`: on which entries of the index a live query would hang, asked of the running
+//! dataflow; and how the store answers it once: the plan, what else was considered, what was looked at.
 
 use super::{Admin, require_admin};
 use crate::apps::AppError;
@@ -6,11 +7,13 @@ use crate::http::body;
 use crate::http::error::{self, ApiError};
 use crate::http::identity::Identity;
 use crate::object::id;
+use crate::store::Selection;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{Response, StatusCode};
 use dataflows::query::Filter;
+use dataflows::query::sort::{Sort, SortError};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -23,6 +26,13 @@ pub(super) struct Parameters {
     app: Option<String>,
     #[serde(default)]
     q: String,
+    #[serde(default)]
+    sort: String,
+    #[serde(default)]
+    start: usize,
+    /// -1: all
+    #[serde(default)]
+    count: Option<i64>,
 }
 
 pub(super) async fn explain(
@@ -41,6 +51,17 @@ pub(super) async fn explain(
         Some(name) => admin.front.apps.get(name).ok_or_else(|| AppError::Missing(name.clone()))?,
         None => identity.app.clone(),
     };
+    let bad = |error: SortError| ApiError::new(error::BAD_QUERY, error.to_string());
+    let sort = if asked.sort.is_empty() { Sort::default() } else { Sort::parse(&asked.sort).map_err(bad)? };
+    let (predicate, caller) = (filter.predicate.clone(), identity.session.caller.clone());
+    let selection = Selection {
+        sort,
+        skip: asked.start,
+        count: asked.count.and_then(|count| usize::try_from(count).ok()),
+        ..Selection::all(app.name.clone(), bucket.clone(), predicate, caller, admin.front.options.result_objects)
+    };
+    let answer = admin.front.store.snapshot().await?.explain(selection).await?;
+
     // It is installed for as long as it takes to ask; nobody gets its deltas.
     let (installed, told) = oneshot::channel();
     let query = admin.engine.subscribe(
@@ -63,6 +84,6 @@ pub(super) async fn explain(
     let explanation = told.await;
     admin.engine.unsubscribe(query);
     let explanation = explanation.map_err(ended)?;
-    let answer = json!({"query": &*filter.text, "explanation": explanation});
+    let answer = json!({"query": &*filter.text, "explanation": explanation, "answer": answer});
     Ok(body::json(StatusCode::OK, answer.to_string()))
 }

@@ -7,7 +7,7 @@
 use super::super::Front;
 use super::super::error::{self, ApiError};
 use super::super::identity::Identity;
-use super::super::objects;
+use super::super::objects::{self, Shaped};
 use super::super::path::BucketPath;
 use super::records::{Record, Records};
 use super::report::{self, Report};
@@ -16,7 +16,7 @@ use crate::object::decide::{self, Present};
 use crate::object::id;
 use crate::object::text::Body as ObjectBody;
 use crate::store::Write;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Response};
 use dataflows::change::Writer;
@@ -199,7 +199,9 @@ impl Import {
         let created = created_at.map(|text| text.parse::<jiff::Timestamp>().map(|time| time.as_millisecond()));
         let created = created.transpose().map_err(|error| ApiError::new(error::UNFIT_VALUE, format!("createdAt is no time: {error}")))?;
         let app = &self.identity.app.name;
-        let draft = objects::draft(&self.front.store.schema(app), &self.bucket, id.clone(), &object)?;
+        let schema = self.front.store.schema(app);
+        let draft = objects::draft(&schema, &self.bucket, id.clone(), &object)?;
+        let shaped = Shaped::new(&schema, Bytes::copy_from_slice(text));
         let present = match self.asked.mode {
             Mode::Upsert => Present::Replace,
             Mode::Skip => Present::Keep,
@@ -207,7 +209,9 @@ impl Import {
         };
         Ok(Some(Write {
             key: id::key(app, &self.bucket, id),
-            decide: Arc::new(move |before, stamp| decide::import(&draft, created, present, before, stamp)),
+            decide: objects::deciding(&self.bucket, draft, Some(shaped), move |draft, before, stamp| {
+                decide::import(draft, created, present, before, stamp)
+            }),
             actor: self.identity.actor(),
             writer: Writer { session: self.identity.session.hash, request: 0 },
         }))

@@ -3,12 +3,13 @@
 //! A backup is one stream: `tidegate backup` and a line end, then frames of kind (1 byte), length (4 bytes), CRC-32 of the
 //! payload (4 bytes; numbers are little-endian) and payload. The first frame is the header, the last the trailer with the
 //! counts and a CRC-32 of all that came before it, so that a copy that was cut short or put together
-//! wrongly is found out. It holds all objects, schemas, notes of ingest **and secrets** of one published state, not the log: keep
+//! wrongly is found out. It holds all objects, schemas, definitions of indexes, notes of ingest **and secrets** of one published state, not the log: keep
 //! it as safe as the data directory.
 //!
 //! A restored store is another store: its log gets a new id, so that every position from before is refused.
 
 use super::directory::Directory;
+use super::indexes::changes::restored;
 use super::{Embedded, OpenError, create_engine, meta};
 use crate::changelog::{Home, LogId, Position};
 use crate::config::Durability;
@@ -17,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
-/// The format that is written; older ones are read. 2: with the notes of ingest.
-const FORMAT: u32 = 2;
+/// The format that is written; older ones are read. 2: with the notes of ingest. 3: with indexes.
+const FORMAT: u32 = 3;
 const MAGIC: &[u8] = b"tidegate backup\n";
 /// No frame is larger: the largest object, its key, and room.
 const LARGEST: u32 = (1 << 30) + (1 << 20);
@@ -102,9 +103,10 @@ enum Kind {
     Secret = 4,
     Trailer = 5,
     Note = 6,
+    Index = 7,
 }
 
-const KINDS: [Kind; 6] = [Kind::Header, Kind::Object, Kind::Schema, Kind::Secret, Kind::Trailer, Kind::Note];
+const KINDS: [Kind; 7] = [Kind::Header, Kind::Object, Kind::Schema, Kind::Secret, Kind::Trailer, Kind::Note, Kind::Index];
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>, BackupError> {
     serde_json::to_vec(value).map_err(|error| BackupError::Damaged(error.to_string()))
@@ -220,6 +222,7 @@ impl Embedded {
             (Kind::Schema, &keyspaces.schemas),
             (Kind::Object, &keyspaces.objects),
             (Kind::Note, &keyspaces.notes),
+            (Kind::Index, &keyspaces.index_notes),
         ];
         let mut payload = Vec::new();
         for (kind, keyspace) in parts {
@@ -264,6 +267,7 @@ pub fn restore(from: impl Read, data: &Path, progress: &mut dyn FnMut(Progress))
             Kind::Schema => &keyspaces.schemas,
             Kind::Secret => &keyspaces.secrets,
             Kind::Note => &keyspaces.notes,
+            Kind::Index => &keyspaces.index_notes,
             Kind::Header => return Err(BackupError::Damaged("it has two headers".into())),
             Kind::Trailer => {
                 let trailer: Trailer = serde_json::from_slice(&payload).map_err(|error| BackupError::Damaged(error.to_string()))?;
@@ -274,7 +278,14 @@ pub fn restore(from: impl Read, data: &Path, progress: &mut dyn FnMut(Progress))
             }
         };
         let (key, value) = split_entry(&payload)?;
-        batch.insert(keyspace, key, value)?;
+        if kind == Kind::Index {
+            // The entries are not copied: they are made again when the store is opened.
+            if let Some(note) = restored(value).map_err(BackupError::Damaged)? {
+                batch.insert(keyspace, key, &note)?;
+            }
+        } else {
+            batch.insert(keyspace, key, value)?;
+        }
         entries += 1;
         meter.add(kind, key.len() + value.len());
     }
@@ -351,10 +362,10 @@ mod tests {
     fn a_newer_backup_is_refused_before_anything_is_made() {
         let mut frames = FrameWriter { to: Vec::new(), checksum: crc32fast::Hasher::new() };
         frames.write(MAGIC).unwrap();
-        frames.frame(Kind::Header, br#"{"format":3,"novel":true}"#).unwrap();
+        frames.frame(Kind::Header, br#"{"format":4,"novel":true}"#).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        assert!(matches!(restore(&frames.to[..], &data, &mut |_| {}), Err(BackupError::Newer(3))));
+        assert!(matches!(restore(&frames.to[..], &data, &mut |_| {}), Err(BackupError::Newer(4))));
         assert!(matches!(restore(&b"something else altogether"[..], &data, &mut |_| {}), Err(BackupError::Foreign)));
         assert!(!data.exists());
     }

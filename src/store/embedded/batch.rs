@@ -10,6 +10,9 @@ use crate::store::{Batch, BatchCommitted, BatchError, Committed, StoreError};
 use dataflows::change::BatchSpan;
 use tokio::sync::oneshot;
 
+/// Bytes of change records of one batch at most: it is one group, read at once by whoever follows the log.
+const BATCH_BYTES: usize = 64 << 20;
+
 /// Where the answer to a batch goes.
 pub(super) type BatchAnswer = oneshot::Sender<Result<BatchCommitted, BatchError>>;
 
@@ -29,19 +32,24 @@ impl Writer {
         }
         // One time for all of it: that of the object which needs the latest.
         let at = batch.writes.iter().map(|write| self.now(&super::keys::object(&write.key))).max();
-        let (mut own, mut own_secrets) = (Images::new(), SecretValues::new());
+        let (mut own, mut own_secrets) = (Images::default(), SecretValues::new());
         let mut prepared = Vec::with_capacity(batch.writes.len());
-        let mut commits = self.state.commit;
+        let (mut commits, mut bytes) = (self.state.commit, 0);
         for (place, write) in batch.writes.iter().enumerate() {
             let failed = |error| BatchError::Write { place, error };
             let place = Place { last: commits, at };
             let done = self.prepare_alone(write, place, &[&own, &group.images], &[&own_secrets, &group.secrets]).map_err(failed)?;
             if let Some(done) = &done {
                 own_secrets.extend(done.secrets.iter().cloned());
-                if own.insert(done.key.clone(), done.change.after.clone()).is_some() {
+                if own.insert(done).is_some() {
                     return Err(failed(StoreError::Unfit(format!("a batch writes each object once; {} stands there twice", write.key.id))));
                 }
                 commits += 1;
+                bytes += done.record().len();
+                if bytes > BATCH_BYTES {
+                    let reason = format!("the change records of the batch have more than {BATCH_BYTES} bytes; make several batches of it");
+                    return Err(failed(StoreError::Unfit(reason)));
+                }
             }
             prepared.push(done);
         }
@@ -58,7 +66,7 @@ impl Writer {
         for done in prepared {
             let change = done.as_ref().map(|done| done.change.clone());
             if let Some(done) = done {
-                self.add(done, group);
+                self.add(done, group)?;
             }
             writes.push(Committed { change, position: self.position() });
         }

@@ -31,7 +31,7 @@ impl Writer {
         // One time for all of it, behind every commit before: a source may write one object thousands of times in one
         // intake, and a millisecond for each would carry the clock away.
         let at = self.clock.now_ms().max(self.state.at.saturating_add(1));
-        let (mut own, mut own_secrets) = (Images::new(), SecretValues::new());
+        let (mut own, mut own_secrets) = (Images::default(), SecretValues::new());
         let (mut prepared, mut refused) = (Vec::with_capacity(intake.writes.len()), Vec::new());
         for (place, write) in intake.writes.iter().enumerate() {
             let last = self.state.commit + prepared.len() as u64;
@@ -39,7 +39,7 @@ impl Writer {
             match self.prepare_alone(write, place_in_log, &[&own, &group.images], &[&own_secrets, &group.secrets]) {
                 Ok(Some(done)) => {
                     own_secrets.extend(done.secrets.iter().cloned());
-                    own.insert(done.key.clone(), done.change.after.clone());
+                    own.insert(&done);
                     prepared.push(done);
                 }
                 Ok(None) => {}
@@ -51,7 +51,7 @@ impl Writer {
             return Err(IntakeError::Refused(refused));
         }
         for done in prepared {
-            self.add(done, group);
+            self.add(done, group)?;
         }
         for Note { key, value } in &intake.notes {
             match value {

@@ -7,6 +7,7 @@
 //! * `intake`: many writes and the notes of ingest as one
 //! * `snapshot`: what readers see
 //! * `schemas`: every app's classes, and which fields hold times
+//! * `indexes`: secondary indexes and the planner
 //! * `places`: what there is of an app
 //! * `trimmer`: keeps the log within its bounds
 //! * `error`: why a data directory cannot be used
@@ -21,6 +22,7 @@ pub mod backup;
 mod batch;
 mod directory;
 mod error;
+mod indexes;
 mod intake;
 mod keys;
 mod meta;
@@ -38,7 +40,9 @@ mod writer;
 pub use error::OpenError;
 pub use statistics::Statistics;
 
-use super::{Batch, BatchCommitted, BatchError, Committed, SchemaChange, Secrets, Snapshot, Store, StoreError, Write};
+use super::{
+    Batch, BatchCommitted, BatchError, Committed, IndexChange, IndexReport, SchemaChange, Secrets, Snapshot, Store, StoreError, Write,
+};
 use crate::changelog::embedded::{Cuts, EmbeddedLog, Gap, Opened};
 use crate::changelog::gate::{Gate, Limits, Progress};
 use crate::changelog::outbox::Outbox;
@@ -52,6 +56,8 @@ use dataflows::document::DocumentLimits;
 use directory::Directory;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use futures_util::future::BoxFuture;
+use indexes::builder::Builder;
+use indexes::catalogue::{Catalogue, Phase};
 use schemas::SchemaHistory;
 use snapshot::{EmbeddedSnapshot, Reading, broken};
 use statistics::Counters;
@@ -81,6 +87,10 @@ struct Keyspaces {
     secrets: Keyspace,
     /// What ingest remembers, see [`crate::store::Note`]
     notes: Keyspace,
+    /// Entries of secondary indexes
+    indexes: Keyspace,
+    /// Number to what is noted of an index
+    index_notes: Keyspace,
 }
 
 impl Keyspaces {
@@ -102,6 +112,8 @@ impl Keyspaces {
             meta: database.keyspace("meta", small)?,
             secrets: database.keyspace("secrets", small)?,
             notes: database.keyspace("notes", small)?,
+            indexes: database.keyspace("indexes", || KeyspaceCreateOptions::default().max_memtable_size(16 << 20))?,
+            index_notes: database.keyspace("index-notes", small)?,
         })
     }
 }
@@ -137,6 +149,7 @@ pub struct Embedded {
     rights: Arc<Rights>,
     closing: Arc<AtomicBool>,
     trimmer: Arc<trimmer::Signal>,
+    builder: Arc<trimmer::Signal>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     // Last, so that the directory is released when all is done.
     _directory: Directory,
@@ -171,6 +184,8 @@ impl Embedded {
 
         let schemas = Arc::new(schemas::load(&keyspaces.schemas).map_err(OpenError::Damaged)?);
         let apps: Vec<Arc<str>> = places::apps(&keyspaces)?.into_iter().map(Arc::from).collect();
+        indexes::users::build(&database, &keyspaces, &schemas, &apps)?;
+        let catalogue = Arc::new(Catalogue::load(&keyspaces.index_notes).map_err(OpenError::Damaged)?);
         let membership = revocations::load(&keyspaces, apps.iter(), &schemas, clock.now_ms() / 1000)?;
         let rights = Arc::new(Rights::new(membership.clone()));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -189,15 +204,24 @@ impl Embedded {
             recent_bytes: log.recent_bytes,
             readers: Arc::new(Semaphore::new(cores + 1)),
         }));
-        let reading = Arc::new(Reading { log: id, objects: keyspaces.objects.clone(), scans: readers, shared: Default::default() });
+        let counters = Arc::new(Counters::default());
+        let reading = Arc::new(Reading {
+            log: id,
+            objects: keyspaces.objects.clone(),
+            indexes: keyspaces.indexes.clone(),
+            scans: readers,
+            lookups: Arc::new(Semaphore::new(2 * cores + 2)),
+            shared: Default::default(),
+            counters: Arc::clone(&counters),
+        });
         let published = Arc::new(RwLock::new(Arc::new(EmbeddedSnapshot {
             reading: Arc::clone(&reading),
             state: database.snapshot(),
             noted: state,
             schemas: Arc::clone(&schemas),
+            indexes: Arc::clone(&catalogue),
         })));
         let (sender, queue) = mpsc::channel(options.queue.max(1));
-        let counters = Arc::new(Counters::default());
         let signal = Arc::new(trimmer::Signal::default());
         let outbox = gate.map(|gate| Outbox {
             log: Arc::clone(&change_log),
@@ -218,6 +242,15 @@ impl Embedded {
             signal: Arc::clone(&signal),
             writer: sender.clone(),
         };
+        let building = Arc::new(trimmer::Signal::default());
+        let builder = Builder {
+            database: database.clone(),
+            notes: keyspaces.index_notes.clone(),
+            entries: keyspaces.indexes.clone(),
+            published: Arc::clone(&published),
+            signal: Arc::clone(&building),
+            writer: sender.clone(),
+        };
         let writer = Writer {
             database: database.clone(),
             keyspaces: keyspaces.clone(),
@@ -232,6 +265,8 @@ impl Embedded {
             limits: DocumentLimits { bytes: options.object_bytes, ..DocumentLimits::default() },
             counters: Arc::clone(&counters),
             schemas,
+            indexes: catalogue,
+            builder: Arc::clone(&building),
             membership,
             rights: Arc::clone(&rights),
             state,
@@ -239,7 +274,11 @@ impl Embedded {
             failed: None,
             sweeper: sweep::Sweeper::default(),
         };
-        let threads = vec![thread("store-writer", move || writer.run())?, thread("store-trimmer", move || trimmer.run())?];
+        let threads = vec![
+            thread("store-writer", move || writer.run())?,
+            thread("store-trimmer", move || trimmer.run())?,
+            thread("store-indexes", move || builder.run())?,
+        ];
         Ok(Embedded {
             queue: Some(sender),
             published,
@@ -252,6 +291,7 @@ impl Embedded {
             rights,
             closing: Arc::new(AtomicBool::new(false)),
             trimmer: signal,
+            builder: building,
             threads: Arc::new(Mutex::new(threads)),
             _directory: directory,
         })
@@ -272,6 +312,15 @@ impl Embedded {
         &self.clock
     }
 
+    /// The buckets of an app for which somebody declared an index.
+    pub(crate) fn indexed_buckets(&self, app: &str) -> Vec<Arc<str>> {
+        let snapshot = self.snapshot_now();
+        let mut buckets: Vec<_> = snapshot.indexes.iter().filter(|(of, _, _)| ***of == *app).map(|(_, bucket, _)| bucket.clone()).collect();
+        buckets.sort_unstable();
+        buckets.dedup();
+        buckets
+    }
+
     /// What the store counts about itself. Cheap.
     pub fn statistics(&self) -> Statistics {
         let (log_bytes, log_records, recent_bytes) = self.log.sizes();
@@ -287,6 +336,10 @@ impl Embedded {
             ..Statistics::default()
         };
         self.counters.fill(&mut statistics);
+        for (_, _, index) in self.snapshot_now().indexes.iter() {
+            statistics.indexes += 1;
+            statistics.indexes_building += u64::from(matches!(index.phase, Phase::Building { .. }));
+        }
         statistics
     }
 
@@ -347,12 +400,22 @@ impl Store for Embedded {
         self.send(|answer| Command::Schema { app, change, answer })
     }
 
+    fn indexes(&self, app: &str, bucket: &str) -> Vec<IndexReport> {
+        self.snapshot_now().indexes.of(app, bucket).iter().map(|index| index.report()).collect()
+    }
+
+    fn change_indexes(&self, app: Arc<str>, bucket: Arc<str>, change: IndexChange) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.send(|answer| Command::Indexes { app, bucket, change, answer })
+    }
+
     fn close(&self) -> BoxFuture<'static, Result<(), StoreError>> {
         let first = !self.closing.swap(true, Ordering::AcqRel);
-        let (queue, trimmer, threads) = (self.queue.clone(), Arc::clone(&self.trimmer), Arc::clone(&self.threads));
+        let (queue, threads) = (self.queue.clone(), Arc::clone(&self.threads));
+        let (trimmer, builder) = (Arc::clone(&self.trimmer), Arc::clone(&self.builder));
         Box::pin(async move {
             let (Some(queue), true) = (queue, first) else { return Ok(()) };
             trimmer.stop();
+            builder.stop();
             let (answer, answered) = oneshot::channel();
             // Waits for room behind the writes that are under way.
             if queue.send(Command::Close { answer }).await.is_err() {
@@ -383,6 +446,7 @@ impl Secrets for Embedded {
 impl Drop for Embedded {
     fn drop(&mut self) {
         self.trimmer.stop();
+        self.builder.stop();
         self.queue = None;
         join(&self.threads);
     }

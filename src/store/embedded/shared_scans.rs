@@ -4,6 +4,8 @@
 //! say), a scan for each would take minutes. Selections that come while all scanners are busy wait
 //! together, and the next scanner serves all that wait for the same bucket of the same state.
 
+use super::indexes::answer::fits;
+use super::indexes::collect::Collector;
 use super::snapshot::EmbeddedSnapshot;
 use crate::store::{Selection, StoreError};
 use dataflows::change::{CommitNumber, Image};
@@ -37,21 +39,21 @@ pub(super) struct SharedScans {
 /// A selection, what was found of it, and who is told.
 pub(super) struct Wanted {
     selection: Selection,
-    found: Found,
+    found: Result<Collector, StoreError>,
+    /// No more objects are wanted
+    full: bool,
     tell: oneshot::Sender<Found>,
 }
 
 impl Wanted {
-    /// Whether an object belongs to a selection.
-    pub(super) fn fits(selection: &Selection, image: &Image) -> bool {
-        image.acl.read.permits(&selection.caller) && selection.predicate.matches(&image.document)
-    }
-
     /// Takes an object if it belongs here; whether more are wanted.
-    fn see(&mut self, image: &Arc<Image>) -> bool {
+    fn see(&mut self, id: &[u8], image: &Arc<Image>) -> bool {
         let Ok(found) = &mut self.found else { return false };
+        if self.full {
+            return false;
+        }
         // Whoever shares a scan does not share its failures (invariant 9).
-        match catch_unwind(AssertUnwindSafe(|| Wanted::fits(&self.selection, image))) {
+        match catch_unwind(AssertUnwindSafe(|| fits(&self.selection, image))) {
             Ok(true) => {}
             Ok(false) => return true,
             Err(_) => {
@@ -59,12 +61,11 @@ impl Wanted {
                 return false;
             }
         }
-        if found.len() < self.selection.limit {
-            found.push(Arc::clone(image));
-            return true;
+        match found.push(id, image) {
+            Ok(more) => self.full = !more,
+            Err(error) => self.found = Err(error),
         }
-        self.found = Err(StoreError::TooMany { limit: self.selection.limit });
-        false
+        !self.full && self.found.is_ok()
     }
 }
 
@@ -87,7 +88,8 @@ impl SharedScans {
             let calls = {
                 let mut waiting = snapshot.reading.shared.lock();
                 let group = waiting.entry(place.clone()).or_default();
-                group.push(Wanted { selection, found: Ok(Vec::new()), tell });
+                let found = Ok(Collector::new(&selection));
+                group.push(Wanted { selection, found, full: false, tell });
                 // Whoever makes a group larger than the scans that were called serve calls for another.
                 group.len() % TOGETHER == 1
             };
@@ -113,35 +115,42 @@ impl SharedScans {
 /// Waits for its turn, then serves those who wait by then; where there is no turn any more, tells them so.
 async fn scan(snapshot: EmbeddedSnapshot, place: Place) {
     let (reading, waiting) = (snapshot.reading.clone(), place.clone());
-    let served = snapshot.scanning(move |snapshot| {
-        serve(&snapshot, &place);
-        Ok(())
-    });
-    if let Err(error) = served.await {
-        for wanted in reading.shared.take(&waiting) {
-            let _ = wanted.tell.send(Err(error.clone()));
-        }
+    let served = snapshot.scanning(move |snapshot| Ok(serve(&snapshot, &place)));
+    drop(snapshot);
+    let outcomes = match served.await {
+        Ok(outcomes) => outcomes,
+        Err(error) => reading.shared.take(&waiting).into_iter().map(|wanted| (wanted.tell, Err(error.clone()))).collect(),
+    };
+    // Whoever has his answer may close the store, and then nothing of it is in use here.
+    drop(reading);
+    for (tell, found) in outcomes {
+        // Whoever does not wait any more has ended.
+        let _ = tell.send(found);
     }
 }
 
-/// One scan for all that wait. Blocks.
-fn serve(snapshot: &EmbeddedSnapshot, place: &Place) {
+/// One scan for all that wait; what each of them is told. Blocks.
+fn serve(snapshot: &EmbeddedSnapshot, place: &Place) -> Vec<(oneshot::Sender<Found>, Found)> {
     let mut group = snapshot.reading.shared.take(place);
     // Nobody waits any more for those whose subscribers have gone meanwhile.
     group.retain(|wanted| !wanted.tell.is_closed());
     if group.is_empty() {
-        return;
+        return Vec::new();
     }
-    let scanned = snapshot.scan(&place.app, &place.bucket, |image| {
-        let wanted = group.iter_mut().fold(false, |more, wanted| wanted.see(&image) | more);
+    let mut examined = 0;
+    let scanned = snapshot.scan(&place.app, &place.bucket, |id, image| {
+        examined += 1;
+        let wanted = group.iter_mut().fold(false, |more, wanted| wanted.see(id, &image) | more);
         if wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
-    for wanted in group {
-        let found = match (&scanned, wanted.found) {
-            (Err(error), Ok(_)) => Err(error.clone()),
-            (_, found) => found,
-        };
-        // Whoever does not wait any more has ended.
-        let _ = wanted.tell.send(found);
-    }
+    let outcomes: Vec<(oneshot::Sender<Found>, Found)> = group
+        .into_iter()
+        .map(|wanted| match (&scanned, wanted.found) {
+            (Err(error), Ok(_)) => (wanted.tell, Err(error.clone())),
+            (_, found) => (wanted.tell, found.map(Collector::finish)),
+        })
+        .collect();
+    let returned = outcomes.iter().filter_map(|(_, found)| found.as_ref().ok()).map(|found| found.len() as u64).sum();
+    snapshot.reading.counters.scanned(examined, returned);
+    outcomes
 }

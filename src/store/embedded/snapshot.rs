@@ -1,13 +1,18 @@
 //! A published state: what a reader sees, from the moment a group of commits is durable.
 
+use super::indexes::answer::fits;
+use super::indexes::catalogue::Catalogue;
 use super::schemas::{self, Schemas, View};
-use super::shared_scans::{SharedScans, Wanted};
+use super::shared_scans::SharedScans;
+use super::statistics::Counters;
 use super::{keys, meta};
 use crate::changelog::record::STORED;
 use crate::changelog::{LogId, Position};
-use crate::store::{Key, Page, Selection, Snapshot, StoreError};
+use crate::store::{Key, Page, QueryReport, Selection, Snapshot, StoreError};
 use bytes::Bytes;
+use dataflows::access::Caller;
 use dataflows::change::{Change, Image};
+use dataflows::query::ast::{Literal, Path, Predicate, Test};
 use fjall::{Keyspace, Readable};
 use futures_util::future::BoxFuture;
 use std::ops::{Bound, ControlFlow};
@@ -18,10 +23,14 @@ use tokio::sync::Semaphore;
 pub(super) struct Reading {
     pub(super) log: LogId,
     pub(super) objects: Keyspace,
+    pub(super) indexes: Keyspace,
     /// Scans at a time: more would only share the same cores and push each other out of the cache
     pub(super) scans: Arc<Semaphore>,
+    /// Answers by ids and indexes at a time: they do not wait behind scans
+    pub(super) lookups: Arc<Semaphore>,
     /// Selections that wait for a scan
     pub(super) shared: SharedScans,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// A published state.
@@ -32,12 +41,19 @@ pub(super) struct EmbeddedSnapshot {
     /// Where the commits stood
     pub(super) noted: meta::State,
     pub(super) schemas: Arc<Schemas>,
+    pub(super) indexes: Arc<Catalogue>,
 }
 
 /// An object as it is stored, in its present form.
 pub(super) fn parse(text: &[u8], view: &View) -> Result<Arc<Image>, StoreError> {
-    let text = view.present(text).map_or_else(|| Bytes::copy_from_slice(text), Bytes::from);
-    Image::parse(text, view, STORED).map(Arc::new).map_err(|error| StoreError::Broken(format!("a stored object cannot be read: {error}")))
+    Image::parse(present(text, view), view, STORED)
+        .map(Arc::new)
+        .map_err(|error| StoreError::Broken(format!("a stored object cannot be read: {error}")))
+}
+
+/// A stored text in its present form.
+fn present(text: &[u8], view: &View) -> Bytes {
+    view.present(text).map_or_else(|| Bytes::copy_from_slice(text), Bytes::from)
 }
 
 pub(super) fn broken(error: &fjall::Error) -> StoreError {
@@ -51,11 +67,18 @@ impl EmbeddedSnapshot {
         text.map(|text| parse(&text, schemas::of(&self.schemas, &key.app).dates(&key.bucket))).transpose()
     }
 
-    /// Shows each object of a bucket in the order of ids, until `show` has had enough. Blocks.
-    pub(super) fn scan(&self, app: &str, bucket: &str, mut show: impl FnMut(Arc<Image>) -> ControlFlow<()>) -> Result<(), StoreError> {
+    /// Shows each object of a bucket with its id in the order of ids, until `show` has had enough. Blocks.
+    pub(super) fn scan(
+        &self,
+        app: &str,
+        bucket: &str,
+        mut show: impl FnMut(&[u8], Arc<Image>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let dates = schemas::of(&self.schemas, app).dates(bucket);
-        for entry in self.state.prefix(&self.reading.objects, keys::bucket(app, bucket)) {
-            if show(parse(&entry.value().map_err(|error| broken(&error))?, dates)?).is_break() {
+        let prefix = keys::bucket(app, bucket);
+        for entry in self.state.prefix(&self.reading.objects, &prefix) {
+            let (key, text) = entry.into_inner().map_err(|error| broken(&error))?;
+            if show(key.get(prefix.len()..).unwrap_or_default(), parse(&text, dates)?).is_break() {
                 break;
             }
         }
@@ -66,9 +89,18 @@ impl EmbeddedSnapshot {
         &self,
         work: impl FnOnce(EmbeddedSnapshot) -> Result<T, StoreError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
-        let snapshot = self.clone();
+        self.reading(&self.reading.scans, work)
+    }
+
+    /// Work on a thread that may block, when it has its turn.
+    fn reading<T: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        work: impl FnOnce(EmbeddedSnapshot) -> Result<T, StoreError> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        let (snapshot, turns) = (self.clone(), Arc::clone(turns));
         Box::pin(async move {
-            let permit = Arc::clone(&snapshot.reading.scans).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+            let permit = turns.acquire_owned().await.map_err(|_| StoreError::Closed)?;
             let scan = tokio::task::spawn_blocking(move || {
                 let _permit = permit;
                 work(snapshot)
@@ -96,7 +128,37 @@ impl Snapshot for EmbeddedSnapshot {
     }
 
     fn select(&self, selection: Selection) -> BoxFuture<'static, Result<Vec<Arc<Image>>, StoreError>> {
-        SharedScans::select(self, selection)
+        let snapshot = self.clone();
+        Box::pin(async move {
+            if !snapshot.may_narrow(&selection) {
+                return SharedScans::select(&snapshot, selection).await;
+            }
+            let answering = snapshot.reading(&snapshot.reading.lookups, move |snapshot| Ok((snapshot.answer(&selection)?, selection)));
+            match answering.await? {
+                (Some(found), _) => Ok(found),
+                (None, selection) => SharedScans::select(&snapshot, selection).await,
+            }
+        })
+    }
+
+    fn find(
+        &self,
+        app: &Arc<str>,
+        bucket: &Arc<str>,
+        path: &str,
+        text: &str,
+    ) -> BoxFuture<'static, Result<Option<Arc<Image>>, StoreError>> {
+        let predicate = Predicate::Field(Path::new(path), Test::Eq(Literal::String(text.into())));
+        let all = Selection::all(Arc::clone(app), Arc::clone(bucket), Arc::new(predicate), Arc::new(Caller::admin()), 2);
+        let found = self.select(Selection { count: Some(2), ..all });
+        Box::pin(async move {
+            let mut found = found.await?;
+            Ok(found.pop().filter(|_| found.is_empty()))
+        })
+    }
+
+    fn explain(&self, selection: Selection) -> BoxFuture<'static, Result<QueryReport, StoreError>> {
+        self.scanning(move |snapshot| snapshot.explained(&selection))
     }
 
     fn page(&self, page: Page) -> BoxFuture<'static, Result<Vec<(Arc<str>, Bytes)>, StoreError>> {
@@ -106,6 +168,7 @@ impl Snapshot for EmbeddedSnapshot {
                 Some(id) => Bound::Excluded(keys::object(&Key { app: page.app.clone(), bucket: page.bucket.clone(), id: id.clone() })),
                 None => Bound::Included(prefix.clone()),
             };
+            let view = schemas::of(&snapshot.schemas, &page.app).dates(&page.bucket);
             let (mut objects, mut bytes) = (Vec::new(), 0);
             for entry in snapshot.state.range::<Vec<u8>, _>(&snapshot.reading.objects, (from, Bound::Unbounded)) {
                 if objects.len() >= page.objects || bytes > page.bytes {
@@ -115,20 +178,34 @@ impl Snapshot for EmbeddedSnapshot {
                 let Some(id) = key.strip_prefix(&prefix[..]) else { break };
                 let id = std::str::from_utf8(id).map_err(|_| StoreError::Broken("the key of an object is no text".into()))?;
                 bytes += text.len();
-                objects.push((id.into(), Bytes::copy_from_slice(&text)));
+                objects.push((id.into(), present(&text, view)));
             }
             Ok(objects)
         })
     }
 
     fn count(&self, selection: Selection) -> BoxFuture<'static, Result<u64, StoreError>> {
-        self.scanning(move |snapshot| {
-            let mut count = 0;
-            snapshot.scan(&selection.app, &selection.bucket, |image| {
-                count += u64::from(Wanted::fits(&selection, &image));
-                ControlFlow::Continue(())
-            })?;
-            Ok(count)
+        let snapshot = self.clone();
+        Box::pin(async move {
+            let mut selection = selection;
+            if snapshot.may_narrow(&selection) {
+                let counting = snapshot.reading(&snapshot.reading.lookups, move |snapshot| Ok((snapshot.counted(&selection)?, selection)));
+                match counting.await? {
+                    (Some(count), _) => return Ok(count),
+                    (None, unanswered) => selection = unanswered,
+                }
+            }
+            let counting = snapshot.scanning(move |snapshot| {
+                let (mut count, mut examined) = (0, 0);
+                snapshot.scan(&selection.app, &selection.bucket, |_, image| {
+                    examined += 1;
+                    count += u64::from(fits(&selection, &image));
+                    ControlFlow::Continue(())
+                })?;
+                snapshot.reading.counters.scanned(examined, count);
+                Ok(count)
+            });
+            counting.await
         })
     }
 }

@@ -27,6 +27,18 @@ pub struct Statistics {
     pub head: u64,
     /// Bytes on the disk, all together
     pub disk_bytes: u64,
+    /// Indexes that were declared
+    pub indexes: u64,
+    /// Those of them that are being built
+    pub indexes_building: u64,
+    /// Queries answered by ids or indexes
+    pub planned: u64,
+    /// Scans of buckets, each for all queries that waited for it
+    pub scans: u64,
+    /// Objects that queries looked at
+    pub examined: u64,
+    /// Objects in the answers to queries
+    pub returned: u64,
 }
 
 /// The counters behind it.
@@ -36,6 +48,10 @@ pub(super) struct Counters {
     pub(super) groups: AtomicU64,
     pub(super) syncs: AtomicU64,
     pub(super) overloaded: AtomicU64,
+    pub(super) planned: AtomicU64,
+    pub(super) scans: AtomicU64,
+    pub(super) examined: AtomicU64,
+    pub(super) returned: AtomicU64,
 }
 
 impl Counters {
@@ -43,10 +59,20 @@ impl Counters {
         counter.fetch_add(more, Ordering::Relaxed);
     }
 
+    pub(super) fn scanned(&self, examined: u64, returned: u64) {
+        Counters::add(&self.scans, 1);
+        Counters::add(&self.examined, examined);
+        Counters::add(&self.returned, returned);
+    }
+
     pub(super) fn fill(&self, statistics: &mut Statistics) {
         statistics.commits = self.commits.load(Ordering::Relaxed);
         statistics.groups = self.groups.load(Ordering::Relaxed);
         statistics.syncs = self.syncs.load(Ordering::Relaxed);
         statistics.overloaded = self.overloaded.load(Ordering::Relaxed);
+        statistics.planned = self.planned.load(Ordering::Relaxed);
+        statistics.scans = self.scans.load(Ordering::Relaxed);
+        statistics.examined = self.examined.load(Ordering::Relaxed);
+        statistics.returned = self.returned.load(Ordering::Relaxed);
     }
 }

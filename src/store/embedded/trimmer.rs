@@ -37,8 +37,13 @@ impl Signal {
         self.changed.notify_one();
     }
 
+    /// Whether it is over.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).stopped
+    }
+
     /// Waits to be woken, at most so long. False when it is over.
-    fn wait(&self, longest: Option<Duration>) -> bool {
+    pub(super) fn wait(&self, longest: Option<Duration>) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = |state: &mut State| !state.woken && !state.stopped;
         let mut state = match longest {

@@ -6,6 +6,8 @@
 //! answered: nobody sees a state that a crash could take back.
 
 use super::batch::BatchAnswer;
+use super::indexes::catalogue::Catalogue;
+use super::indexes::upkeep::{Claims, Indexed};
 use super::intake::IntakeAnswer;
 use super::schemas::{self, AppSchema, Schemas};
 use super::snapshot::{EmbeddedSnapshot, Reading, broken, parse};
@@ -22,7 +24,8 @@ use crate::config::Durability;
 use crate::rights::{self, Membership, Revocation, Rights};
 use crate::schema::{Schema, alteration};
 use crate::store::{
-    Actor, Batch, BatchCommitted, BatchError, Committed, Decision, Intake, IntakeError, Refusal, SchemaChange, Stamp, StoreError, Write,
+    Actor, Batch, BatchCommitted, BatchError, Committed, Decision, IndexChange, Intake, IntakeError, Refusal, SchemaChange, Stamp,
+    StoreError, Write,
 };
 use bytes::Bytes;
 use dataflows::change::{BatchSpan, Change, CommitNumber, Image, Operation};
@@ -50,6 +53,8 @@ pub(super) enum Command {
     Batch { batch: Box<Batch>, answer: BatchAnswer },
     Schema { app: Arc<str>, change: SchemaChange, answer: Answer<Arc<Schema>> },
     Secret { name: String, value: Vec<u8>, answer: Answer<()> },
+    Indexes { app: Arc<str>, bucket: Arc<str>, change: IndexChange, answer: Answer<()> },
+    BuildIndex { number: u64, done: std::sync::mpsc::Sender<bool> },
     Trim { mark: Mark, done: std::sync::mpsc::Sender<bool> },
     Close { answer: Answer<()> },
 }
@@ -68,6 +73,9 @@ pub(super) struct Writer {
     pub(super) limits: DocumentLimits,
     pub(super) counters: Arc<Counters>,
     pub(super) schemas: Arc<Schemas>,
+    pub(super) indexes: Arc<Catalogue>,
+    /// Wakes the thread that has indexes built
+    pub(super) builder: Arc<super::trimmer::Signal>,
     /// As of the write before, by which the next one is judged
     pub(super) membership: Membership,
     /// As of the last published commit
@@ -81,8 +89,21 @@ pub(super) struct Writer {
     pub(super) sweeper: Sweeper,
 }
 
-/// Objects by their keys, as what is under way leaves them; none: gone.
-pub(super) type Images = HashMap<Vec<u8>, Option<Arc<Image>>>;
+/// What is under way, as it leaves what it writes.
+#[derive(Default)]
+pub(super) struct Images {
+    /// By their keys; none: gone
+    objects: HashMap<Vec<u8>, Option<Arc<Image>>>,
+    pub(super) claims: Claims,
+}
+
+impl Images {
+    /// Adds what a write comes to; what stood there of the same object.
+    pub(super) fn insert(&mut self, prepared: &Prepared) -> Option<Option<Arc<Image>>> {
+        self.claims.extend(prepared.indexed.claims.iter().cloned());
+        self.objects.insert(prepared.key.clone(), prepared.change.after.clone())
+    }
+}
 
 /// Secrets by their names, as what is under way leaves them; none: gone.
 pub(super) type SecretValues = HashMap<String, Option<Vec<u8>>>;
@@ -128,6 +149,7 @@ pub(super) struct Prepared {
     pub(super) key: Vec<u8>,
     pub(super) change: Arc<Change>,
     record: Vec<u8>,
+    indexed: Indexed,
     /// What becomes of secrets with it
     pub(super) secrets: Vec<(String, Option<Vec<u8>>)>,
 }
@@ -169,6 +191,12 @@ impl Writer {
                 Command::Secret { name, value, answer } => {
                     let _ = answer.send(self.secret(&name, &value));
                 }
+                Command::Indexes { app, bucket, change, answer } => {
+                    let _ = answer.send(self.change_indexes(&app, &bucket, change));
+                }
+                Command::BuildIndex { number, done } => {
+                    let _ = done.send(self.build(number).is_ok());
+                }
                 Command::Trim { mark, done } => {
                     let _ = done.send(self.trim(mark).is_ok());
                 }
@@ -186,7 +214,7 @@ impl Writer {
     fn group(&mut self, first: Command) -> Option<Command> {
         let mut group = Group {
             batch: self.database.batch(),
-            images: HashMap::new(),
+            images: Images::default(),
             notes: HashMap::new(),
             records: Vec::new(),
             answers: Vec::new(),
@@ -248,7 +276,7 @@ impl Writer {
             return Ok(Committed { change: None, position: self.position() });
         };
         let change = Arc::clone(&prepared.change);
-        self.add(prepared, group);
+        self.add(prepared, group)?;
         Ok(Committed { position: Position::single(self.log_id, change.commit), change: Some(change) })
     }
 
@@ -273,15 +301,16 @@ impl Writer {
     }
 
     /// Adds to the group what was prepared behind the last commit.
-    pub(super) fn add(&mut self, prepared: Prepared, group: &mut Group) {
-        let Prepared { key, change, record, secrets } = prepared;
+    pub(super) fn add(&mut self, prepared: Prepared, group: &mut Group) -> Result<(), StoreError> {
+        group.images.insert(&prepared);
+        let Prepared { key, change, record, indexed, secrets } = prepared;
+        self.keep_up((&change.app, &change.bucket), indexed, &mut group.batch)?;
         match &change.after {
             Some(image) => group.batch.insert(&self.keyspaces.objects, key.as_slice(), &**image.json()),
             None => group.batch.remove(&self.keyspaces.objects, key.as_slice()),
         }
         group.bytes += record.len() as u64;
         self.append(&mut group.batch, change.at, record);
-        group.images.insert(key.clone(), change.after.clone());
         if rights::concerns(&change) {
             self.membership.apply(&change);
             self.state.control = self.state.commit;
@@ -292,6 +321,7 @@ impl Writer {
         }
         self.moment.insert(key);
         group.records.push(Recorded::Change(change));
+        Ok(())
     }
 
     /// Everything about a write that may fail; changes nothing. None where the decision changes nothing. `written` is what
@@ -304,7 +334,7 @@ impl Writer {
         }
         let schema = schemas::of(&self.schemas, &write.key.app);
         let dates = schema.dates(&write.key.bucket);
-        let before = match written.iter().find_map(|images| images.get(&key)) {
+        let before = match written.iter().find_map(|images| images.objects.get(&key)) {
             Some(image) => image.clone(),
             None => match self.keyspaces.objects.get(&key).map_err(|error| broken(&error))? {
                 Some(text) => Some(parse(&text, dates)?),
@@ -330,6 +360,7 @@ impl Writer {
                 (if before.is_some() { Operation::Update } else { Operation::Insert }, Some(Arc::new(image)))
             }
         };
+        let indexed = self.indexed(&write.key, &key, (before.as_deref(), after.as_deref()), written)?;
         let change = Change {
             commit: stamp.commit,
             at: now,
@@ -346,7 +377,7 @@ impl Writer {
         };
         let record = record::encode(&Record::of(&change, place.last)).map_err(|error| StoreError::Unfit(error.to_string()))?;
         self.fits_log(&record)?;
-        Ok(Some(Prepared { key, change: Arc::new(change), record, secrets: Vec::new() }))
+        Ok(Some(Prepared { key, change: Arc::new(change), record, indexed, secrets: Vec::new() }))
     }
 
     /// Whether anything can be written that leaves a record.
@@ -437,12 +468,13 @@ impl Writer {
     }
 
     /// What is committed is what readers see from now on.
-    fn show(&self) {
+    pub(super) fn show(&self) {
         let snapshot = EmbeddedSnapshot {
             reading: Arc::clone(&self.reading),
             state: self.database.snapshot(),
             noted: self.state,
             schemas: Arc::clone(&self.schemas),
+            indexes: Arc::clone(&self.indexes),
         };
         *self.published.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(snapshot);
     }
@@ -455,12 +487,17 @@ impl Writer {
     }
 
     /// Once a commit failed it is unknown what is on the disk: nothing is written any more until a restart.
-    fn commit(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
+    pub(super) fn commit(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
+        if self.durability == Durability::Disk && self.failed.is_none() {
+            Counters::add(&self.counters.syncs, 1);
+        }
+        self.apply(batch)
+    }
+
+    /// The same where nobody waits for the disk.
+    pub(super) fn apply(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
-        }
-        if self.durability == Durability::Disk {
-            Counters::add(&self.counters.syncs, 1);
         }
         batch.commit().map_err(|error| {
             tracing::error!(%error, "a commit failed; the store takes no more writes");
@@ -476,6 +513,9 @@ impl Writer {
         let mut schema = catch_unwind(AssertUnwindSafe(|| change(&old)))
             .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))?
             .map_err(|refusal: Refusal| StoreError::Refused(refusal))?;
+        if schema.classes == old.classes && schema.moves == old.moves {
+            return Ok(old);
+        }
         schema.version = old.version + 1;
         for bucket in old.classes.keys().filter(|bucket| schema.class(bucket).is_none()) {
             if self.keyspaces.objects.prefix(keys::bucket(app, bucket)).next().is_some() {
@@ -505,15 +545,20 @@ impl Writer {
         let stored = meta::text(&*schema).map_err(unfit)?;
         let mut batch = self.database.batch();
         batch.insert(&self.keyspaces.schemas, keys::schema(app, schema.version), stored);
+        let parsed = Arc::new(AppSchema::new(Arc::clone(&schema)));
+        let indexes = self.altered(app, (schemas::of(&self.schemas, app), &parsed), &mut batch)?;
         self.append(&mut batch, at, text);
         self.state.control = self.state.commit;
         let mut schemas = Schemas::clone(&self.schemas);
-        schemas.insert(Arc::clone(app), Arc::new(AppSchema::new(Arc::clone(&schema))));
+        schemas.insert(Arc::clone(app), Arc::clone(&parsed));
         self.schemas = Arc::new(schemas);
+        let former_indexes = std::mem::replace(&mut self.indexes, indexes);
         if let Err(error) = self.publish(self.durable(batch), vec![Recorded::Control(Arc::new(record))], &[], before) {
             self.schemas = former;
+            self.indexes = former_indexes;
             return Err(error);
         }
+        self.builder.wake();
         self.sweeper.wake();
         Ok(schema)
     }
@@ -549,6 +594,7 @@ impl Writer {
         let mut batch = self.database.batch();
         batch.insert(&self.keyspaces.meta, meta::STATE, meta::text(&self.state).map_err(StoreError::Broken)?);
         batch.insert(&self.keyspaces.meta, meta::RUN, meta::text(&run).map_err(StoreError::Broken)?);
+        self.note_indexes(&mut batch)?;
         self.commit(batch.durability(Some(PersistMode::SyncAll)))
     }
 }

@@ -3,10 +3,13 @@
 mod backups;
 mod batches;
 mod chain;
+mod indexes;
 mod intakes;
 mod log;
 mod outbox;
 mod snapshots;
+mod sweeps;
+mod uniques;
 mod writes;
 
 use super::*;
@@ -81,13 +84,7 @@ fn number(image: &Image, name: &str) -> i64 {
 }
 
 fn all(bucket: &str) -> Selection {
-    Selection {
-        app: "app".into(),
-        bucket: bucket.into(),
-        predicate: Arc::new(Predicate::True),
-        caller: Arc::new(Caller::admin()),
-        limit: usize::MAX,
-    }
+    Selection::all("app".into(), bucket.into(), Arc::new(Predicate::True), Arc::new(Caller::admin()), usize::MAX)
 }
 
 /// For what other threads do in their own time; fails when that is far too long.

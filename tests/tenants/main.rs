@@ -1,0 +1,14 @@
+//! Many apps on one server, from outside: who can reach, see or slow whom.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod administration;
+mod command;
+mod deletion;
+mod floods;
+mod harness;
+mod hosts;
+mod isolation;
+mod quotas;
