@@ -184,7 +184,6 @@ impl Server {
         let (cert, key) = (config.server.tls_cert.clone(), config.server.tls_key.clone());
         let reading = tokio::task::spawn_blocking(move || Tls::configured(&cert, &key)).await;
         let tls = reading.map_err(|error| StartError::Engine(error.to_string()))??;
-        let mail = Mailing::start(&config.mail, &config.server.public_url, &config.store.data)?;
         let providers = Providers::new(&config.oidc)?;
         let attempts = Attempts::new().ok_or_else(|| StartError::Engine("no key for logins at providers".into()))?;
         // First the sockets: a second server on the same port must not touch the data.
@@ -201,6 +200,8 @@ impl Server {
         let options = (config.store.clone(), config.changelog.clone());
         let opening = tokio::task::spawn_blocking(move || open(&options, &home, holds));
         let store = Arc::new(opening.await.map_err(|error| StartError::Engine(error.to_string()))??);
+        // Behind the store, which makes the data directory that mail may be put into.
+        let mail = Mailing::start(&config.mail, &config.server.public_url, &config.store.data)?;
         let (relay, topic_log) = match topic.zip(store.outbox()) {
             Some((topic, outbox)) => {
                 let log = Arc::new(KafkaLog::new(&topic, &outbox)?);

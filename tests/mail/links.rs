@@ -91,7 +91,7 @@ fn token_in(mail: &str) -> String {
     link(mail).rsplit_once("token=").unwrap().1.to_owned()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_logs_in_before_his_address_is_confirmed() {
     let rig = Rig::with(|config| config.mail.verification = true).await;
     let answer = rig.register(JO).await;
@@ -117,7 +117,7 @@ async fn nobody_logs_in_before_his_address_is_confirmed() {
     rig.server.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_person_gets_a_page_and_a_host_header_no_say() {
     let rig = Rig::with(|config| config.mail.verification = true).await;
     let body = json!({"user": {"username": JO}, "password": "first", "login": false}).to_string();
@@ -135,7 +135,7 @@ async fn a_person_gets_a_page_and_a_host_header_no_say() {
     rig.server.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_an_administrator_has_shut_out_does_not_get_in_by_a_link() {
     let rig = Rig::with(|_| ()).await;
     let registered = rig.register(JO).await;
@@ -155,7 +155,7 @@ async fn whoever_an_administrator_has_shut_out_does_not_get_in_by_a_link() {
     rig.server.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_forgotten_password_is_set_anew_once() {
     let rig = Rig::with(|_| ()).await;
     let old = token(&rig.register(JO).await).unwrap();
@@ -190,7 +190,7 @@ async fn a_forgotten_password_is_set_anew_once() {
     rig.server.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn links_end_with_the_password_that_they_were_made_beside() {
     let rig = Rig::with(|_| ()).await;
     rig.register(JO).await;
@@ -204,7 +204,7 @@ async fn links_end_with_the_password_that_they_were_made_beside() {
     rig.server.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn links_end_by_time_and_are_few() {
     let rig = Rig::with(|config| {
         config.mail.reset_seconds = 0;
@@ -222,7 +222,7 @@ async fn links_end_by_time_and_are_few() {
     rig.server.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_changes_when_the_new_address_is_confirmed() {
     let rig = Rig::with(|_| ()).await;
     rig.register(JO).await;
@@ -246,7 +246,7 @@ async fn a_name_changes_when_the_new_address_is_confirmed() {
     rig.server.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn without_mail_what_needs_it_says_so() {
     let rig = Rig::with(|config| config.mail.transport = MailTransport::None).await;
     rig.register(JO).await;
@@ -261,7 +261,7 @@ async fn without_mail_what_needs_it_says_so() {
     rig.server.shutdown().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_registration_waits_for_no_mail_server() {
     let server = Smtpd::start(&["--defer", "1"]);
     let rig = Rig::with(|config| {

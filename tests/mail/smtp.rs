@@ -46,7 +46,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mail_arrives_as_it_was_written() {
     let server = Smtpd::start(&[]);
     let mailer = start(&options(server.port));
@@ -60,7 +60,7 @@ async fn a_mail_arrives_as_it_was_written() {
     until("counted", || mailer.sent() == 1).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn starttls_and_tls_with_a_password() {
     let (folder, cert, key) = certificate();
     let password = folder.path().join("password");
@@ -86,7 +86,7 @@ fn place(place: &str) -> Option<tidegate::config::SecretPlace> {
     Some(toml::from_str::<Read>(&format!("place = {place:?}")).unwrap().place)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_of_nobody_gets_no_mail() {
     let (_folder, cert, key) = certificate();
     let server = Smtpd::start(&["--cert", &cert, "--key", &key]);
@@ -102,7 +102,7 @@ async fn a_certificate_of_nobody_gets_no_mail() {
     assert!(server.is_silent());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_put_off_is_tried_again_and_what_is_refused_is_not() {
     let server = Smtpd::start(&["--defer", "1", "--refuse", "nobody@example.org"]);
     let mailer = start(&options(server.port));
@@ -115,7 +115,7 @@ async fn what_is_put_off_is_tried_again_and_what_is_refused_is_not() {
     assert_eq!(mailer.given_up(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_queue_is_bounded_and_goes_on_when_the_server_does() {
     // A port where nobody listens yet.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::path::Path;
 use std::process::Command;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_sdk_logs_in_at_a_provider() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     assert!(Command::new(tests.join("setup")).status().unwrap().success(), "tests/browser/setup failed");

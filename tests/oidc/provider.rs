@@ -25,10 +25,14 @@ pub struct Provider {
 impl Provider {
     /// `redirects`: where it may send browsers; `claims`: of each subject.
     pub fn start(redirects: &[String], claims: Value) -> Provider {
+        // Tests run side by side.
+        static INSTALLING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let installing = INSTALLING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let folder = npm::install("oidc");
         // Where its packages are.
         let script = folder.join("provider.mjs");
         std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc/provider.mjs"), &script).unwrap();
+        drop(installing);
         let options = json!({"redirects": redirects, "claims": claims, "secret": SECRET}).to_string();
         let mut command = Command::new("node");
         command.arg(script).arg(options).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());

@@ -141,14 +141,18 @@ async fn a_configuration_that_would_give_logins_away_does_not_start() {
         change(&mut config);
         Server::start(config).await
     };
-    let changes: [(&str, &dyn Fn(&mut tidegate::config::Config)); 5] = [
-        ("any page", &|config| config.server.origins = vec!["*".into()]),
-        ("no public URL", &|config| config.server.public_url.clear()),
-        ("a public URL in the open", &|config| config.server.public_url = "http://api.example.org".into()),
-        ("a public URL with a path", &|config| config.server.public_url = "https://api.example.org/v1".into()),
-        ("no secret", &|config| config.oidc[0].client_secret = None),
-    ];
-    for (what, change) in changes {
+    for (what, change) in [
+        (
+            "any page",
+            (&|config: &mut tidegate::config::Config| config.server.origins = vec!["*".into()]) as &dyn Fn(&mut tidegate::config::Config),
+        ),
+        ("no public URL", &|config: &mut tidegate::config::Config| config.server.public_url.clear()),
+        ("a public URL in the open", &|config: &mut tidegate::config::Config| config.server.public_url = "http://api.example.org".into()),
+        ("a public URL with a path", &|config: &mut tidegate::config::Config| {
+            config.server.public_url = "https://api.example.org/v1".into()
+        }),
+        ("no secret", &|config: &mut tidegate::config::Config| config.oidc[0].client_secret = None),
+    ] {
         let refused = start(change).await;
         // A public client needs no secret: PKCE binds its codes.
         assert_eq!(refused.is_ok(), what == "no secret", "{what}");

@@ -10,7 +10,7 @@ use crate::auth::mailed::{self, Purpose, Redeemed};
 use crate::mail::{Mailing, Place};
 use crate::object::id;
 use crate::object::text::{self, Body as ObjectBody, push_string};
-use crate::store::{Actor, Batch, BatchError, Decision, Refusal, Stamp, Write};
+use crate::store::{Actor, Batch, BatchError, Decision, Refusal, Stamp, StoreError, Write};
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use dataflows::access::Acl;
@@ -60,7 +60,9 @@ pub(super) fn redeem(
 pub(super) async fn commit(front: &Front, batch: Batch) -> Result<(), ApiError> {
     match front.store.commit_batch(batch).await {
         Ok(_) => Ok(()),
-        Err(BatchError::Conflict) => Err(ApiError::plain(error::BAD_LINK)),
+        Err(BatchError::Conflict | BatchError::Write { error: StoreError::Refused(Refusal::Missing(_)), .. }) => {
+            Err(ApiError::plain(error::BAD_LINK))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -75,7 +77,7 @@ pub(super) fn of_user(
     let (user, bucket) = id::whole(user)?;
     let key = id::key(app, &bucket, user.clone());
     let decide = move |before: Option<&Image>, stamp: &Stamp<'_>| -> Result<Decision, Refusal> {
-        let gone = || Refusal::Invalid(error::BAD_LINK.explanation.into());
+        let gone = || Refusal::Missing(user.to_string());
         let image = before.ok_or_else(gone)?;
         match change(image).ok_or_else(gone)? {
             Change::Nothing => Ok(Decision::Nothing),
