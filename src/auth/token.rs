@@ -35,13 +35,11 @@ pub enum Purpose {
     Api,
     /// Requests with the rights of one role alone, for as long as its holder is a member; never renewed
     Role,
-    /// One change of the password; dies with that, as it raises the generation
-    Reset,
 }
 
 impl Purpose {
     /// Every purpose.
-    pub const ALL: [Purpose; 5] = [Purpose::Session, Purpose::SecondFactor, Purpose::Api, Purpose::Role, Purpose::Reset];
+    pub const ALL: [Purpose; 4] = [Purpose::Session, Purpose::SecondFactor, Purpose::Api, Purpose::Role];
 
     /// Whether a request may be made with it.
     pub fn is_of_requests(self) -> bool {
@@ -54,7 +52,6 @@ impl Purpose {
             Purpose::SecondFactor => "02",
             Purpose::Api => "03",
             Purpose::Role => "04",
-            Purpose::Reset => "05",
         }
     }
 

@@ -275,8 +275,11 @@ async function raise(id, button) {
 
 function settleOwn(id) {
   const write = own.get(id);
-  const arrived = write.arrived.get(write.version);
-  if (write.answered === undefined || arrived === undefined) return;
+  if (write.answered === undefined) return;
+  // Changes that wait for this page together come as one event, with the version of the last.
+  const known = [...write.arrived].filter(([version]) => version >= write.version).map(([, time]) => time);
+  if (known.length === 0) return;
+  const arrived = Math.min(...known);
   own.delete(id);
   $("own").textContent = milliseconds(arrived - write.answered);
   $("own-note").textContent = `from answer to event, ${key(id)}`;

@@ -10,6 +10,7 @@ use crate::config::{LogLevel, LogsOptions};
 use flood::Flood;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -74,9 +75,11 @@ impl Logs {
 }
 
 /// A key whose order is that of time, so that the oldest entries are the first of the bucket: 12 hex digits of milliseconds since
-/// 1970, then chance.
+/// 1970, 8 that count the keys made here, then chance.
 pub fn key(now: i64) -> String {
-    format!("{:012x}-{:016x}", now.max(0), rand::random::<u64>())
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    format!("{:012x}-{made:08x}{:08x}", now.max(0), rand::random::<u32>())
 }
 
 /// When the entry of this id was made, milliseconds since 1970; none where the id is not of this form.

@@ -28,6 +28,11 @@ pub(super) fn check(schema: &Schema) -> Result<(), SchemaError> {
         if class.fields.len() > LARGEST {
             return invalid(format!("the class {} has more than {LARGEST} fields", class.class));
         }
+        for field in class.fields.values() {
+            if METADATA.contains(&&*field.name) && &*class.class != OBJECT {
+                return invalid(format!("{} declares {}, which every object has already", class.class, field.name));
+            }
+        }
         lineage(schema, bucket, class)?;
         if let Some(name) = class.metadata.get(EXPIRES).filter(|name| !name.is_empty())
             && schema.field(bucket, name).is_none_or(|field| &*field.kind != expiry::KIND)
@@ -53,9 +58,6 @@ pub(super) fn check(schema: &Schema) -> Result<(), SchemaError> {
                     "{:?} of {} cannot be a field's name: no dot, no leading $, {NAME} bytes at most",
                     field.name, class.class
                 ));
-            }
-            if METADATA.contains(&&*field.name) && &*class.class != OBJECT {
-                return invalid(format!("{} declares {}, which every object has already", class.class, field.name));
             }
         }
     }

@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// Installs `tests/<name>/package-lock.json`, unless that was done for this very file; where `node_modules` is.
 pub fn install(name: &str) -> PathBuf {
+    // Tests run side by side.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _installing = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let pinned = std::fs::read_to_string(source.join("package-lock.json")).unwrap();

@@ -36,6 +36,10 @@ struct Installing {
 #[derive(Default)]
 struct Epochs {
     open: VecDeque<(Epoch, CommitNumber)>,
+    /// The last one that was fed
+    fed: Option<Epoch>,
+    /// Everything of the epochs before it has been given to the sink
+    settled: Epoch,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -65,7 +69,9 @@ impl Outlet {
     }
 
     pub(super) fn fed(&self, epoch: Epoch, through: CommitNumber) {
-        lock(&self.epochs).open.push_back((epoch, through));
+        let mut epochs = lock(&self.epochs);
+        epochs.open.push_back((epoch, through));
+        epochs.fed = Some(epoch);
     }
 
     pub(super) fn frontier(&self) -> CommitNumber {
@@ -74,8 +80,9 @@ impl Outlet {
 
     pub(super) fn wait_for_fed(&self) {
         let mut epochs = lock(&self.epochs);
-        let Some(&(last, _)) = epochs.open.back() else { return };
-        while epochs.open.front().is_some_and(|&(epoch, _)| epoch <= last) {
+        let Some(last) = epochs.fed else { return };
+        // An epoch leaves the line before its deltas are given away; it is done when they have been.
+        while epochs.settled <= last {
             epochs = self.passed.wait(epochs).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -139,8 +146,7 @@ impl Process for Outlet {
         }
         self.frontier.store(through, Release);
         self.sink.frontier(through);
-        // The lock is taken once more so that nobody who has just looked can miss the call.
-        drop(lock(&self.epochs));
+        lock(&self.epochs).settled = epoch;
         self.passed.notify_all();
     }
 }

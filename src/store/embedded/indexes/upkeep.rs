@@ -60,7 +60,10 @@ impl Writer {
             for entry in &come {
                 if !entry.open && self.is_taken(&entry.prefix(&index), &key.id, written)? {
                     let image = after.map(|image| described(&index, image)).unwrap_or_default();
-                    return Err(Refusal::Taken { index: index.definition.to_string(), value: image }.into());
+                    // What users are called has a refusal of its own, by whichever of its keepers it is found out.
+                    let named = index.is_built_in();
+                    let taken = Refusal::Taken { index: index.definition.to_string(), value: image.clone() };
+                    return Err(if named { Refusal::NameTaken(image.trim_matches('"').to_owned()) } else { taken }.into());
                 }
             }
             indexed.claims.extend(gone.clone().filter(|entry| !entry.open).map(|entry| (entry.prefix(&index), None)));
