@@ -174,8 +174,8 @@ impl Connection {
         self.change(|outbox| events.into_iter().for_each(|event| outbox.catch_up(slot, event)));
     }
 
-    pub(crate) fn settle(&self, slot: SlotKey) {
-        lock(&self.state).outbox.settle(slot);
+    pub(crate) fn settle(&self, slot: SlotKey, passed: &Cut) {
+        lock(&self.state).outbox.settle(slot, passed);
     }
 
     /// An answer is out, or a batch complete: sends what waited for it.

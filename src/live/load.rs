@@ -63,14 +63,14 @@ async fn try_load(gateway: &Arc<Gateway>, subscription: &Arc<Subscription>, star
         };
         fresh = true;
         let cut: Cut = Arc::new(move |change| snapshot.contains(change));
-        match connection.loaded(subscription, cut, told, result, &gateway.answers) {
+        match connection.loaded(subscription, cut.clone(), told, result, &gateway.answers) {
             Loaded::Gone => return Ok(()),
             // More has happened meanwhile than may wait: only a newer snapshot helps.
             Loaded::Again => continue,
             Loaded::Done => {
                 drop(_turn);
                 gateway.frontier.reached(position.commit()).await;
-                connection.settle(slot);
+                connection.settle(slot, &cut);
                 return Ok(());
             }
         }

@@ -211,9 +211,9 @@ impl<S: Clone> Outbox<S> {
     }
 
     /// The dataflow is past the snapshot that the subscription was loaded from.
-    pub(crate) fn settle(&mut self, key: SlotKey) {
+    pub(crate) fn settle(&mut self, key: SlotKey, passed: &Cut) {
         if let Some(slot) = self.slot(key) {
-            slot.course.settle();
+            slot.course.settle(passed);
         }
     }
 

@@ -145,10 +145,10 @@ impl Course {
         }
     }
 
-    /// The dataflow is past the snapshot.
-    pub(crate) fn settle(&mut self) {
+    /// The dataflow is past the snapshot of this cut. A result that was loaded since has a later one, which stays.
+    pub(crate) fn settle(&mut self, passed: &Cut) {
         if let Phase::Live { cut } = &mut self.phase {
-            *cut = None;
+            cut.take_if(|cut| Arc::ptr_eq(cut, passed));
         }
     }
 }
@@ -182,6 +182,19 @@ mod tests {
         // The dataflow may be behind the snapshot.
         assert_eq!(course.arrival(&event(4).change, false), Arrival::Drop);
         assert_eq!(course.arrival(&event(7).change, false), Arrival::Pass);
+    }
+
+    #[test]
+    fn an_older_snapshot_that_is_passed_opens_nothing_of_a_newer_one() {
+        let (mut course, older, newer) = (Course::new(), until(4), until(9));
+        assert!(course.loaded(older.clone()));
+        assert!(course.outdate());
+        course.begin_load();
+        assert!(course.loaded(newer.clone()));
+        course.settle(&older);
+        assert_eq!(course.arrival(&event(8).change, false), Arrival::Drop);
+        course.settle(&newer);
+        assert_eq!(course.arrival(&event(8).change, false), Arrival::Pass);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! Everything that may fail is prepared first on a picture of its own over the group's, so that a refusal leaves the group
 //! as it was.
 
+use super::group::{Group, Images, Prepared, SecretValues};
 use super::revocations;
 use super::snapshot::broken;
-use super::writer::{Group, Images, Place, Prepared, SecretValues, Writer};
+use super::writer::{Place, Writer};
 use crate::store::{Batch, BatchCommitted, BatchError, Committed, StoreError};
 use dataflows::change::BatchSpan;
 use tokio::sync::oneshot;

@@ -3,8 +3,9 @@
 //! Everything that may fail is prepared on a picture of its own over the group's; only when nothing was refused is it added
 //! to the group. So a refusal, or a panic in a decision, leaves the group as it was.
 
+use super::group::{Group, Images, SecretValues};
 use super::snapshot::broken;
-use super::writer::{Command, Group, Images, Place, SecretValues, Writer};
+use super::writer::{Command, Place, Writer};
 use super::{Embedded, keys};
 use crate::changelog::Position;
 use crate::store::{Intake, IntakeError, Intakes, Key, Note, StoreError};

@@ -1,6 +1,8 @@
 //! The embedded store: a data directory, one writer, and the change log in the same transactions.
 //!
 //! * `writer`: the one thread that decides and commits, in groups
+//! * `group`: what it has decided and not yet committed
+//! * `schema`: a change of an app's classes
 //! * `batch`: several writes, secrets and revocations as one
 //! * `revocations`: whose tokens are dead, on the disk and in the log
 //! * `users`: what goes with the object of a user, whoever writes or deletes it
@@ -22,12 +24,14 @@ pub mod backup;
 mod batch;
 mod directory;
 mod error;
+mod group;
 mod indexes;
 mod intake;
 mod keys;
 mod meta;
 mod places;
 mod revocations;
+mod schema;
 pub(crate) mod schemas;
 mod shared_scans;
 mod snapshot;

@@ -1,8 +1,9 @@
 //! Revocations: kept beside the secrets, told in the control stream, and loaded into memory at the start.
 
+use super::group::{Group, Noted};
 use super::schemas;
 use super::snapshot::broken;
-use super::writer::{Group, Noted, Writer};
+use super::writer::Writer;
 use super::{Keyspaces, OpenError};
 use crate::changelog::recent::Recorded;
 use crate::changelog::record::{self, Payload, Record};

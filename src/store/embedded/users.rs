@@ -4,8 +4,9 @@
 //! It follows every change of the object in the same batch, whoever makes it and by whichever route, so a name is never
 //! taken twice and nobody's credentials outlive him. The names of these secrets are what [`crate::auth::credentials`] reads by.
 
+use super::group::SecretValues;
 use super::revocations;
-use super::writer::{SecretValues, Writer};
+use super::writer::Writer;
 use super::{Keyspaces, OpenError};
 use crate::auth::credentials;
 use crate::rights::{ROOT, Revocation, USERS, is_inactive};

@@ -6,29 +6,28 @@
 //! answered: nobody sees a state that a crash could take back.
 
 use super::batch::BatchAnswer;
+use super::group::{Group, Images, Noted, Prepared, SecretValues};
 use super::indexes::catalogue::Catalogue;
-use super::indexes::upkeep::{Claims, Indexed};
 use super::intake::IntakeAnswer;
-use super::schemas::{self, AppSchema, Schemas};
+use super::schemas::{self, Schemas};
 use super::snapshot::{EmbeddedSnapshot, Reading, broken, parse};
 use super::statistics::Counters;
 use super::sweep::Sweeper;
 use super::{Keyspaces, keys, meta};
 use crate::changelog::embedded::EmbeddedLog;
 use crate::changelog::recent::Recorded;
-use crate::changelog::record::{self, Payload, Record};
+use crate::changelog::record::{self, Record};
 use crate::changelog::trim::Mark;
 use crate::changelog::{LogId, Position};
 use crate::clock::Clock;
 use crate::config::Durability;
-use crate::rights::{self, Membership, Revocation, Rights};
-use crate::schema::{Schema, alteration};
+use crate::rights::{self, Membership, Rights};
+use crate::schema::Schema;
 use crate::store::{
-    Actor, Batch, BatchCommitted, BatchError, Committed, Decision, IndexChange, Intake, IntakeError, Refusal, SchemaChange, Stamp,
-    StoreError, Write,
+    Actor, Batch, BatchError, Committed, Decision, IndexChange, Intake, IntakeError, SchemaChange, Stamp, StoreError, Write,
 };
 use bytes::Bytes;
-use dataflows::change::{BatchSpan, Change, CommitNumber, Image, Operation};
+use dataflows::change::{Change, CommitNumber, Image, Operation};
 use dataflows::document::DocumentLimits;
 use fjall::{Database, OwnedWriteBatch as WriteBatch, PersistMode};
 use std::borrow::Cow;
@@ -44,7 +43,7 @@ const GROUP_BYTES: u64 = 16 << 20;
 /// Objects remembered as written at one moment, see [`Writer::moment`].
 const MOMENT_OBJECTS: usize = 1 << 16;
 
-type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the writer is asked to do.
 pub(super) enum Command {
@@ -87,86 +86,6 @@ pub(super) struct Writer {
     pub(super) failed: Option<StoreError>,
     /// Rewrites objects whose fields were renamed or removed
     pub(super) sweeper: Sweeper,
-}
-
-/// What is under way, as it leaves what it writes.
-#[derive(Default)]
-pub(super) struct Images {
-    /// By their keys; none: gone
-    objects: HashMap<Vec<u8>, Option<Arc<Image>>>,
-    pub(super) claims: Claims,
-}
-
-impl Images {
-    /// Adds what a write comes to; what stood there of the same object.
-    pub(super) fn insert(&mut self, prepared: &Prepared) -> Option<Option<Arc<Image>>> {
-        self.claims.extend(prepared.indexed.claims.iter().cloned());
-        self.objects.insert(prepared.key.clone(), prepared.change.after.clone())
-    }
-}
-
-/// Secrets by their names, as what is under way leaves them; none: gone.
-pub(super) type SecretValues = HashMap<String, Option<Vec<u8>>>;
-
-/// A group while it gathers.
-pub(super) struct Group {
-    pub(super) batch: WriteBatch,
-    /// Objects as this group leaves them
-    pub(super) images: Images,
-    /// Notes as this group leaves them
-    pub(super) notes: HashMap<Bytes, Option<Bytes>>,
-    pub(super) records: Vec<Recorded>,
-    /// What became of rights
-    pub(super) noted: Vec<Noted>,
-    /// Secrets as this group leaves them
-    pub(super) secrets: SecretValues,
-    answers: Vec<(Answer<Committed>, Result<Committed, StoreError>)>,
-    batches: Vec<(BatchAnswer, Result<BatchCommitted, BatchError>)>,
-    intakes: Vec<(IntakeAnswer, Result<Position, IntakeError>)>,
-    /// How many writes it has judged
-    pub(super) writes: usize,
-    bytes: u64,
-}
-
-/// What changes rights.
-pub(super) enum Noted {
-    Change(Arc<Change>),
-    Revoked(Revocation),
-}
-
-impl Group {
-    pub(super) fn put_secret(&mut self, secrets: &fjall::Keyspace, name: String, value: Option<Vec<u8>>) {
-        match &value {
-            Some(value) => self.batch.insert(secrets, name.as_str(), value.as_slice()),
-            None => self.batch.remove(secrets, name.as_str()),
-        }
-        self.secrets.insert(name, value);
-    }
-}
-
-/// A write that was decided.
-pub(super) struct Prepared {
-    pub(super) key: Vec<u8>,
-    pub(super) change: Arc<Change>,
-    record: Vec<u8>,
-    indexed: Indexed,
-    /// What becomes of secrets with it
-    pub(super) secrets: Vec<(String, Option<Vec<u8>>)>,
-}
-
-impl Prepared {
-    /// Says that it is a part of a batch, of which one knows only in the end how long it is.
-    pub(super) fn join(mut self, batch: BatchSpan) -> Result<Prepared, StoreError> {
-        let previous = self.change.commit - 1;
-        Arc::make_mut(&mut self.change).batch = Some(batch);
-        self.record = record::encode(&Record::of(&self.change, previous)).map_err(|error| StoreError::Unfit(error.to_string()))?;
-        Ok(self)
-    }
-
-    /// Bytes of its change record.
-    pub(super) fn record(&self) -> &[u8] {
-        &self.record
-    }
 }
 
 /// Where a write would stand.
@@ -420,7 +339,13 @@ impl Writer {
     }
 
     /// Makes a group durable, then known.
-    fn publish(&mut self, mut batch: WriteBatch, records: Vec<Recorded>, noted: &[Noted], before: meta::State) -> Result<(), StoreError> {
+    pub(super) fn publish(
+        &mut self,
+        mut batch: WriteBatch,
+        records: Vec<Recorded>,
+        noted: &[Noted],
+        before: meta::State,
+    ) -> Result<(), StoreError> {
         let tail = self.state.tail();
         let mark = self.log.wants_mark(&tail).then_some(tail);
         let prepared = (|| {
@@ -479,7 +404,7 @@ impl Writer {
         *self.published.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(snapshot);
     }
 
-    fn durable(&self, batch: WriteBatch) -> WriteBatch {
+    pub(super) fn durable(&self, batch: WriteBatch) -> WriteBatch {
         batch.durability(Some(match self.durability {
             Durability::Disk => PersistMode::SyncData,
             Durability::System => PersistMode::Buffer,
@@ -505,62 +430,6 @@ impl Writer {
             self.failed = Some(failed.clone());
             failed
         })
-    }
-
-    pub(super) fn schema(&mut self, app: &Arc<str>, change: &SchemaChange) -> Result<Arc<Schema>, StoreError> {
-        self.open()?;
-        let old = Arc::clone(&schemas::of(&self.schemas, app).schema);
-        let mut schema = catch_unwind(AssertUnwindSafe(|| change(&old)))
-            .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))?
-            .map_err(|refusal: Refusal| StoreError::Refused(refusal))?;
-        if schema.classes == old.classes && schema.moves == old.moves {
-            return Ok(old);
-        }
-        schema.version = old.version + 1;
-        for bucket in old.classes.keys().filter(|bucket| schema.class(bucket).is_none()) {
-            if self.keyspaces.objects.prefix(keys::bucket(app, bucket)).next().is_some() {
-                // Without a class the bucket would be open to everybody.
-                return Err(StoreError::Refused(Refusal::Occupied(bucket.to_string())));
-            }
-        }
-        schema.altered = alteration::between(&old, &schema);
-        let before = self.state;
-        let former = Arc::clone(&self.schemas);
-        let schema = Arc::new(schema);
-        let at = self.clock.now_ms().max(self.state.at);
-        let record = Record {
-            app: Arc::clone(app),
-            bucket: "".into(),
-            schema_version: schema.version,
-            commit: self.state.commit + 1,
-            previous: self.state.commit,
-            control: self.state.control,
-            at,
-            batch: None,
-            payload: Payload::Schema(Arc::clone(&schema)),
-        };
-        let unfit = |error: String| StoreError::Unfit(error);
-        let text = record::encode(&record).map_err(|error| unfit(error.to_string()))?;
-        self.fits_log(&text)?;
-        let stored = meta::text(&*schema).map_err(unfit)?;
-        let mut batch = self.database.batch();
-        batch.insert(&self.keyspaces.schemas, keys::schema(app, schema.version), stored);
-        let parsed = Arc::new(AppSchema::new(Arc::clone(&schema)));
-        let indexes = self.altered(app, (schemas::of(&self.schemas, app), &parsed), &mut batch)?;
-        self.append(&mut batch, at, text);
-        self.state.control = self.state.commit;
-        let mut schemas = Schemas::clone(&self.schemas);
-        schemas.insert(Arc::clone(app), Arc::clone(&parsed));
-        self.schemas = Arc::new(schemas);
-        let former_indexes = std::mem::replace(&mut self.indexes, indexes);
-        if let Err(error) = self.publish(self.durable(batch), vec![Recorded::Control(Arc::new(record))], &[], before) {
-            self.schemas = former;
-            self.indexes = former_indexes;
-            return Err(error);
-        }
-        self.builder.wake();
-        self.sweeper.wake();
-        Ok(schema)
     }
 
     fn secret(&mut self, name: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -605,7 +474,8 @@ impl Drop for Writer {
     }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+/// What somebody else's code said when it panicked.
+pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("a panic without a message").to_owned()
 }

@@ -2,8 +2,9 @@
 
 use super::catalogue::Index;
 use super::entries::{self, Entries};
+use crate::store::embedded::group::Images;
 use crate::store::embedded::snapshot::broken;
-use crate::store::embedded::writer::{Images, Writer};
+use crate::store::embedded::writer::Writer;
 use crate::store::{Key, Refusal, StoreError};
 use dataflows::change::Image;
 use fjall::OwnedWriteBatch as WriteBatch;
