@@ -376,7 +376,7 @@ async fn backups_have_the_definitions_and_entries_are_made_again() {
     let again = store.commit(put(key("b", "x"), r#""n":7"#.into())).await;
     assert!(matches!(again, Err(StoreError::Refused(Refusal::Taken { .. }))), "{again:?}");
     let namesake = store.commit(put(key("User", "2"), r#""username":"ann""#.into())).await;
-    assert!(matches!(namesake, Err(StoreError::Refused(Refusal::Taken { .. }))), "{namesake:?}");
+    assert!(matches!(namesake, Err(StoreError::Refused(Refusal::NameTaken(_)))), "{namesake:?}");
 }
 
 fn entries_of_users(store: &Embedded) {

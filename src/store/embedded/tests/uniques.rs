@@ -168,7 +168,7 @@ async fn names_of_users_are_unique_in_each_app_without_being_asked() {
     commit(&store, user("app", "1", "ann")).await;
     commit(&store, user("other", "1", "ann")).await;
     let refused = store.commit(user("app", "2", "ann")).await;
-    assert!(matches!(refused, Err(StoreError::Refused(Refusal::Taken { .. }))), "{refused:?}");
+    assert!(matches!(&refused, Err(StoreError::Refused(Refusal::NameTaken(name))) if name == "ann"), "{refused:?}");
     commit(&store, user("app", "2", "eve")).await;
     let before = store.statistics();
     let snapshot = store.snapshot().await.unwrap();
