@@ -154,6 +154,10 @@ impl Connection {
         lock(&self.state).outbox.begin_load(slot)
     }
 
+    pub(crate) fn reads(&self, slot: SlotKey, commit: CommitNumber) {
+        lock(&self.state).outbox.reads(slot, commit);
+    }
+
     pub(crate) fn loaded(
         &self,
         subscription: &Subscription,
@@ -200,9 +204,10 @@ impl Connection {
         subscription
     }
 
-    /// What a subscription has is out of date; one that a fresh result does not help ends with this error.
-    pub(crate) fn supersede(&self, slot: SlotKey, refused: &Refused) {
-        self.change(|outbox| outbox.supersede(slot, refused));
+    /// What a subscription has is out of date if it was read before this commit; one that a fresh result does not help ends
+    /// with this error.
+    pub(crate) fn renew(&self, slot: SlotKey, commit: CommitNumber, refused: &Refused) {
+        self.change(|outbox| outbox.renew(slot, commit, refused));
     }
 
     pub(crate) fn outdate_all(&self) {

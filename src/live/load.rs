@@ -49,6 +49,7 @@ async fn try_load(gateway: &Arc<Gateway>, subscription: &Arc<Subscription>, star
         }
         let snapshot = gateway.store.snapshot().await.map_err(refused)?;
         let position = snapshot.position();
+        connection.reads(slot, position.commit());
         // What the client will have been told: where nothing was missed, no more than it came with.
         let mut told = position.commit();
         let result = match from.take() {

@@ -154,6 +154,20 @@ impl<S: Clone> Outbox<S> {
         self.slot(key).map(|slot| slot.course.begin_load()).is_some()
     }
 
+    /// The snapshot of a load is taken.
+    pub(crate) fn reads(&mut self, key: SlotKey, commit: CommitNumber) {
+        if let Some(slot) = self.slot(key) {
+            slot.course.reads(commit);
+        }
+    }
+
+    /// What a subscription has is out of date if it was read before this commit; one that a fresh result does not help ends with this error.
+    pub(crate) fn renew(&mut self, key: SlotKey, commit: CommitNumber, refused: &Refused) {
+        if self.slot(key).is_some_and(|slot| slot.course.needs(commit)) {
+            self.supersede(key, refused);
+        }
+    }
+
     /// The snapshot is read: its result (none if what was missed is queued already), then what waited and is not in it.
     /// `through`: what the client is told with that, its own position if nothing was missed.
     pub(crate) fn loaded(
@@ -249,7 +263,7 @@ impl<S: Clone> Outbox<S> {
     }
 
     /// As [`Outbox::outdate`], for another reason.
-    pub(crate) fn supersede(&mut self, key: SlotKey, refused: &Refused) {
+    fn supersede(&mut self, key: SlotKey, refused: &Refused) {
         let Some(slot) = self.slot(key) else { return };
         let (refreshes, id) = (slot.terms.refreshes, slot.id.clone());
         self.drop_events(key);

@@ -16,7 +16,7 @@ use dataflows::query::ast::{Predicate, Test};
 
 impl Gateway {
     /// A record of the control stream. What was committed before it may still be on its way to subscribers; they drop it, because
-    /// the result that they get is read later.
+    /// the result that they get is read later. Whoever has a result that was read after it already has what he needs.
     pub(crate) fn schema_changed(&self, record: &Record) {
         let Payload::Schema(schema) = &record.payload else { return };
         if schema.altered.is_empty() {
@@ -30,7 +30,7 @@ impl Gateway {
                 Effect::Refreshes => {
                     let reason = format!("the class /db/{} has changed; subscribe again", standing.bucket);
                     let refused = Refused::new(469, "schema-changed", reason);
-                    each(&standing, |subscription| subscription.connection.supersede(subscription.slot, &refused));
+                    each(&standing, |subscription| subscription.connection.renew(subscription.slot, record.commit, &refused));
                 }
                 Effect::Ends(reason) => {
                     let refused = Refused::new(469, "schema-changed", reason);

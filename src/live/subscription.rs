@@ -9,7 +9,7 @@ use super::messages::EventSelection;
 use super::standing::Standing;
 use crate::apps::quota::Place;
 use dataflows::access::Caller;
-use dataflows::change::Change;
+use dataflows::change::{Change, CommitNumber};
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
@@ -92,11 +92,15 @@ pub(crate) struct Course {
     pub(crate) phase: Phase,
     /// Events that may not be sent yet, in order
     pub(crate) waiting: VecDeque<Arc<Event>>,
+    /// The commit of the snapshot that the load under way, or the last one, reads; none until it is taken
+    snapshot: Option<CommitNumber>,
+    /// An older snapshot is of no use
+    at_least: CommitNumber,
 }
 
 impl Course {
     pub(crate) fn new() -> Course {
-        Course { phase: Phase::Loading { again: false }, waiting: VecDeque::new() }
+        Course { phase: Phase::Loading { again: false }, waiting: VecDeque::new(), snapshot: None, at_least: 0 }
     }
 
     /// Decides on a delta. `held`: its writer has not got his answer yet.
@@ -114,6 +118,31 @@ impl Course {
     /// A snapshot is about to be read: from now on deltas wait for it.
     pub(crate) fn begin_load(&mut self) {
         self.phase = Phase::Loading { again: false };
+        self.snapshot = None;
+    }
+
+    /// The snapshot is taken and about to be read.
+    pub(crate) fn reads(&mut self, commit: CommitNumber) {
+        self.snapshot = Some(commit);
+        if commit < self.at_least {
+            self.outdate();
+        }
+    }
+
+    /// What was read before this commit is out of date. True: so is what the subscription has; a load under way begins again
+    /// by itself where it has to.
+    pub(crate) fn needs(&mut self, commit: CommitNumber) -> bool {
+        self.at_least = self.at_least.max(commit);
+        let old = self.snapshot.is_some_and(|snapshot| snapshot < commit);
+        match self.phase {
+            // One that is not taken yet is taken after this commit was published, or is looked at when it is.
+            Phase::Loading { .. } if old => {
+                self.outdate();
+                false
+            }
+            Phase::Loading { .. } | Phase::Stale => false,
+            Phase::Live { .. } => old,
+        }
     }
 
     /// The snapshot is read and its result is queued. False: read it again.
@@ -195,6 +224,22 @@ mod tests {
         assert_eq!(course.arrival(&event(8).change, false), Arrival::Drop);
         course.settle(&newer);
         assert_eq!(course.arrival(&event(8).change, false), Arrival::Pass);
+    }
+
+    #[test]
+    fn only_what_was_read_before_is_out_of_date() {
+        let mut course = Course::new();
+        course.begin_load();
+        // Taken before, known after.
+        assert!(!course.needs(5));
+        course.reads(4);
+        assert!(!course.loaded(until(4)), "it has to be read again");
+        course.begin_load();
+        course.reads(6);
+        assert!(!course.needs(6));
+        assert!(course.loaded(until(6)));
+        assert!(!course.needs(6), "its result has it already");
+        assert!(course.needs(7));
     }
 
     #[test]
