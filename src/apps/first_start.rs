@@ -4,7 +4,7 @@
 
 use super::AppError;
 use crate::auth::Authority;
-use crate::auth::credentials::{self, Credentials};
+use crate::auth::credentials::Credentials;
 use crate::auth::password::{self, Passwords};
 use crate::object::text::{self, push_string};
 use crate::rights::ROOT;
@@ -39,7 +39,7 @@ pub(super) async fn prepare(
     object(app, store, "User", ROOT, built_in::own(ROOT), format!("{fields},\"inactive\":null")).await?;
 
     // A store of a version that looked names up in another way has the object and not the name.
-    let name = credentials::name_secret(app, ROOT_NAME);
+    let name = crate::rights::secrets::username(app, ROOT_NAME);
     if secrets.secret(&name)?.is_none() && is_called_root(app, store).await? {
         secrets.put_secret(&name, ROOT.into()).await?;
     }

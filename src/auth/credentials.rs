@@ -4,12 +4,10 @@
 //! Names and credentials of users who are renamed or gone are looked after by the store's writer, whoever renames or deletes.
 
 use super::second_factor::SecondFactor;
+use crate::rights::secrets::{self as names, LONGEST_NAME};
 use crate::store::{SecretWrite, Secrets, StoreError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// No user has a longer name, bytes.
-pub const LONGEST_NAME: usize = 256;
 
 /// What is kept of a user.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +29,7 @@ impl Credentials {
 
     /// Reads a user's credentials; none if he never had any.
     pub fn read(secrets: &dyn Secrets, app: &str, user: &str) -> Result<Option<Credentials>, StoreError> {
-        let Some(text) = secrets.secret(&secret(app, user))? else { return Ok(None) };
+        let Some(text) = secrets.secret(&names::credentials(app, user))? else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|error| StoreError::Broken(format!("the credentials of {user}: {error}")))
     }
 
@@ -39,7 +37,7 @@ impl Credentials {
     /// there until then; None: whatever it is.
     pub fn write(&self, app: &str, user: &str, before: Option<Option<&Credentials>>) -> Result<SecretWrite, StoreError> {
         let expect = before.map(|before| before.map(Credentials::text).transpose()).transpose()?;
-        Ok(SecretWrite { name: secret(app, user), expect, value: Some(self.text()?) })
+        Ok(SecretWrite { name: names::credentials(app, user), expect, value: Some(self.text()?) })
     }
 
     /// The second factor, where a login needs it.
@@ -57,7 +55,7 @@ pub fn user_named(secrets: &dyn Secrets, app: &str, name: &str) -> Result<Option
     if name.is_empty() || name.len() > LONGEST_NAME {
         return Ok(None);
     }
-    let Some(id) = secrets.secret(&name_secret(app, name))? else { return Ok(None) };
+    let Some(id) = secrets.secret(&names::username(app, name))? else { return Ok(None) };
     let id = String::from_utf8(id).map_err(|_| StoreError::Broken("the id behind a user's name is no text".into()))?;
     Ok(Some(id.into()))
 }
@@ -66,14 +64,4 @@ impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials").field("generation", &self.generation).finish_non_exhaustive()
     }
-}
-
-/// The name of the secret that is a user's credentials.
-pub(crate) fn secret(app: &str, user: &str) -> String {
-    format!("credentials/{app}{user}")
-}
-
-/// The name of the secret that holds the id of the user with this name.
-pub(crate) fn name_secret(app: &str, name: &str) -> String {
-    format!("username/{app}/{name}")
 }

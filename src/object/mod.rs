@@ -6,7 +6,6 @@
 //! * [`text`]: what clients send, and the canonical JSON text that is stored
 //! * [`shape`]: declared fields only, with their types
 //! * [`time`]: instants as text
-//! * [`lens`]: reading stored objects while fields of their class are being renamed or removed
 //! * [`partial`]: `{"$op": {"path": value}}`, applied to what is there
 //! * [`decide`]: (image before, stamp, request) to what happens
 //! * [`expiry`]: when an object ends
@@ -14,7 +13,6 @@
 pub mod decide;
 pub mod expiry;
 pub mod id;
-pub mod lens;
 pub mod partial;
 pub mod shape;
 pub mod text;

@@ -216,7 +216,7 @@ impl Provider {
 fn username(claims: &Map<String, Value>, claim: &str) -> Option<String> {
     let name = claims.get(claim)?.as_str()?.trim();
     let verified = claim != "email" || claims.get("email_verified") == Some(&Value::Bool(true));
-    let fits = !name.is_empty() && name.len() <= crate::auth::credentials::LONGEST_NAME && !name.chars().any(char::is_control);
+    let fits = !name.is_empty() && name.len() <= crate::rights::secrets::LONGEST_NAME && !name.chars().any(char::is_control);
     (verified && fits).then(|| name.to_owned())
 }
 

@@ -6,6 +6,7 @@
 //! a [`Membership`] of its own, current to the write before, by which it judges inside its transaction.
 
 mod membership;
+pub mod secrets;
 
 pub use membership::Membership;
 

@@ -8,6 +8,7 @@ mod change;
 mod check;
 mod expiry;
 mod kind;
+pub mod lens;
 mod merge;
 pub mod moves;
 

@@ -1,7 +1,7 @@
 //! What has become of fields that objects on the disk still have under their former names.
 //!
 //! Renaming or removing a field is a change of the schema alone, however many objects there are. Whoever reads a stored
-//! object reads it through the moves that are still open ([`crate::object::lens`]), so the new name counts from the
+//! object reads it through the moves that are still open ([`crate::schema::lens`]), so the new name counts from the
 //! commit on; the store then rewrites the objects piece by piece, and closes the moves with a change of the schema when none
 //! needs them any more.
 

@@ -1,10 +1,10 @@
 //! One try at a password, a name or a code: counted when it begins, forgotten when it was right.
 
 use crate::auth::brake::Tried;
-use crate::auth::credentials::LONGEST_NAME;
 use crate::http::Front;
 use crate::http::error::{self, ApiError};
 use crate::http::identity::Identity;
+use crate::rights::secrets::LONGEST_NAME;
 use std::net::IpAddr;
 
 /// A try under way.

@@ -2,7 +2,7 @@
 
 use super::attempt::Attempt;
 use super::{Account, commit, login, password, refused, unhashed, verify};
-use crate::auth::credentials::{Credentials, LONGEST_NAME, user_named};
+use crate::auth::credentials::{Credentials, user_named};
 use crate::http::Front;
 use crate::http::answer::Answer;
 use crate::http::body::{self, Whole};
@@ -10,6 +10,7 @@ use crate::http::error::{self, ApiError};
 use crate::http::identity::Identity;
 use crate::object::text::{self, Body as ObjectBody};
 use crate::object::{id, shape};
+use crate::rights::secrets::LONGEST_NAME;
 use crate::schema::built_in;
 use crate::store::{Actor, Batch, Decide, Decision, Refusal, SecretWrite, Write};
 use axum::body::Body;

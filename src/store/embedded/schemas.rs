@@ -1,8 +1,8 @@
 //! The schemas of all apps, with what the document parser needs of them worked out once.
 
 use super::keys;
-use crate::object::lens::Lens;
 use crate::schema::Schema;
+use crate::schema::lens::Lens;
 use dataflows::document::DateFields;
 use fjall::Keyspace;
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! Rewriting the objects whose fields were renamed or removed.
 //!
-//! Nobody waits for it: stored objects are read through the moves of their class ([`crate::object::lens`]) until this has come by.
+//! Nobody waits for it: stored objects are read through the moves of their class ([`crate::schema::lens`]) until this has come by.
 //! It runs on the writer's thread, so no object is written meanwhile, a piece at a time: whenever no command waits, and now
 //! and then under load. What an object says does not change, so it gets no version and no change record. When all of a
 //! schema's moves are carried out it closes them with a change of the schema. A crash loses at most the place: what is rewritten

@@ -2,13 +2,13 @@
 //! that he is he.
 //!
 //! It follows every change of the object in the same batch, whoever makes it and by whichever route, so a name is never
-//! taken twice and nobody's credentials outlive him. The names of these secrets are what [`crate::auth::credentials`] reads by.
+//! taken twice and nobody's credentials outlive him. The names of these secrets are those of [`crate::rights::secrets`].
 
 use super::group::SecretValues;
 use super::revocations;
 use super::writer::Writer;
 use super::{Keyspaces, OpenError};
-use crate::auth::credentials;
+use crate::rights::secrets::{self as names, LONGEST_NAME};
 use crate::rights::{ROOT, Revocation, USERS, is_inactive};
 use crate::store::{Actor, Refusal, StoreError};
 use dataflows::change::{Change, Image};
@@ -34,18 +34,17 @@ impl Writer {
         let (old, new) = (name_of(change.before.as_deref()), name_of(change.after.as_deref()));
         if old != new {
             if let Some(new) = new {
-                if new.len() > credentials::LONGEST_NAME {
-                    let longest = credentials::LONGEST_NAME;
-                    return Err(Refusal::Invalid(format!("a user's name has {longest} bytes at most")).into());
+                if new.len() > LONGEST_NAME {
+                    return Err(Refusal::Invalid(format!("a user's name has {LONGEST_NAME} bytes at most")).into());
                 }
-                let name = credentials::name_secret(app, new);
+                let name = names::username(app, new);
                 if self.secret_of(&name, under_way)?.is_some_and(|holder| holder != user.as_bytes()) {
                     return Err(Refusal::NameTaken(new.to_owned()).into());
                 }
                 secrets.push((name, Some(user.as_bytes().to_vec())));
             }
             if let Some(old) = old {
-                let name = credentials::name_secret(app, old);
+                let name = names::username(app, old);
                 if self.secret_of(&name, under_way)?.is_some_and(|holder| holder == user.as_bytes()) {
                     secrets.push((name, None));
                 }
@@ -61,7 +60,7 @@ impl Writer {
                 // There would be nobody left who could make another administrator. The server itself may, with the whole app.
                 return Err(Refusal::Denied(user.to_string()).into());
             }
-            secrets.push((credentials::secret(app, user), None));
+            secrets.push((names::credentials(app, user), None));
             let until = self.rights.forgotten_at(self.clock.now_ms() / 1000);
             let revocation = Revocation { app: app.clone(), user: user.clone(), generation: u32::MAX, until };
             let text = serde_json::to_vec(&revocation).map_err(|error| StoreError::Broken(error.to_string()))?;
