@@ -412,11 +412,11 @@ proptest! {
         };
         let mut expected = before.clone();
         let mut judged: Result<(), ()> = Ok(());
-        // Of one operation on one path the last stands in the body.
-        let mut done = std::collections::HashSet::new();
-        for (operation, path, operand) in steps.iter().rev() {
-            if done.insert((operation, path)) {
-                judged = judged.and(model::apply(&mut expected, operation, path, operand));
+        // In the order in which the body names them: what an earlier one makes, a later one finds.
+        let named: Map<String, Value> = serde_json::from_str(&update).unwrap();
+        for (operation, paths) in &named {
+            for (path, operand) in paths.as_object().unwrap() {
+                judged = judged.and_then(|()| model::apply(&mut expected, operation, path, operand));
             }
         }
         match (found, judged) {
