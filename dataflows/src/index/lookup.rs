@@ -135,7 +135,7 @@ mod tests {
         for round in 0..4_000u32 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             // Few different hashes, so that numbers stand in each other's way, also around the end of the table.
-            let hash = if state >> 58 == 0 { u64::MAX << 32 } else { (state >> 40) % 3_000 << 48 };
+            let hash = if state >> 58 == 0 { u64::MAX << 32 } else { ((state >> 40) % 3_000) << 48 };
             // It grows and then goes down to nothing.
             if expected.is_empty() || (state >> 20) % 4_000 > u64::from(round) {
                 lookup.insert(hash, round);
