@@ -9,7 +9,7 @@
 //!   regular expressions, literals that they need, presence, absence, the complement of a negated range, cells of the
 //!   globe; every branch of an `$or`. What has nothing of the kind is the residual class, evaluated for every change of
 //!   its bucket, the cheap checks first, and limited by a quota for each app.
-//! * [`paths`], [`strings`]: the names and strings that queries mention, numbered, kept as long as a query does. What
+//! * [`paths`], [`strings`], [`lookup`]: the names and strings that queries mention, numbered, kept as long as a query does. What
 //!   documents contain is never added, so open objects do not make the index grow.
 //! * [`key`]: values and operands as (class, 64 bits).
 //! * [`entries`]: entries and the nodes they hang on. An entry carries one more condition inline; long lists get a second
