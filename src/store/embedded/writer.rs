@@ -6,7 +6,7 @@
 //! answered: nobody sees a state that a crash could take back.
 
 use super::batch::BatchAnswer;
-use super::group::{Group, Images, Noted, Prepared, SecretValues};
+use super::group::{Group, Images, Noted, Prepared};
 use super::indexes::catalogue::Catalogue;
 use super::intake::IntakeAnswer;
 use super::schemas::{self, Schemas};
@@ -191,7 +191,7 @@ impl Writer {
     /// Decides one write and adds it to the group.
     fn decide(&mut self, write: &Write, group: &mut Group) -> Result<Committed, StoreError> {
         let place = Place { last: self.state.commit, at: None };
-        let Some(prepared) = self.prepare_alone(write, place, &[&group.images], &[&group.secrets])? else {
+        let Some(prepared) = self.prepare_alone(write, place, &[&group.images])? else {
             return Ok(Committed { change: None, position: self.position() });
         };
         let change = Arc::clone(&prepared.change);
@@ -205,17 +205,11 @@ impl Writer {
     }
 
     /// As `prepare`; the decision is somebody else's code, and a panic in it ends this write alone.
-    pub(super) fn prepare_alone(
-        &self,
-        write: &Write,
-        place: Place,
-        written: &[&Images],
-        secrets: &[&SecretValues],
-    ) -> Result<Option<Prepared>, StoreError> {
+    pub(super) fn prepare_alone(&self, write: &Write, place: Place, written: &[&Images]) -> Result<Option<Prepared>, StoreError> {
         let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(write, place, written)))
             .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))??;
         let Some(mut prepared) = prepared else { return Ok(None) };
-        prepared.secrets = self.secrets_of_user(&prepared.change, &write.actor, secrets)?;
+        prepared.secrets = self.secrets_of_user(&prepared.change, &write.actor)?;
         Ok(Some(prepared))
     }
 
