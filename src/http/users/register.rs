@@ -57,7 +57,7 @@ pub(in crate::http) async fn register(
     let account = create(&front, &identity, &object, Some(hash), inactive, &answer, secrets).await?;
     attempt.succeeded();
     if let Some(verification) = verification {
-        verification.send();
+        verification.send().await;
         return Ok(answer.out(body::empty()));
     }
     let response =
