@@ -2,6 +2,9 @@
 //!
 //! The SDK knows `GET /banned` (always the answer of the banned, for those who build pages and caches around it),
 //! `GET /banned/:ip` (204 where the address is not held) and `DELETE` of both. Administrators get the list, and `PUT`.
+//!
+//! A ban is of one app and is asked about at every request, so a connection over which many come needs no end: others may use it
+//! for other apps. Websockets and event streams are one app's and never ask again, so a ban from everything ends them.
 
 use super::Front;
 use super::body::{self, Whole};
@@ -41,6 +44,15 @@ fn logins() -> Scope {
 pub(super) fn admit(front: &Front, app: &str, method: &Method, path: &str, address: IpAddr) -> Result<(), ApiError> {
     let scope = if is_login(method, path) { Scope::Login } else { Scope::Everything };
     match front.bans.of(app, address, scope, front.clock.now_ms())? {
+        Some(_) => Err(ApiError::plain(error::BANNED)),
+        None => Ok(()),
+    }
+}
+
+/// What was opened at an address while that was being banned: whoever bans looks at what is open after the ban holds, and
+/// whoever opens looks at the bans again when it is open, so one of the two sees it.
+pub(super) fn admit_again(front: &Front, app: &str, address: IpAddr) -> Result<(), ApiError> {
+    match front.bans.of(app, address, Scope::Everything, front.clock.now_ms())? {
         Some(_) => Err(ApiError::plain(error::BANNED)),
         None => Ok(()),
     }
@@ -125,6 +137,9 @@ pub(super) async fn ban(
     })
     .await?;
     tracing::info!(app = %identity.app.word, %network, "banned");
+    if wanted.scope == Scope::Everything {
+        front.live.end_addresses(&identity.app, &network);
+    }
     Ok(body::empty())
 }
 

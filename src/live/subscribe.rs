@@ -52,6 +52,9 @@ impl Gateway {
         if !connection.app.is_open() {
             return Err(app_deleted());
         }
+        if connection.is_closed() {
+            return Err(banned());
+        }
         if subscribe.window {
             // Windows (sort, limit, offset) join a standing query with a state of its own here.
             return Err(Refused::new(
@@ -111,6 +114,10 @@ impl Gateway {
 
 pub(crate) fn app_deleted() -> Refused {
     Refused::new(404, "app-deleted", "the app was deleted")
+}
+
+pub(crate) fn banned() -> Refused {
+    Refused::new(429, "banned", "the address is banned by an administrator of the app")
 }
 
 /// A long query takes milliseconds: other connections of this thread are not kept waiting for it.

@@ -261,6 +261,7 @@ impl Server {
             providers,
             attempts,
             bans: Bans::new(store.clone()),
+            live: gateway.clone(),
             clock: store.clock().clone(),
             answers: gateway.answers().clone(),
             sessions: gateway.sessions().clone(),
