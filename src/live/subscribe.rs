@@ -65,10 +65,9 @@ impl Gateway {
         }
         let bucket: Arc<str> = subscribe.bucket.as_ref().into();
         let rights = self.store.schema(&connection.app.name).rights(&bucket);
-        for (right, name) in [(&rights.query, "query"), (&rights.load, "load")] {
-            if !right.permits(&session.caller) {
-                return Err(Refused::new(466, "class-denied", format!("{name} permissions are required on /db/{bucket}")));
-            }
+        // As for the same query asked once (CONTRACT section 9); each object's own list is judged on every way out.
+        if !rights.query.permits(&session.caller) {
+            return Err(Refused::new(466, "class-denied", format!("query permissions are required on /db/{bucket}")));
         }
         let limits = QueryLimits { bytes: self.options.query_bytes, ..QueryLimits::default() };
         let filter = parsing(subscribe.query.len(), || Filter::parse(&subscribe.query, &limits)).map_err(|error| refused_query(&error))?;
