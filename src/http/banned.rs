@@ -10,7 +10,6 @@ use super::Front;
 use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
-use crate::apps::DEFAULT_APP;
 use crate::auth::bans::{Ban, BanError, Scope};
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -78,10 +77,9 @@ pub(super) async fn list(State(front): State<Arc<Front>>, identity: Identity) ->
         .iter()
         .map(|ban| json!({"address": ban.network.to_string(), "scope": ban.scope, "reason": ban.reason, "since": instant(ban.since), "until": ban.until.map(instant)}))
         .collect();
-    let (prefix, all) = of_app(&identity);
     let held: Vec<_> = front
         .brake
-        .held(&prefix, all, now)
+        .held(&identity.app.name, now)
         .into_iter()
         .map(|held| json!({"user": held.user, "address": held.address, "until": instant(held.until)}))
         .collect();
@@ -152,8 +150,7 @@ pub(super) async fn lift(
     require_admin(&identity)?;
     let network = network(&address)?;
     change(&front, &identity, |bans| bans.retain(|ban| ban.network != network)).await?;
-    let (prefix, all) = of_app(&identity);
-    front.brake.release(&prefix, all, |address| network.contains(&address.to_canonical()));
+    front.brake.release(&identity.app.name, |address| network.contains(&address.to_canonical()));
     Ok(body::empty())
 }
 
@@ -161,8 +158,7 @@ pub(super) async fn lift(
 pub(super) async fn lift_all(State(front): State<Arc<Front>>, identity: Identity) -> Result<Response<Body>, ApiError> {
     require_admin(&identity)?;
     change(&front, &identity, Vec::clear).await?;
-    let (prefix, all) = of_app(&identity);
-    front.brake.release(&prefix, all, |_| true);
+    front.brake.release(&identity.app.name, |_| true);
     Ok(body::empty())
 }
 
@@ -172,11 +168,6 @@ async fn change(front: &Front, identity: &Identity, change: impl FnOnce(&mut Vec
         BanError::Store(error) => ApiError::from(error),
         error => ApiError::new(error::BAD_REQUEST, error.to_string()),
     })
-}
-
-/// How the brake knows an app's users; and whether this is the app whose administrators look after the server as a whole.
-fn of_app(identity: &Identity) -> (String, bool) {
-    (format!("{}\n", identity.app.name), &*identity.app.name == DEFAULT_APP)
 }
 
 fn require_admin(identity: &Identity) -> Result<(), ApiError> {
