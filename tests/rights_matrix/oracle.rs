@@ -58,11 +58,9 @@ pub struct Access {
 }
 
 impl Class {
-    /// Rights of the class that somebody lacks for a subscription (docs/protocol.md): it finds as a query does, and then
-    /// it follows each object.
-    pub fn lacking_to_subscribe(&self, known_by: &[&str]) -> Vec<&'static str> {
-        let needed = [("query", self.query), ("load", self.load)];
-        needed.into_iter().filter(|(_, list)| !passes(list, known_by)).map(|(right, _)| right).collect()
+    /// Whether somebody may subscribe: whoever may ask the query once (CONTRACT section 9).
+    pub fn subscribes(&self, known_by: &[&str]) -> bool {
+        passes(self.query, known_by)
     }
 }
 
