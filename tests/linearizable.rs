@@ -176,7 +176,8 @@ fn batches_of_concurrent_clients_over_http() {
         assert!(outcomes.iter().all(|count| *count > 50), "{outcomes:?}");
         // And had one of these looks seen half of a batch, it would have been found.
         let torn = batches::torn(&seen.operations, &order);
-        assert!(torn.len() > 20, "{}", torn.len());
+        println!("{} looks saw what a batch has made", torn.len());
+        assert!(torn.len() > 10, "{}", torn.len());
         for broken in torn.iter().step_by(3) {
             assert!(check(broken).is_err(), "half of a batch was not found");
         }

@@ -146,7 +146,7 @@ pub async fn renames(data: &Path) {
     let mut followers = ["{}", r#"{"half":1,"count":{"$mod":[2,0]}}"#].map(|query| Follower::new(BUCKET, query));
     let (mut interrupted, mut last) = (0, "f0".to_owned());
     let crashes = setting("TIDEGATE_CRASHES", 4);
-    for crash in 0..=crashes {
+    for crash in 0_u64.. {
         let process = Process::start(serve(data));
         let token = root.token().map(str::to_owned);
         root = process.http().with_token(token);
@@ -161,7 +161,8 @@ pub async fn renames(data: &Path) {
         assert!(matches!(&told[0], Told::Result { data, .. } if data.len() == 100), "{told:?}");
         let told = by_former.answered().await;
         assert!(matches!(&told[0], Told::Result { data, .. } if data.len() == if last == name { 100 } else { 0 }), "{told:?}");
-        if crash == crashes {
+        // On a busy machine the objects may be rewritten before the kill gets through: then once more.
+        if crash >= crashes && (interrupted > 0 || crash >= 5 * crashes) {
             assert!(until_renamed(root, name, "last".to_owned()).await);
             ends_with_an_error(&asking).await;
             let last = process.http().put(BUCKET, "00000", object(0, "last", 1_000_000).to_string(), None).await;
