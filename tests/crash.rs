@@ -46,7 +46,7 @@ fn sigterm_ends_it_in_order_while_writes_run() {
         let writers: Vec<_> =
             (0..WRITERS).map(|writer| tokio::spawn(write_until_refused(process.http(), writer, next.clone(), stop.clone()))).collect();
         while next.load(Ordering::Relaxed) < 100 {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         let status = tokio::task::spawn_blocking(move || process.terminate()).await.unwrap();
         stop.store(true, Ordering::Relaxed);

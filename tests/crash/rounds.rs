@@ -121,7 +121,7 @@ pub async fn crashes(command: impl Fn() -> Command, mut disturb: impl FnMut(u64,
         // By the number of writes, not by time: somewhere in the middle of them.
         let until = next.load(Ordering::Relaxed) + 150 + crash * 37;
         while next.load(Ordering::Relaxed) < until {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         disturb(crash, Moment::Before);
         process.kill();

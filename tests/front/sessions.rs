@@ -35,7 +35,7 @@ impl Live {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), next).await.expect("nothing came")
+        tokio::time::timeout(Duration::from_secs(120), next).await.expect("nothing came")
     }
 
     /// The next message is the end of a subscription: id and code.
