@@ -15,10 +15,12 @@ pub const LISTS: [List; 7] = [
     &[("admin", false)],
 ];
 
-/// Who asks, with what he is known by. The impostor's token claims the role, whose members do not include him; the
-/// member's token says nothing of it.
-pub const CALLERS: [(&str, &[&str]); 5] = [
+/// Who asks, with what he is known by. The impostor's token claims the role, whose members do not include him any more; the
+/// member's token says nothing of it. The tokens of who was deactivated or deleted are nobody's, though both are still in the role's list.
+pub const CALLERS: [(&str, &[&str]); 7] = [
     ("anonymous", &[]),
+    ("inactive", &[]),
+    ("deleted", &[]),
     ("user", &["user", "logged in"]),
     ("member", &["member", "role", "logged in"]),
     ("impostor", &["impostor", "logged in"]),
