@@ -7,6 +7,7 @@ mod indexes;
 mod intakes;
 mod log;
 mod outbox;
+mod plans;
 mod snapshots;
 mod sweeps;
 mod uniques;
