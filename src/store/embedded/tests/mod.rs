@@ -9,6 +9,7 @@ mod log;
 mod outbox;
 mod plans;
 mod snapshots;
+mod stored;
 mod sweeps;
 mod uniques;
 mod writes;
