@@ -209,6 +209,14 @@ pub enum StoreError {
         /// At most so many
         limit: usize,
     },
+    /// The app's objects have as many bytes as they may; nothing changed
+    #[error(
+        "the app's objects would have more than {limit} bytes, which is the most that they may (limits.stored_bytes); delete some first"
+    )]
+    Full {
+        /// At most so many
+        limit: u64,
+    },
     /// The log is elsewhere and has not taken what was written before; nothing changed
     #[error("the change log's brokers have not taken changes since {since}, and no more may wait; check them")]
     OutboxFull {
@@ -255,6 +263,7 @@ impl StoreError {
             StoreError::Overloaded => "store-overloaded",
             StoreError::Panicked(_) => "write-panicked",
             StoreError::TooMany { .. } => "too-many-objects",
+            StoreError::Full { .. } => "storage-full",
             StoreError::OutboxFull { .. } => "outbox-full",
             StoreError::LogLost(_) => "log-lost",
             StoreError::Broken(_) => "store-broken",
@@ -376,6 +385,11 @@ pub trait Secrets: Send + Sync + 'static {
 
     /// Puts a secret; resolves when it is on the disk, at either durability.
     fn put_secret(&self, name: &str, value: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>>;
+}
+
+/// Whether a secret of this name is an app's, see [`Secrets`].
+pub(crate) fn is_secret_of(name: &str, app: &str) -> bool {
+    name.split('/').nth(1) == Some(app)
 }
 
 /// Makes a new schema of the one that is there, or refuses. Pure: it may be run more than once.

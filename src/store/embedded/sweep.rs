@@ -7,6 +7,7 @@
 //! already is passed over quickly.
 
 use super::snapshot::broken;
+use super::stored::{Growth, Growths};
 use super::writer::{Command, Writer};
 use super::{keys, schemas};
 use crate::schema::moves;
@@ -102,6 +103,7 @@ impl Writer {
         let from = sweep.behind.clone().map_or_else(|| Bound::Included(prefix.clone()), Bound::Excluded);
         let mut batch = self.database.batch();
         let (mut seen, mut bytes, mut rewritten, mut last) = (0, 0, 0_u64, None);
+        let mut growth = Growth::default();
         for entry in self.keyspaces.objects.range::<Vec<u8>, _>((from, Bound::Unbounded)) {
             let (key, text) = entry.into_inner().map_err(|error| broken(&error))?;
             if !key.starts_with(&prefix) {
@@ -114,6 +116,7 @@ impl Writer {
             seen += 1;
             bytes += text.len();
             if let Some(present) = view.present(&text) {
+                growth.add(Growth::of(&key, Some(text.len()), Some(present.len())));
                 batch.insert(&self.keyspaces.objects, &*key, present);
                 rewritten += 1;
             }
@@ -121,7 +124,10 @@ impl Writer {
         }
         if rewritten > 0 {
             // The change of the schema that closes the moves makes it durable; lost before, it is done again.
+            let growths = Growths::from([(Arc::clone(&sweep.app), growth)]);
+            self.note_stored(&growths, &mut batch)?;
             batch.durability(Some(PersistMode::Buffer)).commit().map_err(|error| broken(&error))?;
+            self.grow_stored(&growths);
         }
         if last.is_none() {
             sweep.buckets.pop();

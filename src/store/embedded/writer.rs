@@ -12,6 +12,7 @@ use super::intake::IntakeAnswer;
 use super::schemas::{self, Schemas};
 use super::snapshot::{EmbeddedSnapshot, Reading, broken, parse};
 use super::statistics::Counters;
+use super::stored::{Growth, Stored};
 use super::sweep::Sweeper;
 use super::{Keyspaces, keys, meta};
 use crate::changelog::embedded::EmbeddedLog;
@@ -80,6 +81,8 @@ pub(super) struct Writer {
     pub(super) membership: Membership,
     /// As of the last published commit
     pub(super) rights: Arc<Rights>,
+    /// What the apps store and may
+    pub(super) stored: Arc<Stored>,
     pub(super) state: meta::State,
     /// Keys of the objects written at `state.at`, so that the next write of one of them gets a later time
     pub(super) moment: HashSet<Vec<u8>>,
@@ -168,14 +171,18 @@ impl Writer {
                 next = self.queue.try_recv().ok();
             }
         };
-        let Group { batch, records, answers, intakes, batches, notes, noted, secrets, .. } = group;
+        let Group { mut batch, images, records, answers, intakes, batches, notes, noted, secrets, .. } = group;
+        let counted = self.note_stored(&images.growths, &mut batch);
         // Secrets are on the disk when they are answered, at either durability.
         let batch = if secrets.is_empty() { self.durable(batch) } else { batch.durability(Some(PersistMode::SyncAll)) };
         let done = match (records.is_empty(), notes.is_empty() && secrets.is_empty()) {
             (true, true) => Ok(()),
             (true, false) => self.publish_notes(batch),
-            (false, _) => self.publish(batch, records, &noted, before),
+            (false, _) => counted.and_then(|()| self.publish(batch, records, &noted, before)),
         };
+        if done.is_ok() {
+            self.grow_stored(&images.growths);
+        }
         for (answer, outcome) in answers {
             // Also a refusal was decided on a state that is published only now, or not at all.
             let _ = answer.send(done.clone().and(outcome));
@@ -217,7 +224,7 @@ impl Writer {
     /// Adds to the group what was prepared behind the last commit.
     pub(super) fn add(&mut self, prepared: Prepared, group: &mut Group) -> Result<(), StoreError> {
         group.images.insert(&prepared);
-        let Prepared { key, change, record, indexed, secrets } = prepared;
+        let Prepared { key, change, record, indexed, secrets, growth: _ } = prepared;
         self.keep_up((&change.app, &change.bucket), indexed, &mut group.batch)?;
         match &change.after {
             Some(image) => group.batch.insert(&self.keyspaces.objects, key.as_slice(), &**image.json()),
@@ -248,11 +255,12 @@ impl Writer {
         }
         let schema = schemas::of(&self.schemas, &write.key.app);
         let dates = schema.dates(&write.key.bucket);
-        let before = match written.iter().find_map(|images| images.objects.get(&key)) {
-            Some(image) => image.clone(),
+        // Its text as it is stored may be another than that of its present form.
+        let (before, length) = match written.iter().find_map(|images| images.objects.get(&key)) {
+            Some(image) => (image.clone(), image.as_ref().map(|image| image.json().len())),
             None => match self.keyspaces.objects.get(&key).map_err(|error| broken(&error))? {
-                Some(text) => Some(parse(&text, dates)?),
-                None => None,
+                Some(text) => (Some(parse(&text, dates)?), Some(text.len())),
+                None => (None, None),
             },
         };
         let now = place.at.unwrap_or_else(|| self.now(&key));
@@ -270,6 +278,8 @@ impl Writer {
                 (if before.is_some() { Operation::Update } else { Operation::Insert }, Some(Arc::new(image)))
             }
         };
+        let growth = Growth::of(&key, length, after.as_ref().map(|image| image.json().len()));
+        self.has_room(&write.key.app, growth, written.iter().map(|images| &images.growths))?;
         let indexed = self.indexed(&write.key, &key, (before.as_deref(), after.as_deref()), written)?;
         let change = Change {
             commit: stamp.commit,
@@ -287,7 +297,7 @@ impl Writer {
         };
         let record = record::encode(&Record::of(&change, place.last)).map_err(|error| StoreError::Unfit(error.to_string()))?;
         self.fits_log(&record)?;
-        Ok(Some(Prepared { key, change: Arc::new(change), record, indexed, secrets: Vec::new() }))
+        Ok(Some(Prepared { key, change: Arc::new(change), record, growth, indexed, secrets: Vec::new() }))
     }
 
     /// Whose rights are judged, with the roles that he has in the state before the next write.
