@@ -69,7 +69,8 @@ fn options(broker: &Broker, topic: &str) -> Vec<String> {
 }
 
 async fn through(broker: &Broker, durability: Durability, settings: &[usize], rates: &[f64], arguments: &support::Arguments) {
-    let mut table = Table::new(["live queries", "records/s", "events/s", "produced to event p50", "p99", "p99.9", "processor time a record"]);
+    let mut table =
+        Table::new(["live queries", "records/s", "events/s", "produced to event p50", "p99", "p99.9", "processor time a record"]);
     for &queries in settings {
         let topic = broker.topic("through", PARTITIONS, &[]).await;
         let tidegate = Tidegate::start_with(durability, &options(broker, &topic));
