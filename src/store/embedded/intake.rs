@@ -29,9 +29,9 @@ impl Writer {
         if self.noted(&intake.expect, group)? != intake.expect.value {
             return Err(IntakeError::Overtaken);
         }
-        // One time for all of it, behind every commit before: a source may write one object thousands of times in one
-        // intake, and a millisecond for each would carry the clock away.
-        let at = self.clock.now_ms().max(self.state.at.saturating_add(1));
+        // One time for all of it: a source may write one object thousands of times in one intake, and a millisecond for each
+        // would carry the clock away. So would one for each intake, of which there may be thousands a second.
+        let at = self.now_unless(|moment| intake.writes.iter().any(|write| moment.contains(&keys::object(&write.key))));
         let mut own = Images::default();
         let (mut prepared, mut refused) = (Vec::with_capacity(intake.writes.len()), Vec::new());
         for (place, write) in intake.writes.iter().enumerate() {

@@ -330,8 +330,13 @@ impl Writer {
     /// The time of the next commit: not before the last one, and behind the last one of this object. With the
     /// clock set back it stands still, and moves on only where an object is written again.
     pub(super) fn now(&self, key: &[u8]) -> i64 {
+        self.now_unless(|moment| moment.contains(key))
+    }
+
+    /// The same for what is committed at one time, of which `taken` says whether any was written at the moment already.
+    pub(super) fn now_unless(&self, taken: impl FnOnce(&HashSet<Vec<u8>>) -> bool) -> i64 {
         let now = self.clock.now_ms().max(self.state.at);
-        let taken = now == self.state.at && (self.moment.contains(key) || self.moment.len() >= MOMENT_OBJECTS);
+        let taken = now == self.state.at && (self.moment.len() >= MOMENT_OBJECTS || taken(&self.moment));
         if taken { now.saturating_add(1) } else { now }
     }
 
