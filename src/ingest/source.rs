@@ -36,7 +36,7 @@ const AHEAD: &str = "16384";
 
 /// A consumer that goes where it is told and reads what is committed.
 pub(crate) fn consumer(options: &KafkaOptions) -> Result<BaseConsumer<Heard>, KafkaError> {
-    let mut config = kafka::client(options, &options.brokers)?;
+    let mut config = kafka::reader(options, &options.brokers)?;
     // There is no consumer without the name of a group; nothing is ever committed to it.
     let defaults = [
         ("group.id", "tidegate-ingest"),
