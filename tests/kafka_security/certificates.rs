@@ -50,8 +50,12 @@ fn whose_certificate_is_wrong_is_told_so() {
     let (certificate, key, wrong) = (file("tidegate.pem"), file("tidegate.key"), format!("file:{}", file("wrong")));
     let base = [("security.protocol", "SSL"), ("ssl.ca.location", &*ca)];
     let cases: [(&str, &[(&str, &str)], &str); 3] = [
-        ("nobody's", &[], "certificate"),
-        ("a stranger's", &[("ssl.certificate.location", &stranger), ("ssl.key.location", &strange_key)], "certificate"),
+        ("nobody's", &[], "does not accept this server's certificate"),
+        (
+            "a stranger's",
+            &[("ssl.certificate.location", &stranger), ("ssl.key.location", &strange_key)],
+            "does not accept this server's certificate",
+        ),
         (
             "without its key",
             &[("ssl.certificate.location", &certificate), ("ssl.key.location", &key), ("ssl.key.password", &wrong)],
