@@ -35,7 +35,7 @@ const AHEAD: &str = "16384";
 
 /// A consumer that goes where it is told and reads what is committed.
 pub(crate) fn consumer(options: &KafkaOptions) -> Result<BaseConsumer<Heard>, KafkaError> {
-    let mut config = kafka::client(options, &options.brokers)?;
+    let mut config = kafka::reader(options, &options.brokers)?;
     // There is no consumer without the name of a group; nothing is ever committed to it.
     for (property, value) in [("group.id", "tidegate-ingest"), ("queued.max.messages.kbytes", AHEAD), ("fetch.wait.max.ms", "100")] {
         if config.get(property).is_none() {

@@ -140,7 +140,11 @@ async fn serve(guard: Guard, upgraded: Upgraded) {
             Turn::End(end) => break end,
         }
     };
-    let code = if end == End::GoingAway { CloseCode::Away } else { CloseCode::Normal };
+    let code = match end {
+        End::GoingAway => CloseCode::Away,
+        End::Gone => CloseCode::Normal,
+        End::Banned => CloseCode::Policy,
+    };
     let farewell = transport.socket.send(Message::Close(Some(CloseFrame { code, reason: Default::default() })));
     // One that is gone already does not take it.
     let _ = tokio::time::timeout(FAREWELL, farewell).await;

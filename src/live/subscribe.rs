@@ -52,6 +52,9 @@ impl Gateway {
         if !connection.app.is_open() {
             return Err(app_deleted());
         }
+        if connection.is_closed() {
+            return Err(banned());
+        }
         if subscribe.window {
             // Windows (sort, limit, offset) join a standing query with a state of its own here.
             return Err(Refused::new(
@@ -62,10 +65,9 @@ impl Gateway {
         }
         let bucket: Arc<str> = subscribe.bucket.as_ref().into();
         let rights = self.store.schema(&connection.app.name).rights(&bucket);
-        for (right, name) in [(&rights.query, "query"), (&rights.load, "load")] {
-            if !right.permits(&session.caller) {
-                return Err(Refused::new(466, "class-denied", format!("{name} permissions are required on /db/{bucket}")));
-            }
+        // As for the same query asked once (CONTRACT section 9); each object's own list is judged on every way out.
+        if !rights.query.permits(&session.caller) {
+            return Err(Refused::new(466, "class-denied", format!("query permissions are required on /db/{bucket}")));
         }
         let limits = QueryLimits { bytes: self.options.query_bytes, ..QueryLimits::default() };
         let filter = parsing(subscribe.query.len(), || Filter::parse(&subscribe.query, &limits)).map_err(|error| refused_query(&error))?;
@@ -111,6 +113,10 @@ impl Gateway {
 
 pub(crate) fn app_deleted() -> Refused {
     Refused::new(404, "app-deleted", "the app was deleted")
+}
+
+pub(crate) fn banned() -> Refused {
+    Refused::new(429, "banned", "the address is banned by an administrator of the app")
 }
 
 /// A long query takes milliseconds: other connections of this thread are not kept waiting for it.

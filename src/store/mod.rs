@@ -338,8 +338,18 @@ pub trait Store: Send + Sync + 'static {
     /// The schemas of all apps that ever declared one.
     fn schemas(&self) -> Vec<(Arc<str>, Arc<Schema>)>;
 
-    /// Replaces an app's schema by what `change` makes of it. The version is raised by the store.
-    fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>>;
+    /// Replaces an app's schema by what `change` makes of it, for the server itself. The version is raised by the store.
+    fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>> {
+        self.commit_schema_by(app, Actor::server(), Arc::new(move |schema, _| change(schema)))
+    }
+
+    /// The same for somebody, who is judged with the roles that he has in the state before this commit.
+    fn commit_schema_by(
+        &self,
+        app: Arc<str>,
+        actor: Actor,
+        change: JudgedSchemaChange,
+    ) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>>;
 
     /// The indexes of a bucket, built-in ones first. That of the ids is not among them.
     fn indexes(&self, app: &str, bucket: &str) -> Vec<IndexReport>;
@@ -370,6 +380,9 @@ pub trait Secrets: Send + Sync + 'static {
 
 /// Makes a new schema of the one that is there, or refuses. Pure: it may be run more than once.
 pub type SchemaChange = Arc<dyn Fn(&Schema) -> Result<Schema, Refusal> + Send + Sync>;
+
+/// The same by somebody's rights.
+pub type JudgedSchemaChange = Arc<dyn Fn(&Schema, &Caller) -> Result<Schema, Refusal> + Send + Sync>;
 
 /// One consistent state. Can say of any change whether it contains it.
 pub trait Snapshot: Send + Sync + 'static {

@@ -128,10 +128,17 @@ fn a_server_that_was_silent_for_too_long_goes_on_where_nobody_took_over() {
         let answer = process.http().put(BUCKET, "fence", "{}", None).await;
         let log = &answer.headers["tidegate-position"].to_str().unwrap()[..16];
         let retries = process.metric("tidegate_relay_retries_total").await.unwrap();
-        let mut config = broker.client();
-        let producer: BaseProducer = config.set("transactional.id", format!("tidegate-{log}")).create().unwrap();
-        tokio::task::spawn_blocking(move || producer.init_transactions(PATIENCE).unwrap()).await.unwrap();
-        process.until("tidegate_relay_retries_total", |now| now > retries).await;
+        let fence = || {
+            let producer: BaseProducer = broker.client().set("transactional.id", format!("tidegate-{log}")).create().unwrap();
+            tokio::task::spawn_blocking(move || producer.init_transactions(PATIENCE).unwrap())
+        };
+        // Again where it was just opening a session of its own, which is the newer one then.
+        let deadline = Instant::now() + PATIENCE;
+        while process.metric("tidegate_relay_retries_total").await.unwrap() <= retries {
+            assert!(Instant::now() < deadline, "it does not notice that it was fenced");
+            fence().await.unwrap();
+            load.on(150).await;
+        }
         load.on(150).await;
         let acknowledged = load.end().await;
         relayed(&process).await;

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 pub const BUCKET: &str = "Relay";
 const WRITERS: usize = 6;
@@ -27,9 +28,15 @@ pub struct Load {
 }
 
 impl Load {
+    /// As fast as answers come.
     pub fn start(http: &Http, by: &'static str) -> Load {
+        Load::paced(http, by, Duration::ZERO)
+    }
+
+    /// Each writer rests so long between two writes: where brokers start meanwhile, what waits for them has a size of its own.
+    pub fn paced(http: &Http, by: &'static str, rest: Duration) -> Load {
         let (next, stop) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicBool::new(false)));
-        let writers = (0..WRITERS).map(|_| tokio::spawn(write(http.clone(), by, next.clone(), stop.clone()))).collect();
+        let writers = (0..WRITERS).map(|_| tokio::spawn(write(http.clone(), by, rest, next.clone(), stop.clone()))).collect();
         Load { next, stop, writers }
     }
 
@@ -37,7 +44,8 @@ impl Load {
     pub async fn on(&self, more: u64) {
         let until = self.next.load(Ordering::Relaxed) + more;
         while self.next.load(Ordering::Relaxed) < until {
-            tokio::task::yield_now().await;
+            // There is no event for it, and who spins here takes the processor from those that are awaited.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -51,7 +59,7 @@ impl Load {
     }
 }
 
-async fn write(http: Http, by: &'static str, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Vec<Acknowledged> {
+async fn write(http: Http, by: &'static str, rest: Duration, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Vec<Acknowledged> {
     let mut all = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let value = next.fetch_add(1, Ordering::Relaxed);
@@ -69,6 +77,9 @@ async fn write(http: Http, by: &'static str, next: Arc<AtomicU64>, stop: Arc<Ato
             // A delete of what is not there leaves no record, and which one it was is not told.
             204 => {}
             _ => break,
+        }
+        if !rest.is_zero() {
+            tokio::time::sleep(rest).await;
         }
     }
     all

@@ -9,6 +9,9 @@ use crate::{fresh, relayed, relaying};
 use serde_json::json;
 use std::time::Duration;
 
+/// Of each of the writers while brokers are away and come back.
+const REST: Duration = Duration::from_millis(4);
+
 #[test]
 fn writes_go_on_while_the_broker_is_dead_and_nothing_is_lost() {
     let directory = tempfile::tempdir().unwrap();
@@ -22,7 +25,7 @@ fn writes_go_on_while_the_broker_is_dead_and_nothing_is_lost() {
             Process::start(command)
         };
         let process = start();
-        let load = Load::start(&process.http(), "while it lives and while it does not");
+        let load = Load::paced(&process.http(), "while it lives and while it does not", REST);
         load.on(150).await;
         broker.kill();
         load.on(400).await;
@@ -70,7 +73,7 @@ fn nothing_is_lost_when_broker_and_server_are_killed() {
                 relayed(&process).await;
                 break;
             }
-            let load = Load::start(&process.http(), "both");
+            let load = Load::paced(&process.http(), "both", REST);
             load.on(100 + crash * 13).await;
             broker.kill();
             if crash % 3 == 0 {

@@ -45,7 +45,8 @@ pub use error::OpenError;
 pub use statistics::Statistics;
 
 use super::{
-    Batch, BatchCommitted, BatchError, Committed, IndexChange, IndexReport, SchemaChange, Secrets, Snapshot, Store, StoreError, Write,
+    Actor, Batch, BatchCommitted, BatchError, Committed, IndexChange, IndexReport, JudgedSchemaChange, Secrets, Snapshot, Store,
+    StoreError, Write,
 };
 use crate::changelog::embedded::{Cuts, EmbeddedLog, Gap, Opened};
 use crate::changelog::gate::{Gate, Limits, Progress};
@@ -400,8 +401,13 @@ impl Store for Embedded {
         self.snapshot_now().schemas.iter().map(|(app, schema)| (Arc::clone(app), Arc::clone(&schema.schema))).collect()
     }
 
-    fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>> {
-        self.send(|answer| Command::Schema { app, change, answer })
+    fn commit_schema_by(
+        &self,
+        app: Arc<str>,
+        actor: Actor,
+        change: JudgedSchemaChange,
+    ) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>> {
+        self.send(|answer| Command::Schema { app, actor, change, answer })
     }
 
     fn indexes(&self, app: &str, bucket: &str) -> Vec<IndexReport> {

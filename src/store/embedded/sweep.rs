@@ -10,7 +10,7 @@ use super::snapshot::broken;
 use super::writer::{Command, Writer};
 use super::{keys, schemas};
 use crate::schema::moves;
-use crate::store::StoreError;
+use crate::store::{Actor, JudgedSchemaChange, StoreError};
 use fjall::PersistMode;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -93,7 +93,8 @@ impl Writer {
         };
         let Some(bucket) = sweep.buckets.last() else {
             let through = sweep.through;
-            self.schema(&sweep.app, &(Arc::new(move |schema: &crate::schema::Schema| Ok(moves::closed(schema, through))) as _))?;
+            let close: JudgedSchemaChange = Arc::new(move |schema, _| Ok(moves::closed(schema, through)));
+            self.schema(&sweep.app, &Actor::server(), &close)?;
             return Ok(());
         };
         let view = Arc::clone(schemas::of(&self.schemas, &sweep.app).dates(bucket));

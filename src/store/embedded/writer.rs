@@ -6,7 +6,7 @@
 //! answered: nobody sees a state that a crash could take back.
 
 use super::batch::BatchAnswer;
-use super::group::{Group, Images, Noted, Prepared, SecretValues};
+use super::group::{Group, Images, Noted, Prepared};
 use super::indexes::catalogue::Catalogue;
 use super::intake::IntakeAnswer;
 use super::schemas::{self, Schemas};
@@ -24,9 +24,10 @@ use crate::config::Durability;
 use crate::rights::{self, Membership, Rights};
 use crate::schema::Schema;
 use crate::store::{
-    Actor, Batch, BatchError, Committed, Decision, IndexChange, Intake, IntakeError, SchemaChange, Stamp, StoreError, Write,
+    Actor, Batch, BatchError, Committed, Decision, IndexChange, Intake, IntakeError, JudgedSchemaChange, Stamp, StoreError, Write,
 };
 use bytes::Bytes;
+use dataflows::access::Caller;
 use dataflows::change::{Change, CommitNumber, Image, Operation};
 use dataflows::document::DocumentLimits;
 use fjall::{Database, OwnedWriteBatch as WriteBatch, PersistMode};
@@ -50,7 +51,7 @@ pub(super) enum Command {
     Write { write: Write, answer: Answer<Committed> },
     Intake { intake: Box<Intake>, answer: IntakeAnswer },
     Batch { batch: Box<Batch>, answer: BatchAnswer },
-    Schema { app: Arc<str>, change: SchemaChange, answer: Answer<Arc<Schema>> },
+    Schema { app: Arc<str>, actor: Actor, change: JudgedSchemaChange, answer: Answer<Arc<Schema>> },
     Secret { name: String, value: Vec<u8>, answer: Answer<()> },
     Indexes { app: Arc<str>, bucket: Arc<str>, change: IndexChange, answer: Answer<()> },
     BuildIndex { number: u64, done: std::sync::mpsc::Sender<bool> },
@@ -104,8 +105,8 @@ impl Writer {
         while let Some(command) = next.take().or_else(|| self.next_command()) {
             match command {
                 command @ (Command::Write { .. } | Command::Intake { .. } | Command::Batch { .. }) => next = self.group(command),
-                Command::Schema { app, change, answer } => {
-                    let _ = answer.send(self.schema(&app, &change));
+                Command::Schema { app, actor, change, answer } => {
+                    let _ = answer.send(self.schema(&app, &actor, &change));
                 }
                 Command::Secret { name, value, answer } => {
                     let _ = answer.send(self.secret(&name, &value));
@@ -191,7 +192,7 @@ impl Writer {
     /// Decides one write and adds it to the group.
     fn decide(&mut self, write: &Write, group: &mut Group) -> Result<Committed, StoreError> {
         let place = Place { last: self.state.commit, at: None };
-        let Some(prepared) = self.prepare_alone(write, place, &[&group.images], &[&group.secrets])? else {
+        let Some(prepared) = self.prepare_alone(write, place, &[&group.images])? else {
             return Ok(Committed { change: None, position: self.position() });
         };
         let change = Arc::clone(&prepared.change);
@@ -205,17 +206,11 @@ impl Writer {
     }
 
     /// As `prepare`; the decision is somebody else's code, and a panic in it ends this write alone.
-    pub(super) fn prepare_alone(
-        &self,
-        write: &Write,
-        place: Place,
-        written: &[&Images],
-        secrets: &[&SecretValues],
-    ) -> Result<Option<Prepared>, StoreError> {
+    pub(super) fn prepare_alone(&self, write: &Write, place: Place, written: &[&Images]) -> Result<Option<Prepared>, StoreError> {
         let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(write, place, written)))
             .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))??;
         let Some(mut prepared) = prepared else { return Ok(None) };
-        prepared.secrets = self.secrets_of_user(&prepared.change, &write.actor, secrets)?;
+        prepared.secrets = self.secrets_of_user(&prepared.change, &write.actor)?;
         Ok(Some(prepared))
     }
 
@@ -262,11 +257,7 @@ impl Writer {
         };
         let now = place.at.unwrap_or_else(|| self.now(&key));
         let version = before.as_ref().map_or(0, |image| image.version()).saturating_add(1);
-        let caller = match &write.actor {
-            Actor::Fixed(caller) => Cow::Borrowed(&**caller),
-            Actor::User(user) => Cow::Owned(self.membership.caller(&write.key.app, user)),
-            Actor::Assumed { user, role } => Cow::Owned(self.membership.assumed(&write.key.app, user, role).unwrap_or_default()),
-        };
+        let caller = self.caller(&write.key.app, &write.actor);
         let class = schema.schema.rights_of(&write.key.bucket);
         let stamp = Stamp { commit: place.last + 1, version, now, caller: &caller, class, schema: &schema.schema };
         let (operation, after) = match ((write.decide)(before.as_deref(), &stamp)?, &before) {
@@ -297,6 +288,15 @@ impl Writer {
         let record = record::encode(&Record::of(&change, place.last)).map_err(|error| StoreError::Unfit(error.to_string()))?;
         self.fits_log(&record)?;
         Ok(Some(Prepared { key, change: Arc::new(change), record, indexed, secrets: Vec::new() }))
+    }
+
+    /// Whose rights are judged, with the roles that he has in the state before the next write.
+    pub(super) fn caller<'a>(&self, app: &str, actor: &'a Actor) -> Cow<'a, Caller> {
+        match actor {
+            Actor::Fixed(caller) => Cow::Borrowed(&**caller),
+            Actor::User(user) => Cow::Owned(self.membership.caller(app, user)),
+            Actor::Assumed { user, role } => Cow::Owned(self.membership.assumed(app, user, role).unwrap_or_default()),
+        }
     }
 
     /// Whether anything can be written that leaves a record.

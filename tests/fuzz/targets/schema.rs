@@ -4,7 +4,7 @@
 
 use dataflows::access::Caller;
 use libfuzzer_sys::fuzz_target;
-use tidegate::object::lens::Lens;
+use tidegate::schema::lens::Lens;
 use tidegate::object::shape;
 use tidegate::object::text::object_entries;
 use tidegate::schema::{ClassRequest, Request, Schema, alteration, change, moves};

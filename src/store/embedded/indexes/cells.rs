@@ -164,7 +164,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(8 * ProptestConfig::default().cases))]
         #[test]
         fn a_covering_has_every_point_of_the_box(one in points(), other in points(), share in (0.0..=1.0, 0.0..=1.0)) {
             let (west, east) = (one.longitude.min(other.longitude), one.longitude.max(other.longitude));

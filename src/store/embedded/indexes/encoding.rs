@@ -243,7 +243,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #![proptest_config(ProptestConfig::with_cases(16 * ProptestConfig::default().cases))]
         #[test]
         fn bytes_are_ordered_as_the_values(one in values(), other in values(), dated: (bool, bool)) {
             let (one, other) = (document(&one, dated.0), document(&other, dated.1));

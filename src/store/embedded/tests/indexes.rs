@@ -180,7 +180,7 @@ async fn take(store: &Embedded, step: &Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.div_ceil(6), max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     /// Whatever indexes there are, built, being built or just dropped: the answer is that of a scan of the same state.
     #[test]

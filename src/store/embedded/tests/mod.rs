@@ -16,7 +16,7 @@ use super::*;
 use crate::changelog::record::{ObjectChange, Payload};
 use crate::changelog::{LogError, Position, Record};
 use crate::config::{Config, Durability};
-use crate::store::{Actor, Decide, Decision, Key, Refusal, Selection};
+use crate::store::{Decide, Decision, Key, Refusal, SchemaChange, Selection};
 use bytes::Bytes;
 use dataflows::access::Caller;
 use dataflows::change::{Change, Image, Operation, Writer as Who};
