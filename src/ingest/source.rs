@@ -210,9 +210,12 @@ impl Reader {
                 Ok(())
             }
             ClientError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.find_again(),
+            // It looks for the group that its configuration names. Nothing is asked of that group, so nobody need have the right.
+            ClientError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed) => Ok(()),
             // The client tries these again by itself.
             error => {
-                self.stream.trouble(format!("the brokers: {error}; it is tried again"));
+                let denied = self.stream.denied(error.rdkafka_error_code());
+                self.stream.trouble(denied.unwrap_or_else(|| format!("the brokers: {error}; it is tried again")));
                 self.stream.stop.pause(IDLE);
                 Ok(())
             }
@@ -340,7 +343,10 @@ impl Watched {
                     RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
                         format!("there is no topic {topic} yet; it is read as soon as it is there")
                     }
-                    error => format!("the topic {topic} cannot be read: {error}; it is tried again"),
+                    error => {
+                        let denied = self.stream.denied(Some(error));
+                        denied.unwrap_or_else(|| format!("the topic {topic} cannot be read: {error}; it is tried again"))
+                    }
                 });
             }
             None => 0,

@@ -8,8 +8,11 @@ use super::snapshot::Snapshots;
 use super::status::Board;
 use super::wait::Stop;
 use crate::clock::Clock;
+use crate::kafka::KafkaError;
+use crate::kafka::right::Deed;
 use crate::store::{Intakes, Key, Store, StoreError};
 use futures_util::future::BoxFuture;
+use rdkafka::error::RDKafkaErrorCode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -93,6 +96,13 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// What to tell where the brokers do not let the topic be read; none where the error is another.
+    pub(crate) fn denied(&self, code: Option<RDKafkaErrorCode>) -> Option<String> {
+        // It contains Describe, without which the topic is not even seen.
+        let right = Deed { topic: Some(("Read", &self.topic)), ..Deed::default() }.denied(code)?;
+        Some(format!("{}; it is tried again", KafkaError::Right(right)))
     }
 
     pub(crate) fn trouble(&self, message: String) {

@@ -29,14 +29,26 @@ impl ClientContext for Heard {
             Some(RDKafkaErrorCode::AllBrokersDown) => tracing::debug!(%error, reason, "the Kafka client says"),
             code => {
                 tracing::debug!(%error, reason, "the Kafka client says");
-                let is_final = matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL));
-                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((reason.to_owned(), is_final));
+                let (reason, is_final) = match is_refused_certificate(reason) {
+                    true => (format!("the broker does not accept this server's certificate (ssl.certificate.location): {reason}"), true),
+                    false => (reason.to_owned(), matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL))),
+                };
+                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((reason, is_final));
             }
         }
     }
 }
 
 impl ConsumerContext for Heard {}
+
+/// Whether the broker ended the connection for the certificate that it was shown, or for want of one. Since TLS 1.3 that comes
+/// after the handshake, so to the client it is a connection that was lost, and only the number of the alert (RFC 8446, section
+/// 6) in its text tells.
+fn is_refused_certificate(reason: &str) -> bool {
+    let number = reason.split_once("SSL alert number ").and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next());
+    // bad_certificate, unsupported_, revoked, expired, unknown_, unknown_ca, access_denied; certificate_required
+    matches!(number.and_then(|number| number.parse::<u8>().ok()), Some(42..=46 | 48 | 49 | 116))
+}
 
 /// Puts a question to the brokers through a consumer that has no partitions: for so long, or until they let nobody in.
 /// The error says why. Blocks.
@@ -58,5 +70,23 @@ pub(crate) fn ask<T>(
         if left <= STEP || heard.as_ref().is_some_and(|(_, is_final)| *is_final) {
             return Err(heard.take().map_or_else(|| error.to_string(), |(reason, _)| reason));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_about_a_certificate_is_told_from_other_ends() {
+        let alert =
+            |number| format!("Receive failed: error:0A000412:SSL routines::alert: SSL alert number {number} (after 1ms in state UP)");
+        for number in [42, 48, 116] {
+            assert!(is_refused_certificate(&alert(number)));
+        }
+        for number in [0, 40, 47, 70, 80, 1116] {
+            assert!(!is_refused_certificate(&alert(number)), "{number}");
+        }
+        assert!(!is_refused_certificate("Disconnected: connection closed by peer"));
     }
 }

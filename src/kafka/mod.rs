@@ -1,11 +1,14 @@
 //! What the change log and ingest share of Kafka: how a client is configured, and where its secrets come from.
 //!
 //! * `heard`: what a client says beside its answers
+//! * `right`: which right is missing where the brokers refuse something
 
 pub(crate) mod heard;
+pub(crate) mod right;
 
 use crate::config::KafkaOptions;
 use rdkafka::ClientConfig;
+pub use right::Right;
 
 /// Why there is no client.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -30,6 +33,9 @@ pub enum KafkaError {
         /// What librdkafka said
         reason: String,
     },
+    /// The brokers let this server's user in, but not do what it has to
+    #[error("this server's Kafka user lacks the right {0}; grant it, docs/kafka.md lists all that are needed")]
+    Right(Right),
 }
 
 impl KafkaError {
@@ -39,6 +45,7 @@ impl KafkaError {
             KafkaError::Secret { .. } => "kafka-secret",
             KafkaError::Property(_) => "kafka-property",
             KafkaError::Unreachable { .. } => "kafka-unreachable",
+            KafkaError::Right(_) => "kafka-right",
         }
     }
 }

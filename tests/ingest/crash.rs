@@ -9,7 +9,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Counters that are written again and again: an object's version says how often it was.
-fn history(records: u64, keys: u64) -> Vec<Record> {
+pub fn history(records: u64, keys: u64) -> Vec<Record> {
     (0..records)
         .map(|n| {
             let key = format!("k{}", (n * 7 + n / keys) % keys);
@@ -19,7 +19,7 @@ fn history(records: u64, keys: u64) -> Vec<Record> {
 }
 
 /// What the records make: by id the last value and how often it was written since it was last made.
-fn made<'r>(bucket: &str, records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<String, (u64, u64)> {
+pub fn made<'r>(bucket: &str, records: impl IntoIterator<Item = &'r Record>) -> BTreeMap<String, (u64, u64)> {
     let mut objects: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for record in records {
         let id = format!("/db/{bucket}/{}", std::str::from_utf8(record.key.as_ref().unwrap()).unwrap());

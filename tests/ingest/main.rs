@@ -4,6 +4,7 @@
 mod crash;
 mod debezium;
 mod harness;
+mod leaders;
 mod letters;
 mod page;
 mod plain;

@@ -6,6 +6,7 @@
 
 mod chain;
 mod crashes;
+mod leaders;
 mod load;
 mod outages;
 mod places;
@@ -31,8 +32,13 @@ fn fresh(name: &str) -> String {
 
 /// A server whose log is in that topic.
 fn relaying(data: &Path, broker: &Broker, topic: &str) -> Command {
+    relaying_to(data, &broker.address(), topic)
+}
+
+/// The same; where the brokers are.
+fn relaying_to(data: &Path, addresses: &str, topic: &str) -> Command {
     let mut command = serve(data);
-    command.arg("--changelog").arg(format!("kafka://{}/{topic}", broker.address()));
+    command.arg("--changelog").arg(format!("kafka://{addresses}/{topic}"));
     command.args(["--set", &format!("changelog.partitions={PARTITIONS}")]);
     command
 }

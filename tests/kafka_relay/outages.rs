@@ -101,7 +101,7 @@ fn nothing_is_lost_when_broker_and_server_are_killed() {
 }
 
 /// The brokers take changes again.
-async fn relayed_once(process: &Process) {
+pub async fn relayed_once(process: &Process) {
     let before = process.metric("tidegate_relay_transactions_total").await.unwrap();
     process.until("tidegate_relay_transactions_total", |now| now > before).await;
 }

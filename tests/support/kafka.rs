@@ -27,6 +27,10 @@ pub struct Broker {
     port: u16,
     /// Empty where another process started it
     directory: Option<TempDir>,
+    /// Where its clients look for it: itself, or all of its cluster
+    bootstrap: String,
+    /// One of several, which share the machine
+    is_one_of_several: bool,
     child: Mutex<Option<Child>>,
 }
 
@@ -59,7 +63,7 @@ pub fn shared() -> &'static Broker {
         Ok(address) => {
             let port = address.strip_prefix("127.0.0.1:").and_then(|port| port.parse().ok());
             let port = port.unwrap_or_else(|| panic!("TIDEGATE_TEST_KAFKA must be 127.0.0.1:PORT, not {address:?}"));
-            Broker { port, directory: None, child: Mutex::new(None) }
+            Broker { port, directory: None, bootstrap: address, is_one_of_several: false, child: Mutex::new(None) }
         }
         Err(_) => Broker::start(),
     })
@@ -100,7 +104,7 @@ pub fn spawn(command: Command) -> Child {
 }
 
 /// Where brokers keep what they have: a process that is killed, and the shared broker, leave theirs to whoever comes later.
-fn runs() -> &'static Path {
+pub fn runs() -> &'static Path {
     static RUNS: OnceLock<PathBuf> = OnceLock::new();
     RUNS.get_or_init(|| {
         let runs = installed().join("runs");
@@ -153,7 +157,22 @@ impl Broker {
         let text = text.replace("@PORT@", &port.to_string()).replace("@CONTROLLER_PORT@", &controller.to_string());
         let text = text.replace("@DATA@", &data.display().to_string()).replace("@DIRECTORY@", &directory.path().display().to_string());
         std::fs::write(directory.path().join("broker.properties"), text).unwrap();
-        Broker { port, directory: Some(directory), child: Mutex::new(None) }
+        Broker {
+            port,
+            directory: Some(directory),
+            bootstrap: format!("127.0.0.1:{port}"),
+            is_one_of_several: false,
+            child: Mutex::new(None),
+        }
+    }
+
+    /// One of several, as it was prepared: all that ask it ask its cluster.
+    pub fn in_cluster(mut self, cluster: &str, node: usize, bootstrap: &str) -> Broker {
+        let meta = format!("version=1\ncluster.id={cluster}\nnode.id={node}\ndirectory.id={}\n", random_id());
+        std::fs::write(self.directory().join("data/meta.properties"), meta).unwrap();
+        self.bootstrap = bootstrap.to_owned();
+        self.is_one_of_several = true;
+        self
     }
 
     /// Starts the process on what was prepared, or where it was stopped.
@@ -162,7 +181,11 @@ impl Broker {
         assert!(child.is_none(), "the broker runs already");
         let directory = self.directory();
         let log = std::fs::OpenOptions::new().create(true).append(true).open(directory.join("broker.log")).unwrap();
-        let mut command = java("-Xmx512m", "kafka.Kafka");
+        let mut command = java(if self.is_one_of_several { "-Xmx256m" } else { "-Xmx512m" }, "kafka.Kafka");
+        if self.is_one_of_several {
+            // It lives too short to be worth the second compiler's time, which the others would miss.
+            command.env("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1");
+        }
         command.arg(directory.join("broker.properties")).current_dir(directory);
         command.stdout(log.try_clone().unwrap()).stderr(log);
         *child = Some(spawn(command));
@@ -233,7 +256,7 @@ impl Broker {
     /// What a client of it needs.
     pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", self.address());
+        config.set("bootstrap.servers", &self.bootstrap);
         // It is awaited while it starts.
         config.set("reconnect.backoff.ms", "20").set("reconnect.backoff.max.ms", "100");
         config
@@ -251,9 +274,9 @@ impl Broker {
         topic
     }
 
-    /// A topic of exactly this name.
+    /// A topic of exactly this name, with as many replicas as the brokers make by default.
     pub async fn make_topic(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let mut wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let mut wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
         for (name, value) in settings {
             wanted = wanted.set(name, value);
         }
@@ -380,7 +403,7 @@ fn patient() -> AdminOptions {
 }
 
 /// 128 bits as Kafka writes its ids: base64 for URLs.
-fn random_id() -> String {
+pub fn random_id() -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let digit = |_| char::from(DIGITS[rand::random_range(0..64)]);
     // The last of 22 digits has two bits.

@@ -3,6 +3,7 @@
 //! * [`server`]: in this process, or the real binary as a child, always on a port and in a directory of its own
 //! * [`http`]: the API
 //! * [`socket`]: the websocket protocol; keeps all that it was told
+//! * [`cluster`]: three real brokers, whose leaders can be killed
 //! * [`connect`]: Kafka Connect with Debezium
 //! * [`kafka`]: a real broker, or one for this test alone to stop, kill and pause
 //! * [`live`]: a live result kept by the rules of the SDK, which is also a judge of the stream
@@ -12,6 +13,7 @@
 //! * [`people`]: users with tokens, made with the server's own key
 #![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod cluster;
 pub mod connect;
 pub mod history;
 pub mod http;

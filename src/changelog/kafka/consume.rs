@@ -2,6 +2,7 @@
 
 use super::format::CONTROL;
 use crate::changelog::LogId;
+use crate::kafka::right::Deed;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
@@ -94,6 +95,20 @@ impl Outage {
         }
         (told.at, told.lasts) = (Some(Instant::now()), true);
         tracing::warn!(%reason, "the change log's brokers do not answer; events wait until they do");
+    }
+
+    /// What a consumer says. Most of it is about brokers that are away, or a right that is missing.
+    pub(crate) fn heard(&self, error: &KafkaError, topic: &str) {
+        match error.rdkafka_error_code() {
+            // One broker of several may be away.
+            Some(RDKafkaErrorCode::BrokerTransportFailure) => tracing::debug!(%error, "a broker cannot be reached"),
+            // The client looks for the group, from which nothing is asked.
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {}
+            code => match (Deed { topic: Some(("Read", topic)), ..Deed::default() }).denied(code) {
+                Some(right) => self.began(&crate::kafka::KafkaError::Right(right)),
+                None => self.began(error),
+            },
+        }
     }
 
     pub(crate) fn ended(&self) {

@@ -476,10 +476,8 @@ fn troubled(shared: &Shared, error: &KafkaError) {
         shared.fail(shared.gone(oldest));
     } else if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
         shared.fail(LogError::Broken(error.to_string()));
-    } else if error.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure) {
-        tracing::debug!(%error, "a broker cannot be reached");
     } else {
-        source.outage.began(error);
+        source.outage.heard(error, &source.topic.name);
     }
 }
 

@@ -8,12 +8,13 @@
 use super::chain;
 use super::error::KafkaLogError;
 use super::format::Place;
-use super::session::{Fault, STEP, Session};
+use super::session::{Fault, Reason, STEP, Session};
 use super::tail;
 use super::topic::Topic;
 use crate::changelog::gate::Progress;
 use crate::changelog::outbox::{Load, Outbox};
 use crate::clock::Clock;
+use crate::kafka::KafkaError;
 use crate::metrics::Histogram;
 use dataflows::change::CommitNumber;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -225,10 +226,14 @@ impl Connecting {
                 }
                 Err(fault) => fault,
             };
+            // Asking again grants nothing.
+            if let Some(right) = &fault.reason().right {
+                return Err(KafkaError::Right(right.clone()).into());
+            }
             if Instant::now() >= deadline || self.stopping.borrow().is_some() {
                 return Err(self.topic.unreadable(fault.reason()));
             }
-            tracing::debug!(reason = fault.reason(), "the change log could not be taken over yet");
+            tracing::debug!(reason = %fault.reason(), "the change log could not be taken over yet");
             std::thread::sleep(wait);
             wait = (wait * 2).min(BACK_OFF.1);
         }
@@ -380,13 +385,16 @@ impl Run {
     }
 
     /// Something failed that is tried again. An error when it is time to stop instead.
-    fn trouble(&mut self, reason: &str) -> Result<(), End> {
+    fn trouble(&mut self, reason: &Reason) -> Result<(), End> {
         let mut counted = self.shared.counted();
         counted.retries += 1;
-        counted.last_error = Some(reason.to_owned());
+        let before = counted.last_error.replace(reason.to_string());
         if counted.state == RelayState::Running {
             counted.state = RelayState::Retrying { since: self.clock.now_ms() };
-            tracing::warn!(reason, "the brokers do not take changes; trying on");
+            tracing::warn!(%reason, "the brokers do not take changes; trying on");
+        } else if reason.right.is_some() && before != counted.last_error {
+            // Only a person can mend it, so it is told although the trouble began with something else.
+            tracing::warn!(%reason, "the brokers do not take changes; trying on");
         }
         match *self.stopping.borrow() {
             Some(deadline) if Instant::now() >= deadline => Err(End::Stopped),
@@ -406,12 +414,15 @@ impl Run {
     }
 
     /// A new producer, unless somebody else has claimed the log.
-    fn reconnect(&mut self, reason: &str, runtime: &tokio::runtime::Runtime) -> Result<(), End> {
-        tracing::warn!(reason, "the producer of the change log was lost");
+    fn reconnect(&mut self, reason: &Reason, runtime: &tokio::runtime::Runtime) -> Result<(), End> {
+        tracing::warn!(%reason, "the producer of the change log was lost");
         self.trouble(reason)?;
         self.bound = self.bound.smaller();
-        let mut wait = BACK_OFF.0;
         loop {
+            // What lost one producer may lose the next.
+            let wait = self.wait;
+            self.wait = (wait * 2).min(BACK_OFF.1);
+            self.pause(runtime, wait)?;
             match self.connecting.open(&self.outbox, Instant::now() + STEP, true) {
                 Ok((session, progress)) => {
                     (self.session, self.progress) = (session, progress);
@@ -419,11 +430,9 @@ impl Run {
                     return self.outbox.relayed(self.progress.clone(), now).map_err(|error| End::Failed(error.into()));
                 }
                 // Also a secret that is just being replaced.
-                Err(error @ (KafkaLogError::Unreadable { .. } | KafkaLogError::Client(_))) => self.trouble(&error.to_string())?,
+                Err(error @ (KafkaLogError::Unreadable { .. } | KafkaLogError::Client(_))) => self.trouble(&Reason::of(&error))?,
                 Err(error) => return Err(End::Failed(error)),
             }
-            self.pause(runtime, wait)?;
-            wait = (wait * 2).min(BACK_OFF.1);
         }
     }
 }

@@ -12,7 +12,8 @@ use super::tail;
 use super::topic::Topic;
 use crate::changelog::LogId;
 use crate::changelog::outbox::Load;
-use crate::kafka::{self, KafkaError};
+use crate::kafka::right::Deed;
+use crate::kafka::{self, KafkaError, Right};
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::Consumer;
@@ -30,16 +31,48 @@ pub(crate) const STEP: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The same step may work later
-    Again(String),
+    Again(Reason),
     /// The transaction must be taken back, and may work later
-    TakeBack(String),
+    TakeBack(Reason),
     /// The producer is of no use any more
-    Lost(String),
+    Lost(Reason),
+}
+
+/// What was the matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reason {
+    text: String,
+    /// The right that is missing, if that is all
+    pub(crate) right: Option<Right>,
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.right {
+            Some(right) => KafkaError::Right(right.clone()).fmt(f),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
+impl Reason {
+    /// That there is no session.
+    pub(crate) fn of(error: &KafkaLogError) -> Reason {
+        let right = match error {
+            KafkaLogError::Client(KafkaError::Right(right)) => Some(right.clone()),
+            _ => None,
+        };
+        Reason { text: error.to_string(), right }
+    }
+
+    pub(crate) fn new(text: impl Into<String>) -> Reason {
+        Reason { text: text.into(), right: None }
+    }
 }
 
 impl Fault {
-    fn of(error: &RdError) -> Fault {
-        let reason = error.to_string();
+    fn of(error: &RdError, deed: &Deed<'_>) -> Fault {
+        let reason = Reason { text: error.to_string(), right: deed.denied(error.rdkafka_error_code()) };
         match error {
             RdError::Transaction(error) if error.is_fatal() => Fault::Lost(reason),
             RdError::Transaction(error) if error.txn_requires_abort() => Fault::TakeBack(reason),
@@ -54,7 +87,7 @@ impl Fault {
         }
     }
 
-    pub(crate) fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &Reason {
         match self {
             Fault::Again(reason) | Fault::TakeBack(reason) | Fault::Lost(reason) => reason,
         }
@@ -92,6 +125,8 @@ impl ProducerContext for Heard {
 pub(crate) struct Session {
     producer: BaseProducer<Heard>,
     topic: String,
+    /// Of the transactional id, and of the group that keeps the claim
+    name: String,
 }
 
 fn group(log: LogId) -> String {
@@ -122,42 +157,45 @@ impl Session {
         config.set("transactional.id", group(log));
         let producer = BaseProducer::from_config_and_context(&config, Heard::default());
         let producer = producer.map_err(|error| KafkaError::Property(error.to_string()))?;
-        Ok(Session { producer, topic: topic.address.topic.clone() })
+        Ok(Session { producer, topic: topic.address.topic.clone(), name: group(log) })
     }
 
     /// Takes the log over: who had it before cannot write any more, and what he had begun is taken back.
     pub(crate) fn take_over(&self) -> Result<(), Fault> {
-        self.heard(self.producer.init_transactions(STEP))
+        self.heard(self.producer.init_transactions(STEP), "Write")
     }
 
     /// Leaves the claim of this process.
     pub(crate) fn claim(&self, topic: &Topic, log: LogId, name: &str) -> Result<(), Fault> {
-        let consumer = tail::consumer(topic, &group(log)).map_err(|error| Fault::Again(error.to_string()))?;
-        let member = consumer.group_metadata().ok_or_else(|| Fault::Again("the client has no consumer group".into()))?;
+        let again = |reason: String| Fault::Again(Reason::new(reason));
+        let consumer = tail::consumer(topic, &group(log)).map_err(|error| again(error.to_string()))?;
+        let member = consumer.group_metadata().ok_or_else(|| again("the client has no consumer group".into()))?;
         let mut claim = TopicPartitionList::new();
         {
             let mut place = claim.add_partition(&self.topic, format::CONTROL);
-            place.set_offset(Offset::Offset(0)).map_err(|error| Fault::of(&error))?;
+            place.set_offset(Offset::Offset(0)).map_err(|error| Fault::of(&error, &self.deed("Read")))?;
             place.set_metadata(name);
         }
-        self.heard(self.producer.begin_transaction())?;
-        self.heard(self.producer.send_offsets_to_transaction(&claim, &member, STEP * 5))?;
-        self.heard(self.producer.commit_transaction(STEP * 5))
+        self.heard(self.producer.begin_transaction(), "Read")?;
+        self.heard(self.producer.send_offsets_to_transaction(&claim, &member, STEP * 5), "Read")?;
+        self.heard(self.producer.commit_transaction(STEP * 5), "Read")
     }
 
     /// Whose claim stands there; none where there is none (any more).
     pub(crate) fn claimed(topic: &Topic, log: LogId) -> Result<Option<String>, KafkaLogError> {
-        let consumer = tail::consumer(topic, &group(log))?;
+        let group = group(log);
+        let consumer = tail::consumer(topic, &group)?;
         let mut asked = TopicPartitionList::new();
         asked.add_partition(&topic.address.topic, format::CONTROL);
-        let found = consumer.committed_offsets(asked, STEP).map_err(|error| topic.unreadable(error))?;
+        let deed = Deed { topic: Some(("Read", &topic.address.topic)), group: Some(&group), ..Deed::default() };
+        let found = consumer.committed_offsets(asked, STEP).map_err(|error| topic.refused(&error, &deed))?;
         let name = found.elements().first().map(|place| place.metadata().to_owned());
         Ok(name.filter(|name| !name.is_empty()))
     }
 
     /// Begins a transaction and sends records to their places in it.
     pub(crate) fn send(&self, load: &Load, places: &[(i32, Place)], now: i64) -> Result<(), Fault> {
-        self.heard(self.producer.begin_transaction())?;
+        self.heard(self.producer.begin_transaction(), "Write")?;
         for (outgoing, (partition, place)) in load.records.iter().zip(places) {
             let key = format::key(&outgoing.about.app, outgoing.about.id.as_deref());
             // Where the clock was set back: brokers refuse what is too far in the future.
@@ -172,7 +210,9 @@ impl Session {
                         record = back;
                         self.producer.poll(Duration::from_millis(100));
                     }
-                    Err((error, _)) => return Err(self.detailed(Fault::of(&error))),
+                    Err((error, _)) => {
+                        return Err(self.broken().unwrap_or_else(|| self.detailed(Fault::of(&error, &self.deed("Write")))));
+                    }
                 }
             }
         }
@@ -186,31 +226,50 @@ impl Session {
         while self.producer.in_flight_count() > 0 {
             self.producer.poll(Duration::from_millis(1));
             if Instant::now() >= deadline {
-                return Err(self.detailed(Fault::Again("the brokers do not acknowledge".into())));
+                let slow = || self.detailed(Fault::Again(Reason::new("the brokers do not acknowledge")));
+                return Err(self.broken().unwrap_or_else(slow));
             }
         }
-        self.heard(self.producer.commit_transaction(STEP))
+        self.heard(self.producer.commit_transaction(STEP), "Write")
     }
 
     /// Takes the transaction back; asked again it goes on where it was.
     pub(crate) fn take_back(&self) -> Result<(), Fault> {
-        self.heard(self.producer.abort_transaction(STEP))
+        self.heard(self.producer.abort_transaction(STEP), "Write")
     }
 
-    fn heard(&self, result: Result<(), RdError>) -> Result<(), Fault> {
+    /// Why the transaction that is open cannot be committed any more; none while it can. Its records are then acknowledged by
+    /// nobody, and the client tells it only to who asks: here, for a transaction within the transaction.
+    fn broken(&self) -> Option<Fault> {
+        match self.producer.begin_transaction() {
+            Err(RdError::Transaction(error)) if error.is_fatal() || error.txn_requires_abort() => {
+                self.heard(Err(RdError::Transaction(error)), "Write").err()
+            }
+            _ => None,
+        }
+    }
+
+    /// What is being done, and with this operation on the topic.
+    fn deed(&self, operation: &'static str) -> Deed<'_> {
+        Deed { topic: Some((operation, &self.topic)), group: Some(&self.name), transactional_id: Some(&self.name) }
+    }
+
+    /// `operation`: what is done to the topic, if it is refused.
+    fn heard(&self, result: Result<(), RdError>, operation: &'static str) -> Result<(), Fault> {
         // Serves what the client has to tell.
         self.producer.poll(Duration::ZERO);
-        result.map_err(|error| self.detailed(Fault::of(&error)))
+        result.map_err(|error| self.detailed(Fault::of(&error, &self.deed(operation))))
     }
 
     /// With what was heard meanwhile: a time-out alone does not tell why.
     fn detailed(&self, fault: Fault) -> Fault {
         let heard = self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(heard) = heard else { return fault };
+        let more = |reason: Reason| Reason { text: format!("{}; {heard}", reason.text), ..reason };
         match fault {
-            Fault::Again(reason) => Fault::Again(format!("{reason}; {heard}")),
-            Fault::TakeBack(reason) => Fault::TakeBack(format!("{reason}; {heard}")),
-            Fault::Lost(reason) => Fault::Lost(format!("{reason}; {heard}")),
+            Fault::Again(reason) => Fault::Again(more(reason)),
+            Fault::TakeBack(reason) => Fault::TakeBack(more(reason)),
+            Fault::Lost(reason) => Fault::Lost(more(reason)),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::error::KafkaLogError;
 use super::format::Place;
 use super::topic::{PATIENCE, Topic};
 use crate::changelog::LogId;
+use crate::kafka::right::Deed;
 use crate::kafka::{self, KafkaError};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -123,6 +124,8 @@ pub async fn holder(topic: &Topic) -> Result<Option<LogId>, KafkaLogError> {
 
 fn last(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline: Instant) -> Result<Option<Tail>, KafkaLogError> {
     let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    // A group has no part in it, so whether that may be read matters nothing.
+    let read = Deed { topic: Some(("Read", &topic.address.topic)), ..Deed::default() };
     let (low, high) = watermarks(consumer, topic, partition, deadline)?;
     let mut window = WINDOW;
     loop {
@@ -142,6 +145,8 @@ fn last(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline:
                 }
                 Some(Err(RdError::PartitionEOF(ended))) if ended == partition => break,
                 Some(Err(RdError::PartitionEOF(_))) => {}
+                // The client tells it once and tries on, and nobody has granted it meanwhile.
+                Some(Err(error)) if read.denied(error.rdkafka_error_code()).is_some() => return Err(topic.refused(&error, &read)),
                 // The client tries again by itself.
                 Some(Err(error)) if Instant::now() < deadline => tracing::debug!(%error, "while reading the end of the topic"),
                 Some(Err(error)) => return Err(topic.unreadable(error)),

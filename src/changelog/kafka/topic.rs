@@ -9,6 +9,7 @@ use crate::changelog::Home;
 use crate::changelog::gate::Limits;
 use crate::config::{ChangelogOptions, Config, KafkaOptions};
 use crate::kafka::heard::{Heard, ask};
+use crate::kafka::right::Deed;
 use crate::kafka::{self, KafkaError};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -162,6 +163,11 @@ impl Topic {
         Home::Kafka { cluster: self.cluster.clone(), topic: self.address.topic.clone(), partitions: self.partitions }
     }
 
+    /// Something about the topic was refused: the right that is missing, if it is one.
+    pub(crate) fn refused(&self, error: &RdError, deed: &Deed<'_>) -> KafkaLogError {
+        deed.denied(error.rdkafka_error_code()).map_or_else(|| self.unreadable(error), |right| KafkaError::Right(right).into())
+    }
+
     pub(crate) fn unreadable(&self, reason: impl std::fmt::Display) -> KafkaLogError {
         KafkaLogError::Unreadable { topic: self.address.topic.clone(), reason: reason.to_string() }
     }
@@ -208,7 +214,17 @@ impl Admin {
                 Ok(_) => tracing::info!(topic = self.address.topic, partitions = need.partitions, "the topic of the change log was made"),
                 // Somebody else was faster: it is looked at like any other.
                 Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return Err(refused(code.to_string())),
+                Err((_, code)) => {
+                    let deed = Deed { topic: Some(("Create", &self.address.topic)), ..Deed::default() };
+                    return Err(refused(match deed.denied(Some(code)) {
+                        // Brokers do not show what may not be described.
+                        Some(right) => format!(
+                            "this server's Kafka user lacks the right {right}, or, if the topic is there, the right Describe, without \
+                             which it is not seen"
+                        ),
+                        None => code.to_string(),
+                    }));
+                }
             }
         }
         Ok(())
@@ -220,7 +236,11 @@ impl Admin {
         let asked = [ResourceSpecifier::Topic(&self.address.topic)];
         let described = self.client.describe_configs(&asked, &patient()).await.map_err(|error| unreadable(error.to_string()))?;
         let described = described.into_iter().next().ok_or_else(|| unreadable("the brokers do not describe it".into()))?;
-        let settings = described.map_err(|code| unreadable(format!("its settings: {code}")))?;
+        let settings = described.map_err(|code| {
+            let deed = Deed { topic: Some(("DescribeConfigs", &self.address.topic)), ..Deed::default() };
+            let denied = deed.denied(Some(code)).map(|right| KafkaError::Right(right).into());
+            denied.unwrap_or_else(|| unreadable(format!("its settings: {code}")))
+        })?;
         let setting = |name: &str| settings.get(name).and_then(|entry| entry.value.clone());
         Ok(Found {
             partitions,
@@ -234,16 +254,22 @@ impl Admin {
     /// Waits until every partition has a leader: a topic that was just made takes a moment.
     async fn partitions(&self) -> Result<i32, KafkaLogError> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
+        let describe = Deed { topic: Some(("Describe", &self.address.topic)), ..Deed::default() };
         loop {
             let client = self.client.inner();
             let metadata = client.fetch_metadata(Some(&self.address.topic), Duration::from_secs(2));
             let reason = match &metadata {
-                Ok(metadata) => match metadata.topics().iter().find(|topic| topic.name() == self.address.topic) {
-                    Some(topic) if !topic.partitions().is_empty() && topic.partitions().iter().all(|partition| partition.leader() >= 0) => {
-                        return Ok(i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX));
+                Ok(metadata) => {
+                    let found = metadata.topics().iter().find(|topic| topic.name() == self.address.topic);
+                    let partitions = found.map(|topic| topic.partitions()).unwrap_or_default();
+                    if !partitions.is_empty() && partitions.iter().all(|partition| partition.leader() >= 0) {
+                        return Ok(i32::try_from(partitions.len()).unwrap_or(i32::MAX));
                     }
-                    _ => "some partitions have no leader".to_owned(),
-                },
+                    if let Some(right) = describe.denied(found.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from)) {
+                        return Err(KafkaError::Right(right).into());
+                    }
+                    "some partitions have no leader".to_owned()
+                }
                 Err(error) => error.to_string(),
             };
             if tokio::time::Instant::now() >= deadline {
