@@ -23,6 +23,7 @@
 //! * [`cli`]: the command line, one file a command
 //! * [`console`]: the page at `/_tidegate/`
 //! * [`demo`]: an auction house to look at
+//! * [`client`]: how commands reach a server: URLs, certificates, connections
 //! * [`watch`]: a subscription on a terminal
 //!
 //! Arrows run one way: `http`, `live`, `ingest` -> `store`, `changelog` -> `dataflows`.
@@ -32,6 +33,7 @@ pub mod auth;
 pub mod bench;
 pub mod changelog;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod console;

@@ -1,11 +1,13 @@
 //! `tidegate backup`: a consistent copy, of a running server or of a directory at rest.
 
-use super::administration::{Administration, AdministrationArgs};
+use super::administration::AdministrationArgs;
 use super::{ConfigArgs, Failure, runtime};
+use crate::client::api::Media;
 use crate::config::ServerOptions;
 use crate::store::Store;
 use crate::store::embedded::{Embedded, backup::create_file};
 use futures_util::StreamExt;
+use hyper::Method;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -74,9 +76,9 @@ impl Drop for Unfinished<'_> {
 }
 
 async fn fetch(administration: &AdministrationArgs, server: &ServerOptions, file: &std::fs::File) -> Result<(), Failure> {
-    let answer = Administration::sign_in(administration, server).await?.ask(reqwest::Method::POST, "/backup", None).await?;
+    let answer = administration.sign_in(server).await?.ask(Method::POST, "/backup", Media::Json, None).await?;
     let (mut to, mut bytes) = (BufWriter::new(file), 0);
-    let mut stream = answer.bytes_stream();
+    let mut stream = answer.pieces();
     while let Some(piece) = stream.next().await {
         let piece = piece?;
         bytes += piece.len();

@@ -10,8 +10,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Environment variables that begin like options and are read elsewhere (by the command line).
-pub const OTHER_VARIABLES: [&str; 5] =
-    ["TIDEGATE_CONFIG", "TIDEGATE_ADMIN_PASSWORD", "TIDEGATE_APP_PASSWORD", "TIDEGATE_TOKEN", "TIDEGATE_SERVER_URL"];
+pub const OTHER_VARIABLES: [&str; 6] =
+    ["TIDEGATE_CONFIG", "TIDEGATE_CA", "TIDEGATE_ADMIN_PASSWORD", "TIDEGATE_APP_PASSWORD", "TIDEGATE_TOKEN", "TIDEGATE_SERVER_URL"];
 
 const PREFIX: &str = "TIDEGATE_";
 
