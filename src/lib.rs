@@ -7,6 +7,7 @@
 //! * [`ingest`]: topics of other producers
 //! * [`kafka`]: what the log and ingest share of Kafka
 //! * [`clock`]: time that never runs backwards
+//! * [`json`]: texts of JSON, field by field
 //! * [`apps`]: one server, many apps
 //! * [`auth`]: tokens, passwords, sessions
 //! * [`bench`]: the load generator
@@ -41,6 +42,7 @@ pub mod demo;
 pub mod expiry;
 pub mod http;
 pub mod ingest;
+pub mod json;
 pub mod kafka;
 pub mod live;
 pub mod logs;

@@ -5,12 +5,14 @@ mod layers;
 mod mail;
 mod oidc;
 mod secret;
+mod source;
 
 pub use kafka::{IngestFormat, IngestOptions, IngestRead, KafkaOptions};
-pub use layers::{ConfigError, Effective, Layers, OTHER_VARIABLES, Setting, Source};
+pub use layers::{Effective, Layers, OTHER_VARIABLES, Setting};
 pub use mail::{MailOptions, MailSecurity, MailTransport};
 pub use oidc::{OidcOptions, is_safe};
 pub use secret::{SecretError, SecretPlace};
+pub use source::{ConfigError, Source};
 
 use serde::{Deserialize, Serialize};
 
