@@ -67,6 +67,8 @@ pub struct ServerOptions {
     pub base: String,
     /// Largest request body, bytes
     pub body_bytes: usize,
+    /// Shorter answers of queries are not compressed, bytes; 0: none is
+    pub compress_bytes: usize,
     /// Most writes in one batch
     pub batch_writes: usize,
     /// Connections at a time, all together
