@@ -3,7 +3,7 @@
 //! Updates/s from producer to websockets with 1 000 and 10 000 distinct live queries on 100 connections: first as fast as
 //! it goes, then paced, with the time from handing a record to the producer until its event is at the client. Baseline, paced
 //! in the same way and in turns with it: the same records from a bare producer to a bare consumer that parses them.
-//! (What ingest alone takes in: `cargo bench --bench ingest`.)
+//! Beside it, the server's processor time for one record. (What ingest alone takes in: `cargo bench --bench ingest`.)
 //!
 //! Data: plain JSON objects of 12 fields and about 400 bytes, 1 000 ids, 4 partitions; each update touches one query. A
 //! real Apache Kafka broker on the same two cores, the server in a process of its own, acknowledging when the
@@ -69,7 +69,8 @@ fn options(broker: &Broker, topic: &str) -> Vec<String> {
 }
 
 async fn through(broker: &Broker, durability: Durability, settings: &[usize], rates: &[f64], arguments: &support::Arguments) {
-    let mut table = Table::new(["live queries", "records/s", "events/s", "produced to event p50", "p99", "p99.9"]);
+    let mut table =
+        Table::new(["live queries", "records/s", "events/s", "produced to event p50", "p99", "p99.9", "processor time a record"]);
     for &queries in settings {
         let topic = broker.topic("through", PARTITIONS, &[]).await;
         let tidegate = Tidegate::start_with(durability, &options(broker, &topic));
@@ -82,18 +83,26 @@ async fn through(broker: &Broker, durability: Durability, settings: &[usize], ra
         producing.run(workload.objects as u64, None, &arrivals).await;
         let records = arguments.choose(200_000, 5_000);
         eprintln!("{queries} queries, as fast as it goes");
+        let spent = |since: f64, records: u64| format!("{:.1} us", (tidegate.server.cpu() - since) / records as f64 * 1e6);
+        let before = tidegate.server.cpu();
         let flat_out = producing.run(records, None, &arrivals).await;
         table.row([
             queries.to_string(),
             format!("{} flat out", count(flat_out.rate)),
             count(flat_out.events as f64 / flat_out.lasting.as_secs_f64()),
+            String::new(),
+            String::new(),
+            String::new(),
+            spent(before, records),
         ]);
         for &rate in rates {
             eprintln!("{queries} queries at {rate} records/s");
             let records = (rate * arguments.choose(5.0, 0.5)) as u64;
+            let before = tidegate.server.cpu();
             let run = producing.run(records, Some(rate), &arrivals).await;
             let mut row = vec![queries.to_string(), count(run.rate), count(run.events as f64 / run.lasting.as_secs_f64())];
             row.extend([0.5, 0.99, 0.999].map(|share| micros(run.latencies.micros(share))));
+            row.push(spent(before, records));
             table.row(row);
             let run = bare.run(records, Some(rate), &bare_arrivals).await;
             let mut row = vec!["baseline: a bare consumer".to_owned(), count(run.rate), String::new()];

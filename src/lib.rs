@@ -16,6 +16,7 @@
 //! * [`expiry`]: objects whose time has come are deleted
 //! * [`object`]: one object: id, text, shape, decisions on writes
 //! * [`http`]: the front stage, one file per resource
+//! * `query`: queries of clients, parsed beside the async threads
 //! * [`rights`]: who belongs to which role, whose tokens are dead
 //! * [`server`]: all of it put together, in one process
 //! * [`mail`]: what users are sent
@@ -50,6 +51,7 @@ pub mod mail;
 pub mod metrics;
 pub mod object;
 pub mod oidc;
+mod query;
 pub mod rights;
 pub mod schema;
 pub mod server;

@@ -1,10 +1,13 @@
 //! What a crash leaves (invariants 3 and 5): the real binary is killed while several writers write, again and again,
 //! on one data directory. Every acknowledged write is there, and a client that comes back with its position is
-//! told every change once. And the ways to stop and to start: SIGTERM, a directory in use, a newer format.
+//! told every change once. A field that was being renamed has one name, old or new. And the ways to stop and to start: SIGTERM, a
+//! directory in use, a newer format.
 //!
 //! `TIDEGATE_CRASHES` is how often it is killed.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "crash/renames.rs"]
+mod renames;
 #[path = "crash/rounds.rs"]
 mod rounds;
 mod support;
@@ -25,6 +28,12 @@ fn what_was_acknowledged_is_there_after_kill_9_and_every_change_is_told_once() {
 }
 
 #[test]
+fn a_field_that_is_renamed_has_one_name_after_kill_9_and_nothing_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    run(renames::renames(&directory.path().join("data")));
+}
+
+#[test]
 fn sigterm_ends_it_in_order_while_writes_run() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
@@ -37,7 +46,7 @@ fn sigterm_ends_it_in_order_while_writes_run() {
         let writers: Vec<_> =
             (0..WRITERS).map(|writer| tokio::spawn(write_until_refused(process.http(), writer, next.clone(), stop.clone()))).collect();
         while next.load(Ordering::Relaxed) < 100 {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         let status = tokio::task::spawn_blocking(move || process.terminate()).await.unwrap();
         stop.store(true, Ordering::Relaxed);

@@ -7,7 +7,7 @@
 mod questions;
 mod support;
 
-use questions::{BUCKET, Outcome, Question, compute, flights, heard, questions};
+use questions::{BUCKET, Outcome, Question, compute, flights, heard, questions, unhurried};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -88,6 +88,7 @@ fn five_thousand_flights_are_told_as_the_file_has_them() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = serve(&directory.path().join("data"));
     command.args(["--set", "store.durability=system"]);
+    command.args(unhurried());
     let process = Process::start(command);
     run(async {
         let (http, socket) = (process.http(), Socket::connect(&process.url).await);

@@ -6,7 +6,7 @@
 mod questions;
 mod support;
 
-use questions::{BUCKET, Flight, compute, flights, heard, questions};
+use questions::{BUCKET, Flight, compute, flights, heard, questions, unhurried};
 use std::collections::HashMap;
 use support::kafka::{Record, shared};
 use support::live::{LiveResult, by_id};
@@ -30,6 +30,7 @@ fn five_thousand_flights_come_through_a_topic_as_the_file_has_them() {
         let mut command = serve(&directory.path().join("data"));
         command.args(["--set", "store.durability=system", "--set", &format!("kafka.brokers={}", broker.address())]);
         command.args(["--set", &format!(r#"ingest=[{{ topic = "{topic}", bucket = "{BUCKET}", read = "public" }}]"#)]);
+        command.args(unhurried());
         let process = Process::start(command);
         let (http, socket) = (process.http(), Socket::connect(&process.url).await);
         let questions = questions();
@@ -56,5 +57,6 @@ fn five_thousand_flights_come_through_a_topic_as_the_file_has_them() {
             let later = subscribe(&query);
             assert_eq!(LiveResult::after(&later.answered().await).unwrap().objects, now, "{query}");
         }
+        assert_eq!(process.metric("tidegate_live_composed_total").await, Some(0.0));
     });
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tidegate::config::{Config, Durability};
 use tidegate::server::{Server, Setup};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 async fn server(data: &TempDir, listen: &str) -> Server {
     let mut config = Config::default();

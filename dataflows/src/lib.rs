@@ -9,6 +9,7 @@
 //! * [`access`]: who may see which image; the server's front stage judges with the same code
 //! * [`change`]: the pair of images and what travels with it
 //! * [`index`]: the index over queries: which standing queries could care about this image?
+//! * `prefetch`: asking for memory before it is read
 //! * `matching`: the operator that turns changes into deltas
 //! * [`delta`]: how a change touches a standing query
 //! * `deliver`: the operator that hands them over
@@ -24,4 +25,5 @@ pub mod engine;
 pub mod grid;
 pub mod index;
 mod matching;
+mod prefetch;
 pub mod query;

@@ -17,7 +17,7 @@ fn document(json: &str) -> Document {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12 * ProptestConfig::default().cases, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn reading_any_text_never_panics(text in ".{0,60}") {
@@ -142,7 +142,7 @@ fn polygon(rings: &[&[(i32, i32)]]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12 * ProptestConfig::default().cases, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_triangle_is_what_lies_on_one_side_of_its_edges(a in places(), b in places(), c in places(), p in places()) {

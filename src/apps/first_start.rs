@@ -13,7 +13,6 @@ use crate::schema::{Schema, built_in};
 use crate::store::{Actor, Batch, Decision, Key, Secrets, Store, StoreError, Write};
 use dataflows::access::{ADMIN_ROLE, Acl};
 use dataflows::change::Writer;
-use dataflows::document::Value;
 use std::sync::Arc;
 
 /// The name of the administrator that every app has (CONTRACT section 6).
@@ -39,11 +38,6 @@ pub(super) async fn prepare(
     push_string(&mut fields, ROOT_NAME);
     object(app, store, "User", ROOT, built_in::own(ROOT), format!("{fields},\"inactive\":null")).await?;
 
-    // A store of a version that looked names up in another way has the object and not the name.
-    let name = crate::rights::secrets::username(app, ROOT_NAME);
-    if secrets.secret(&name)?.is_none() && is_called_root(app, store).await? {
-        secrets.put_secret(&name, ROOT.into()).await?;
-    }
     let known = Credentials::read(secrets, app, ROOT)?;
     let (password, generated) = match (given, &known) {
         (Some(given), Some(known)) if passwords.verify(given.clone(), known.hash.clone()).await?.right => return Ok(None),
@@ -65,12 +59,6 @@ pub(super) async fn prepare(
     };
     store.commit_batch(batch).await.map_err(|error| StoreError::Broken(error.to_string()))?;
     Ok(generated)
-}
-
-async fn is_called_root(app: &str, store: &dyn Store) -> Result<bool, StoreError> {
-    let key = Key { app: app.into(), bucket: "User".into(), id: ROOT.into() };
-    let root = store.snapshot().await?.get(&key).await?;
-    Ok(root.is_some_and(|root| matches!(root.document.root().get("username"), Some(Value::String(ROOT_NAME)))))
 }
 
 async fn classes(app: &str, store: &dyn Store) -> Result<(), StoreError> {

@@ -24,6 +24,8 @@ pub struct Limits {
     pub connections: usize,
     /// Subscriptions, all connections together
     pub subscriptions: usize,
+    /// Bytes of objects, their keys and JSON texts; 0: no bound
+    pub stored_bytes: u64,
 }
 
 /// What an administrator gave an app of its own; what is absent is as configured for all.
@@ -54,6 +56,9 @@ pub struct OwnLimits {
     /// As in [`Limits`]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscriptions: Option<usize>,
+    /// As in [`Limits`]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored_bytes: Option<u64>,
 }
 
 /// Largest number that makes sense for any of them: beyond it counters of turns end.
@@ -76,6 +81,7 @@ impl Limits {
             hashings: turns(own.hashings.map_or_else(|| shared(round(options.hashings)), round)),
             connections: own.connections.unwrap_or(options.connections),
             subscriptions: own.subscriptions.unwrap_or(options.subscriptions),
+            stored_bytes: own.stored_bytes.unwrap_or(options.stored_bytes),
         }
     }
 }
@@ -100,6 +106,10 @@ impl OwnLimits {
                 self.requests_per_second = Some(value.parse().map_err(|_| format!("{name} is a whole number, not {value:?}"))?);
                 return Ok(());
             }
+            "storedBytes" | "stored_bytes" => {
+                self.stored_bytes = Some(value.parse().map_err(|_| format!("{name} is a whole number, not {value:?}"))?);
+                return Ok(());
+            }
             "requests" => &mut self.requests,
             "waiting" => &mut self.waiting,
             "writes" => &mut self.writes,
@@ -108,7 +118,7 @@ impl OwnLimits {
             "connections" => &mut self.connections,
             "subscriptions" => &mut self.subscriptions,
             _ => {
-                let names = "requests_per_second, requests, waiting, writes, scans, hashings, connections, subscriptions";
+                let names = "requests_per_second, requests, waiting, writes, scans, hashings, connections, subscriptions, stored_bytes";
                 return Err(format!("there is no limit {name}; there are {names}"));
             }
         };

@@ -14,7 +14,7 @@ use crate::auth::Authority;
 use crate::auth::password::{self, Passwords};
 use crate::config::LimitOptions;
 use crate::store::Intakes;
-use crate::store::embedded::Embedded;
+use crate::store::embedded::{Embedded, StoredBytes};
 use crate::store::{Intake, IntakeError, Note, StoreError};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,8 @@ pub struct Described {
     pub hosts: BTreeSet<String>,
     /// Limits of its own
     pub limits: OwnLimits,
+    /// What its objects are together
+    pub stored: StoredBytes,
     /// While it answers
     pub app: Option<Arc<App>>,
 }
@@ -303,6 +305,7 @@ impl Registry {
             state: record.state,
             hosts: record.hosts.clone(),
             limits: record.limits.clone(),
+            stored: self.setup.store.stored(in_store),
             app: self.setup.apps.get(&record.word).filter(|app| app.name == *in_store),
         }
     }
@@ -342,7 +345,9 @@ impl Setup {
         let apps = self.apps.all();
         for app in &apps {
             let own = records.get(&app.name).map(|record| record.limits.clone()).unwrap_or_default();
-            app.quota.set(Limits::new(&self.limits, &own, self.passwords.at_once(), apps.len() == 1));
+            let limits = Limits::new(&self.limits, &own, self.passwords.at_once(), apps.len() == 1);
+            app.quota.set(limits);
+            self.store.bound_stored(&app.name, limits.stored_bytes);
         }
     }
 
@@ -372,6 +377,26 @@ fn free(records: &BTreeMap<Arc<str>, Record>, word: &str, hosts: &BTreeSet<Strin
         }
     }
     Ok(())
+}
+
+/// What the store calls the app that answers at a name. Blocks.
+pub(crate) fn in_store(store: &Embedded, word: &str) -> Result<Arc<str>, AppError> {
+    let records = read(store)?;
+    let found = records.iter().find(|(_, record)| record.word == word && record.state == State::Open);
+    match found {
+        Some((in_store, _)) => Ok(in_store.clone()),
+        None if word == DEFAULT_APP => Ok(DEFAULT_APP.into()),
+        None => Err(AppError::Missing(word.to_owned())),
+    }
+}
+
+/// Whether a note in the store is about an app, by its name in the store: its record; and for the default one, into which topics
+/// are taken in, what ingest notes.
+pub(crate) fn is_note_of(app: &str, note: &[u8]) -> bool {
+    match note.strip_prefix(PREFIX.as_bytes()) {
+        Some(of) => of == app.as_bytes(),
+        None => app == DEFAULT_APP,
+    }
 }
 
 /// All records. Blocks.

@@ -6,7 +6,7 @@
 use super::App;
 use crate::schema::Schema;
 use crate::store::embedded::Embedded;
-use crate::store::{Actor, Batch, Decision, IndexChange, Key, SecretWrite, Secrets, Store, StoreError, Write};
+use crate::store::{Actor, Batch, Decision, IndexChange, Key, SecretWrite, Secrets, Store, StoreError, Write, is_secret_of};
 use dataflows::change::Writer;
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ async fn secrets(store: &Arc<Embedded>, in_store: &Arc<str>) -> Result<(), Store
         let (reading, from) = (store.clone(), after.take());
         let names = blocking(move || reading.secret_names(from.as_deref(), NAMES)).await?;
         let Some(last) = names.last().cloned() else { return Ok(()) };
-        let own = names.into_iter().filter(|name| is_of(name, in_store));
+        let own = names.into_iter().filter(|name| is_secret_of(name, in_store));
         let secrets: Vec<_> = own.map(|name| SecretWrite { name, expect: None, value: None }).collect();
         if !secrets.is_empty() {
             let batch = Batch { secrets, ..Batch::default() };
@@ -71,11 +71,6 @@ async fn secrets(store: &Arc<Embedded>, in_store: &Arc<str>) -> Result<(), Store
         }
         after = Some(last);
     }
-}
-
-/// Names of secrets are `<kind>/<app>` or `<kind>/<app>/…` ([`Secrets`]).
-fn is_of(name: &str, app: &str) -> bool {
-    name.split('/').nth(1) == Some(app)
 }
 
 fn deletion(key: Key) -> Write {
@@ -93,10 +88,10 @@ mod tests {
     #[test]
     fn secrets_bear_the_name_of_one_app() {
         for name in ["signing-key/acme", "credentials/acme/db/User/1", "revocation/acme/db/User/1"] {
-            assert!(is_of(name, "acme"), "{name}");
+            assert!(is_secret_of(name, "acme"), "{name}");
         }
         for name in ["signing-key/acme.2", "signing-key/acme-2", "credentials/app/db/User/acme", "acme", "credentials/ac/acme"] {
-            assert!(!is_of(name, "acme"), "{name}");
+            assert!(!is_secret_of(name, "acme"), "{name}");
         }
     }
 }

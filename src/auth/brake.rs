@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-/// Tries of late that did not succeed; beyond the limits the next ones are refused unseen.
+/// Tries of late that did not succeed; beyond the limits the next ones are refused unseen. Each app's are its own: whoever
+/// floods one is counted there, and makes nobody of another wait, nor is anybody of another forgotten for it.
 ///
 /// Counted when they begin, so that many at once count as well as many in a row.
 #[derive(Debug, Default)]
 pub struct Brake {
-    tries: Mutex<HashMap<Suspect, Tries>>,
+    apps: Mutex<HashMap<Box<str>, OfApp>>,
 }
+
+type OfApp = HashMap<Suspect, Tries>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Suspect {
@@ -68,26 +71,36 @@ pub enum Tried {
     Code,
 }
 
+/// One try: who guesses at whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Try<'t> {
+    /// The app
+    pub app: &'t str,
+    /// What
+    pub tried: Tried,
+    /// The name that is tried, or the id of the user whose code it is
+    pub user: &'t str,
+    /// From where
+    pub address: IpAddr,
+}
+
 impl Brake {
-    /// Never remembers more.
-    const REMEMBERED: usize = 10_000;
+    /// Never remembers more of one app.
+    const OF_ONE: usize = 10_000;
+    /// Nor of all together.
+    const OF_ALL: usize = 100_000;
     /// No user is longer, bytes; what is remembered is bounded by it.
     const LONGEST: usize = 2048;
 
-    /// Counts a try; whether it may go on. `user`: app and name, or app and id. `now` in milliseconds.
-    pub fn begin(&self, tried: Tried, user: &str, address: IpAddr, now: i64) -> bool {
-        if user.len() > Self::LONGEST {
+    /// Counts a try; whether it may go on. `now` in milliseconds.
+    pub fn begin(&self, of: Try<'_>, now: i64) -> bool {
+        if of.user.len() > Self::LONGEST {
             return false;
         }
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        if tries.len() + 3 > Self::REMEMBERED {
-            tries.retain(|suspect, tries| now - tries.since < suspect.window());
-        }
-        if tries.len() + 3 > Self::REMEMBERED {
-            // Under attack from everywhere; what is forgotten gives nobody more than one window's tries.
-            tries.clear();
-        }
-        let suspects = Self::suspects(tried, user, address);
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        make_room(&mut apps, of.app, now);
+        let tries = apps.entry(of.app.into()).or_default();
+        let suspects = Self::suspects(of);
         let open = suspects
             .iter()
             .all(|suspect| tries.get(suspect).is_none_or(|tries| tries.count < suspect.limit() || now - tries.since >= suspect.window()));
@@ -105,9 +118,10 @@ impl Brake {
     }
 
     /// The try was right: it does not count, and who found his password may forget it again.
-    pub fn succeeded(&self, tried: Tried, user: &str, address: IpAddr) {
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        for suspect in Self::suspects(tried, user, address) {
+    pub fn succeeded(&self, of: Try<'_>) {
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(tries) = apps.get_mut(of.app) else { return };
+        for suspect in Self::suspects(of) {
             if matches!(suspect, Suspect::Pair(..) | Suspect::Code(_)) {
                 tries.remove(&suspect);
             } else if let Some(entry) = tries.get_mut(&suspect) {
@@ -116,35 +130,35 @@ impl Brake {
         }
     }
 
-    /// Who has to wait now, of those whose `user` begins with this; addresses that try many users are everybody's, and told
-    /// only where `all` is asked for. `now` in milliseconds.
-    pub fn held(&self, prefix: &str, all: bool, now: i64) -> Vec<Held> {
-        let tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        let over = tries.iter().filter(|(suspect, tries)| tries.count >= suspect.limit() && now - tries.since < suspect.window());
-        let held = over.filter_map(|(suspect, tries)| {
-            let until = tries.since + suspect.window();
+    /// Who has to wait now in an app. `now` in milliseconds.
+    pub fn held(&self, app: &str, now: i64) -> Vec<Held> {
+        let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = apps.get(app).into_iter().flatten();
+        let over = over.filter(|(suspect, tries)| tries.count >= suspect.limit() && now - tries.since < suspect.window());
+        let held = over.map(|(suspect, tries)| {
             let (user, address) = match suspect {
-                Suspect::Pair(user, address) => (Some(user.strip_prefix(prefix)?), Some(*address)),
-                Suspect::User(user) | Suspect::Code(user) => (Some(user.strip_prefix(prefix)?), None),
-                Suspect::Address(address) => (None, Some(*address).filter(|_| all)),
+                Suspect::Pair(user, address) => (Some(user), Some(*address)),
+                Suspect::User(user) | Suspect::Code(user) => (Some(user), None),
+                Suspect::Address(address) => (None, Some(*address)),
             };
-            (user.is_some() || address.is_some()).then(|| Held { user: user.map(str::to_owned), address, until })
+            Held { user: user.map(|user| user.to_string()), address, until: tries.since + suspect.window() }
         });
         let mut held: Vec<Held> = held.collect();
         held.sort();
         held
     }
 
-    /// Forgets what was tried from an address, by users that begin with this and, where `all` is asked for, by everybody.
-    pub fn release(&self, prefix: &str, all: bool, address: impl Fn(&IpAddr) -> bool) {
-        self.tries.lock().unwrap_or_else(PoisonError::into_inner).retain(|suspect, _| match suspect {
-            Suspect::Pair(user, from) => !(user.starts_with(prefix) && address(from)),
-            Suspect::Address(from) => !(all && address(from)),
+    /// Forgets what was tried in an app from these addresses.
+    pub fn release(&self, app: &str, address: impl Fn(&IpAddr) -> bool) {
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(tries) = apps.get_mut(app) else { return };
+        tries.retain(|suspect, _| match suspect {
+            Suspect::Pair(_, from) | Suspect::Address(from) => !address(from),
             Suspect::User(_) | Suspect::Code(_) => true,
         });
     }
 
-    fn suspects(tried: Tried, user: &str, address: IpAddr) -> [Suspect; 3] {
+    fn suspects(Try { tried, user, address, .. }: Try<'_>) -> [Suspect; 3] {
         let of_user = match tried {
             Tried::Password => Suspect::User(user.into()),
             Tried::Code => Suspect::Code(user.into()),
@@ -153,21 +167,49 @@ impl Brake {
     }
 }
 
+/// Room for one more try in an app.
+fn make_room(apps: &mut HashMap<Box<str>, OfApp>, app: &str, now: i64) {
+    let fresh = |tries: &mut OfApp| tries.retain(|suspect, tries| now - tries.since < suspect.window());
+    if let Some(tries) = apps.get_mut(app).filter(|tries| tries.len() + 3 > Brake::OF_ONE) {
+        fresh(tries);
+        if tries.len() + 3 > Brake::OF_ONE {
+            // Under attack from everywhere; what is forgotten gives nobody more than one window's tries.
+            tries.clear();
+        }
+    }
+    let all = |apps: &HashMap<Box<str>, OfApp>| apps.values().map(HashMap::len).sum::<usize>();
+    if all(apps) + 3 > Brake::OF_ALL {
+        apps.values_mut().for_each(fresh);
+        apps.retain(|_, tries| !tries.is_empty());
+        // It is the attack that is forgotten, and not who has tried a few times elsewhere.
+        if all(apps) + 3 > Brake::OF_ALL
+            && let Some(largest) = apps.values_mut().max_by_key(|tries| tries.len())
+        {
+            largest.clear();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Tried::{Code, Password};
     use super::*;
 
+    fn of(tried: Tried, user: &str, address: IpAddr) -> Try<'_> {
+        Try { app: "app", tried, user, address }
+    }
+
     #[test]
     fn holds_who_guesses_for_a_minute_and_nobody_else() {
         let brake = Brake::default();
         let (here, there) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
-        assert!((0..10).all(|_| brake.begin(Password, "root", here, 1_000)));
-        assert!(!brake.begin(Password, "root", here, 2_000));
-        assert!(brake.begin(Password, "root", there, 2_000), "the user himself, from elsewhere");
-        assert!(brake.begin(Password, "joe", here, 2_000));
-        assert!(brake.begin(Password, "root", here, 61_000));
-        assert!(!brake.begin(Password, &"x".repeat(2049), here, 61_000));
+        assert!((0..10).all(|_| brake.begin(of(Password, "root", here), 1_000)));
+        assert!(!brake.begin(of(Password, "root", here), 2_000));
+        assert!(brake.begin(of(Password, "root", there), 2_000), "the user himself, from elsewhere");
+        assert!(brake.begin(of(Password, "joe", here), 2_000));
+        assert!(brake.begin(Try { app: "other", ..of(Password, "root", here) }, 2_000), "of the same name, in another app");
+        assert!(brake.begin(of(Password, "root", here), 61_000));
+        assert!(!brake.begin(of(Password, &"x".repeat(2049), here), 61_000));
     }
 
     #[test]
@@ -175,16 +217,16 @@ mod tests {
         let brake = Brake::default();
         let here = [127, 0, 0, 1].into();
         (0..11).for_each(|_| {
-            let _ = brake.begin(Password, "app\njo", here, 1_000);
+            let _ = brake.begin(of(Password, "jo", here), 1_000);
         });
-        let held = brake.held("app\n", false, 2_000);
+        let held = brake.held("app", 2_000);
         assert_eq!(held, [Held { user: Some("jo".into()), address: Some(here), until: 61_000 }]);
-        assert_eq!(brake.held("other\n", false, 2_000), []);
-        assert_eq!(brake.held("app\n", false, 61_000), []);
-        brake.release("other\n", false, |_| true);
-        assert!(!brake.begin(Password, "app\njo", here, 2_000));
-        brake.release("app\n", false, |address| *address == here);
-        assert!(brake.begin(Password, "app\njo", here, 2_000));
+        assert_eq!(brake.held("other", 2_000), []);
+        assert_eq!(brake.held("app", 61_000), []);
+        brake.release("other", |_| true);
+        assert!(!brake.begin(of(Password, "jo", here), 2_000));
+        brake.release("app", |address| *address == here);
+        assert!(brake.begin(of(Password, "jo", here), 2_000));
     }
 
     #[test]
@@ -192,25 +234,59 @@ mod tests {
         let brake = Brake::default();
         let here = [127, 0, 0, 1].into();
         for _ in 0..1_000 {
-            assert!(brake.begin(Password, "root", here, 1_000));
-            brake.succeeded(Password, "root", here);
+            assert!(brake.begin(of(Password, "root", here), 1_000));
+            brake.succeeded(of(Password, "root", here));
         }
     }
 
     #[test]
-    fn an_address_that_tries_many_users_is_held() {
+    fn an_address_that_tries_many_users_is_held_in_that_app() {
         let brake = Brake::default();
         let here = [127, 0, 0, 1].into();
-        assert_eq!((0..100).filter(|user| brake.begin(Password, &user.to_string(), here, 1_000)).count(), 50);
+        assert_eq!((0..100).filter(|user| brake.begin(of(Password, &user.to_string(), here), 1_000)).count(), 50);
+        assert_eq!(brake.held("app", 1_000), [Held { user: None, address: Some(here), until: 61_000 }]);
+        assert!(brake.begin(Try { app: "other", ..of(Password, "joe", here) }, 1_000));
     }
 
     #[test]
     fn codes_are_few_from_wherever_they_come() {
         let brake = Brake::default();
         let from = |last| [127, 0, 0, last].into();
-        assert_eq!((0..100).filter(|last| brake.begin(Code, "joe", from(*last), 1_000)).count(), 10);
-        assert!(!brake.begin(Code, "joe", from(200), 600_000), "for ten minutes");
-        assert!(brake.begin(Password, "joe", from(200), 600_000));
-        assert!(brake.begin(Code, "joe", from(200), 601_000));
+        assert_eq!((0..100).filter(|last| brake.begin(of(Code, "joe", from(*last)), 1_000)).count(), 10);
+        assert!(!brake.begin(of(Code, "joe", from(200)), 600_000), "for ten minutes");
+        assert!(brake.begin(of(Password, "joe", from(200)), 600_000));
+        assert!(brake.begin(of(Code, "joe", from(200)), 601_000));
+    }
+
+    /// Somebody who tries another name from another address each time.
+    fn flood(brake: &Brake, app: &str, tries: u32) {
+        for n in 0..tries {
+            let [_, b, c, d] = n.to_be_bytes();
+            assert!(brake.begin(Try { app, ..of(Password, &n.to_string(), [10, b, c, d].into()) }, 1_000));
+        }
+    }
+
+    #[test]
+    fn a_flood_of_one_app_or_of_many_makes_nobody_of_another_forgotten_or_wait() {
+        let brake = Brake::default();
+        let here = [127, 0, 0, 1].into();
+        assert!((0..10).all(|_| brake.begin(of(Password, "root", here), 1_000)));
+        assert!((0..5).all(|_| brake.begin(of(Password, "joe", here), 1_000)));
+        for app in 0..40 {
+            flood(&brake, &format!("flooded-{app}"), 4_000);
+        }
+        let remembered =
+            |brake: &Brake| brake.apps.lock().unwrap_or_else(PoisonError::into_inner).values().map(HashMap::len).sum::<usize>();
+        assert!((50_000..=Brake::OF_ALL).contains(&remembered(&brake)), "{}", remembered(&brake));
+        assert!(!brake.begin(of(Password, "root", here), 2_000), "is still known");
+        assert!((0..5).all(|_| brake.begin(of(Password, "joe", here), 2_000)) && !brake.begin(of(Password, "joe", here), 2_000));
+    }
+
+    #[test]
+    fn one_app_has_its_share_of_memory() {
+        let brake = Brake::default();
+        flood(&brake, "app", 20_000);
+        let remembered = brake.apps.lock().unwrap_or_else(PoisonError::into_inner).values().map(HashMap::len).sum::<usize>();
+        assert!(remembered <= Brake::OF_ONE, "{remembered}");
     }
 }

@@ -1,13 +1,13 @@
 //! Credentials: what proves that somebody is a user. They live beside the objects, never in one, so that
 //! they are in no image, log, export or query (CONTRACT section 6).
 //!
-//! Names and credentials of users who are renamed or gone are looked after by the store's writer, whoever renames or deletes.
+//! They stand under the user's id, so a new name leaves them alone; those of users who are gone are removed by the store's
+//! writer, whoever deletes.
 
 use super::second_factor::SecondFactor;
-use crate::rights::secrets::{self as names, LONGEST_NAME};
+use crate::rights::secrets as names;
 use crate::store::{SecretWrite, Secrets, StoreError};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// What is kept of a user.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,16 +48,6 @@ impl Credentials {
     fn text(&self) -> Result<Vec<u8>, StoreError> {
         serde_json::to_vec(self).map_err(|error| StoreError::Broken(error.to_string()))
     }
-}
-
-/// The id of the user of an app who has this name.
-pub fn user_named(secrets: &dyn Secrets, app: &str, name: &str) -> Result<Option<Arc<str>>, StoreError> {
-    if name.is_empty() || name.len() > LONGEST_NAME {
-        return Ok(None);
-    }
-    let Some(id) = secrets.secret(&names::username(app, name))? else { return Ok(None) };
-    let id = String::from_utf8(id).map_err(|_| StoreError::Broken("the id behind a user's name is no text".into()))?;
-    Ok(Some(id.into()))
 }
 
 impl std::fmt::Debug for Credentials {

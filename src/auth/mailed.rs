@@ -67,6 +67,13 @@ pub struct Request<'r> {
     pub seconds: u64,
 }
 
+impl Request<'_> {
+    /// When it ends, milliseconds since 1970.
+    pub fn ends(&self) -> i64 {
+        self.now.saturating_add(i64::try_from(self.seconds).unwrap_or(i64::MAX).saturating_mul(1000))
+    }
+}
+
 /// A token that was redeemed.
 #[derive(Debug, Clone)]
 pub struct Redeemed {
@@ -82,15 +89,14 @@ pub struct Redeemed {
 
 /// A new token, and what keeps it; to be committed before it is sent.
 pub fn issue(secrets: &dyn Secrets, request: &Request<'_>) -> Result<(String, SecretWrite), StoreError> {
-    let Request { app, user, purpose, address, generation, now, seconds } = request;
+    let Request { app, user, purpose, address, generation, now, .. } = request;
     let name = name(app, user, *purpose);
     let before = secrets.secret(&name)?;
     let mut kept = before.as_deref().map_or_else(|| Ok(Vec::new()), read)?;
     kept.retain(|kept| kept.ends > *now && kept.generation == *generation);
     kept.drain(..kept.len().saturating_sub(AT_A_TIME - 1));
     let random: [u8; 32] = rand::random();
-    let ends = now.saturating_add(i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1000));
-    kept.push(Kept { hash: hash(&random), ends, generation: *generation, address: (*address).to_owned() });
+    kept.push(Kept { hash: hash(&random), ends: request.ends(), generation: *generation, address: (*address).to_owned() });
     let value = serde_json::to_vec(&kept).map_err(|error| StoreError::Broken(error.to_string()))?;
     let key = user.strip_prefix(USERS).unwrap_or(user);
     let token = format!("{}.{}", BASE64.encode(key), BASE64.encode(random));

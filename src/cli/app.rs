@@ -33,8 +33,9 @@ enum Action {
 #[command(after_help = "Examples:\n  \
     tidegate app create acme\n  \
     tidegate app create acme --host acme.example --host www.acme.example --limit scans=4\n\n\
-    Limits: requests_per_second, requests, waiting, writes, scans, hashings, connections, subscriptions; section [limits] of\n\
-    the configuration explains them. The password of the app's root is generated and shown once, unless one is given.")]
+    Limits: requests_per_second, requests, waiting, writes, scans, hashings, connections, subscriptions,\n\
+    stored_bytes; section [limits] of the configuration explains them. The password of the app's root\n\
+    is generated and shown once, unless one is given.")]
 struct Create {
     /// A word that can stand in a URL: small letters, digits and '-'
     name: String,
@@ -220,6 +221,10 @@ fn shown(app: &Value) -> String {
             number("connections"),
             number("subscriptions")
         );
+    }
+    if let Some(stored) = app.get("stored") {
+        let number = |name: &str| stored.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let _ = writeln!(out, "  {} objects of {} bytes", number("objects"), number("bytes"));
     }
     let own = app.get("limits").and_then(Value::as_object).filter(|own| !own.is_empty());
     if let Some(own) = own {

@@ -2,10 +2,13 @@
 
 use super::administration::AdministrationArgs;
 use super::{ConfigArgs, Failure, runtime};
+use crate::apps::registry;
 use crate::client::api::Media;
 use crate::config::ServerOptions;
+use crate::object::id::encode_component;
 use crate::store::Store;
-use crate::store::embedded::{Embedded, backup::create_file};
+use crate::store::embedded::Embedded;
+use crate::store::embedded::backup::{OneApp, create_file};
 use futures_util::StreamExt;
 use hyper::Method;
 use std::io::{BufWriter, Write};
@@ -16,11 +19,15 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:\n  \
     TIDEGATE_ADMIN_PASSWORD=… tidegate backup tidegate.backup\n  \
     tidegate backup tidegate.backup --api http://10.0.0.5:8080/v1 --admin http://10.0.0.5:8081\n  \
-    tidegate backup tidegate.backup --offline --data /var/lib/tidegate\n\n\
+    tidegate backup tidegate.backup --offline --data /var/lib/tidegate\n  \
+    tidegate backup acme.backup --app acme\n\n\
     The file holds the secrets that sign tokens: keep it as safe as the data. `tidegate restore` builds a directory from it.")]
 pub struct Backup {
     /// The file to write; it must not be there
     file: PathBuf,
+    /// Copy this app alone: a directory restored from it has no other app's data
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
     #[command(flatten)]
     options: ConfigArgs,
     #[command(flatten)]
@@ -39,7 +46,9 @@ impl Backup {
         if self.offline {
             runtime()?.block_on(async {
                 let store = Embedded::open(&config.store, &config.changelog)?;
-                let result = store.backup(BufWriter::new(&file), &mut |copied| {
+                let app = self.app.as_deref().map(|word| registry::in_store(&store, word)).transpose()?;
+                let one = app.as_deref().map(|app| OneApp { app, is_note_of: registry::is_note_of });
+                let result = store.backup_of(one, BufWriter::new(&file), &mut |copied| {
                     eprint!("\r{} objects, {} MiB", copied.objects, copied.bytes >> 20);
                 });
                 eprintln!();
@@ -52,7 +61,7 @@ impl Backup {
             if self.administration.admin_password.is_none() {
                 return Err("give the password of root in TIDEGATE_ADMIN_PASSWORD, or use --offline".into());
             }
-            runtime()?.block_on(fetch(&self.administration, &config.server, &file))?;
+            runtime()?.block_on(fetch(&self.administration, &config.server, self.app.as_deref(), &file))?;
         }
         file.sync_all()?;
         unfinished.finished = true;
@@ -75,8 +84,14 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-async fn fetch(administration: &AdministrationArgs, server: &ServerOptions, file: &std::fs::File) -> Result<(), Failure> {
-    let answer = administration.sign_in(server).await?.ask(Method::POST, "/backup", Media::Json, None).await?;
+async fn fetch(
+    administration: &AdministrationArgs,
+    server: &ServerOptions,
+    app: Option<&str>,
+    file: &std::fs::File,
+) -> Result<(), Failure> {
+    let path = app.map_or_else(|| "/backup".to_owned(), |app| format!("/backup?app={}", encode_component(app)));
+    let answer = administration.sign_in(server).await?.ask(Method::POST, &path, Media::Json, None).await?;
     let (mut to, mut bytes) = (BufWriter::new(file), 0);
     let mut stream = answer.pieces();
     while let Some(piece) = stream.next().await {

@@ -239,6 +239,8 @@ pub struct LimitOptions {
     pub connections: usize,
     /// Subscriptions, all connections together
     pub subscriptions: usize,
+    /// Bytes of objects, their keys and JSON texts; 0: no bound
+    pub stored_bytes: u64,
 }
 
 /// Logs and traces.

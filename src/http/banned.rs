@@ -2,12 +2,14 @@
 //!
 //! The SDK knows `GET /banned` (always the answer of the banned, for those who build pages and caches around it),
 //! `GET /banned/:ip` (204 where the address is not held) and `DELETE` of both. Administrators get the list, and `PUT`.
+//!
+//! A ban is of one app and is asked about at every request, so a connection over which many come needs no end: others may use it
+//! for other apps. Websockets and event streams are one app's and never ask again, so a ban from everything ends them.
 
 use super::Front;
 use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
-use crate::apps::DEFAULT_APP;
 use crate::auth::bans::{Ban, BanError, Scope};
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -46,6 +48,15 @@ pub(super) fn admit(front: &Front, app: &str, method: &Method, path: &str, addre
     }
 }
 
+/// What was opened at an address while that was being banned: whoever bans looks at what is open after the ban holds, and
+/// whoever opens looks at the bans again when it is open, so one of the two sees it.
+pub(super) fn admit_again(front: &Front, app: &str, address: IpAddr) -> Result<(), ApiError> {
+    match front.bans.of(app, address, Scope::Everything, front.clock.now_ms())? {
+        Some(_) => Err(ApiError::plain(error::BANNED)),
+        None => Ok(()),
+    }
+}
+
 /// Whether somebody logs in there, becomes a user, or has mail sent.
 fn is_login(method: &Method, path: &str) -> bool {
     const POSTS: [&str; 6] = ["login", "register", "password", "reset", "changeUsername", "mfa/token"];
@@ -66,10 +77,9 @@ pub(super) async fn list(State(front): State<Arc<Front>>, identity: Identity) ->
         .iter()
         .map(|ban| json!({"address": ban.network.to_string(), "scope": ban.scope, "reason": ban.reason, "since": instant(ban.since), "until": ban.until.map(instant)}))
         .collect();
-    let (prefix, all) = of_app(&identity);
     let held: Vec<_> = front
         .brake
-        .held(&prefix, all, now)
+        .held(&identity.app.name, now)
         .into_iter()
         .map(|held| json!({"user": held.user, "address": held.address, "until": instant(held.until)}))
         .collect();
@@ -125,6 +135,9 @@ pub(super) async fn ban(
     })
     .await?;
     tracing::info!(app = %identity.app.word, %network, "banned");
+    if wanted.scope == Scope::Everything {
+        front.live.end_addresses(&identity.app, &network);
+    }
     Ok(body::empty())
 }
 
@@ -137,8 +150,7 @@ pub(super) async fn lift(
     require_admin(&identity)?;
     let network = network(&address)?;
     change(&front, &identity, |bans| bans.retain(|ban| ban.network != network)).await?;
-    let (prefix, all) = of_app(&identity);
-    front.brake.release(&prefix, all, |address| network.contains(&address.to_canonical()));
+    front.brake.release(&identity.app.name, |address| network.contains(&address.to_canonical()));
     Ok(body::empty())
 }
 
@@ -146,8 +158,7 @@ pub(super) async fn lift(
 pub(super) async fn lift_all(State(front): State<Arc<Front>>, identity: Identity) -> Result<Response<Body>, ApiError> {
     require_admin(&identity)?;
     change(&front, &identity, Vec::clear).await?;
-    let (prefix, all) = of_app(&identity);
-    front.brake.release(&prefix, all, |_| true);
+    front.brake.release(&identity.app.name, |_| true);
     Ok(body::empty())
 }
 
@@ -157,11 +168,6 @@ async fn change(front: &Front, identity: &Identity, change: impl FnOnce(&mut Vec
         BanError::Store(error) => ApiError::from(error),
         error => ApiError::new(error::BAD_REQUEST, error.to_string()),
     })
-}
-
-/// How the brake knows an app's users; and whether this is the app whose administrators look after the server as a whole.
-fn of_app(identity: &Identity) -> (String, bool) {
-    (format!("{}\n", identity.app.name), &*identity.app.name == DEFAULT_APP)
 }
 
 fn require_admin(identity: &Identity) -> Result<(), ApiError> {

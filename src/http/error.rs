@@ -88,6 +88,7 @@ kinds! {
     OUTBOX_FULL = 503, "outbox-full", "Unavailable", "The brokers of the change log have taken nothing for so long that no more changes may wait (changelog.outbox_bytes). Reads go on; writes go on as soon as the brokers do.";
     LOG_LOST = 503, "log-lost", "Unavailable", "Nothing of this server gets into its change log any more, mostly because another process has taken over its store. The message says why; it needs a person.";
     BUSY = 503, "busy", "Unavailable", "The server does that for somebody else just now. Try again later.";
+    STORAGE_FULL = 507, "storage-full", "StorageFull", "The app's objects have as many bytes as they may (limits.stored_bytes). Delete some, or let an administrator of the server raise the limit.";
     CLOSING = 503, "closing", "Unavailable", "The server is shutting down. Try again in a moment.";
 }
 
@@ -142,7 +143,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
         let status = StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE) {
             // Every write for as long as it lasts: whoever causes it says so once, and it is counted.
             tracing::debug!(code = self.kind.code, message = %self.message, "request refused");
         } else if status.is_server_error() {
@@ -202,6 +203,7 @@ impl From<StoreError> for ApiError {
             StoreError::TooMany { .. } => ApiError::new(RESULT_TOO_LARGE, error.to_string()),
             StoreError::Panicked(_) => ApiError::new(CRASHED, error.to_string()),
             StoreError::Closed => ApiError::new(CLOSING, error.to_string()),
+            StoreError::Full { .. } => ApiError::new(STORAGE_FULL, error.to_string()),
             StoreError::OutboxFull { .. } => ApiError::new(OUTBOX_FULL, error.to_string()),
             StoreError::LogLost(_) => ApiError::new(LOG_LOST, error.to_string()),
             StoreError::Broken(_) => ApiError::new(STORE_FAILED, error.to_string()),

@@ -34,6 +34,9 @@ pub struct Identity {
     pub address: IpAddr,
 }
 
+/// The path at which connections are opened that outlive their request.
+const LIVE: &str = "/events";
+
 /// Put into an answer's extensions: it must carry no renewed token.
 #[derive(Debug, Clone, Copy)]
 pub struct NoRenewal;
@@ -113,8 +116,13 @@ pub async fn enter(State(front): State<Arc<Front>>, mut request: Request<Body>, 
             if let Err(banned) = banned::admit(&front, &app.name, request.method(), request.uri().path(), address) {
                 return banned.into_response();
             }
+            let opens = request.uri().path() == LIVE;
             request.extensions_mut().insert(app.clone());
-            next.run(request).await
+            let response = next.run(request).await;
+            match opens.then(|| banned::admit_again(&front, &app.name, address)) {
+                Some(Err(banned)) => banned.into_response(),
+                _ => response,
+            }
         }
         _ => ApiError::plain(error::NO_SUCH_PAGE).into_response(),
     }

@@ -56,8 +56,8 @@ use crate::auth::password::Passwords;
 use crate::changelog::Position;
 use crate::clock::Clock;
 use crate::config::ServerOptions;
-use crate::live::Sessions;
 use crate::live::answers::Answers;
+use crate::live::{Gateway, Sessions};
 use crate::logs::Logs;
 use crate::mail::Mailing;
 use crate::metrics::Metrics;
@@ -108,6 +108,8 @@ pub struct Front {
     pub attempts: Attempts,
     /// Addresses that are kept out
     pub bans: Bans,
+    /// Live connections, which end when their address is banned
+    pub live: Arc<Gateway>,
     /// The one clock
     pub clock: Arc<Clock>,
     /// Writes whose answers are not out yet

@@ -10,6 +10,7 @@ use crate::store::{Refusal, StoreError};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
+use dataflows::access::Caller;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -167,10 +168,9 @@ enum Failed {
 
 /// Commits in the store's own turn, so that two who declare at once see each other.
 async fn try_commit(front: &Front, identity: &Identity, request: &Arc<Request>) -> Result<Arc<Schema>, Failed> {
-    let caller = identity.session.caller.clone();
     // What would change nothing is judged all the same, and then writes nothing.
     let known = front.store.schema(&identity.app.name);
-    let changed = change(&known, request, &caller).map_err(Failed::Schema)?;
+    let changed = change(&known, request, &identity.session.caller).map_err(Failed::Schema)?;
     if changed == *known {
         return Ok(known);
     }
@@ -180,14 +180,15 @@ async fn try_commit(front: &Front, identity: &Identity, request: &Arc<Request>) 
     }
     let refused: Arc<Mutex<Option<SchemaError>>> = Arc::default();
     let (told, request) = (refused.clone(), request.clone());
-    let decide = Arc::new(move |schema: &Schema| {
-        change(schema, &request, &caller).map_err(|error| {
+    // Judged by the roles of then, not by those that he had when he asked.
+    let decide = Arc::new(move |schema: &Schema, caller: &Caller| {
+        change(schema, &request, caller).map_err(|error| {
             let text = error.to_string();
             *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             Refusal::Invalid(text)
         })
     });
-    match front.store.commit_schema(identity.app.name.clone(), decide).await {
+    match front.store.commit_schema_by(identity.app.name.clone(), identity.actor(), decide).await {
         Ok(schema) => Ok(schema),
         Err(StoreError::Refused(refusal)) => {
             let error = refused.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -125,6 +125,11 @@ impl Lane {
         self.batch.tally.records.max(self.batch.marks.len() as u64) >= BATCH_RECORDS || self.batch.raw.len() >= BATCH_BYTES
     }
 
+    /// Whether there is something that is not on its way.
+    pub(crate) fn gathers(&self) -> bool {
+        self.batch.tally.next.is_some()
+    }
+
     pub(crate) fn is_busy(&self) -> bool {
         self.under_way.is_some() || self.batch.tally.next.is_some()
     }
@@ -263,8 +268,8 @@ impl Lane {
         self.batch.letters.push(self.stream.mailbox.letter(raw, fault, self.stream.clock.now_ms()));
     }
 
-    /// Commits what has gathered if nothing is under way; waits for nothing.
-    pub(crate) fn advance(&mut self) -> Result<(), Ended> {
+    /// Commits what has gathered if nothing is under way, and says whether something went; waits for nothing.
+    pub(crate) fn advance(&mut self) -> Result<bool, Ended> {
         if let Some(mut under_way) = self.under_way.take() {
             match poll_now(&mut under_way.answer) {
                 Some(answer) => self.settle(under_way, answer)?,
@@ -275,8 +280,9 @@ impl Lane {
         if self.under_way.is_none() && self.batch.tally.next.is_some() {
             let batch = std::mem::take(&mut self.batch);
             self.submit(batch)?;
+            return Ok(true);
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Waits until what is under way is committed.

@@ -11,6 +11,7 @@
 //! * [`names`]: what fields are called
 //! * [`service`]: ingest as it runs
 //! * `source`: topics, partitions, the threads that consume them
+//! * `pace`: how often what has gathered is committed, and by how many threads
 //! * `stream`: one mapping at work: what its threads share
 //! * `lane`: one partition on its way into the store
 //! * `apply`: what a record means as a write: a pure decision on the image that is there
@@ -36,6 +37,7 @@ mod lane;
 pub mod mapping;
 pub mod meaning;
 pub mod names;
+mod pace;
 mod progress;
 mod record;
 pub mod replay;

@@ -6,6 +6,7 @@
 
 use super::keeper::{Errands, Keeper};
 use super::lane::Lane;
+use super::pace::{Pace, readers};
 use super::status::State;
 use super::stream::{Ended, Stream};
 use super::wait::Stop;
@@ -19,7 +20,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a reader waits for a record when it has nothing else to do, and when the store has something of it.
 const IDLE: Duration = Duration::from_millis(100);
@@ -35,9 +36,16 @@ const AHEAD: &str = "16384";
 
 /// A consumer that goes where it is told and reads what is committed.
 pub(crate) fn consumer(options: &KafkaOptions) -> Result<BaseConsumer<Heard>, KafkaError> {
-    let mut config = kafka::client(options, &options.brokers)?;
+    let mut config = kafka::reader(options, &options.brokers)?;
     // There is no consumer without the name of a group; nothing is ever committed to it.
-    for (property, value) in [("group.id", "tidegate-ingest"), ("queued.max.messages.kbytes", AHEAD), ("fetch.wait.max.ms", "100")] {
+    let defaults = [
+        ("group.id", "tidegate-ingest"),
+        ("queued.max.messages.kbytes", AHEAD),
+        ("fetch.wait.max.ms", "100"),
+        // What was fetched ahead is used up long before the client's own second is over.
+        ("fetch.queue.backoff.ms", "10"),
+    ];
+    for (property, value) in defaults {
         if config.get(property).is_none() {
             config.set(property, value);
         }
@@ -57,7 +65,16 @@ struct Reader {
     stream: Arc<Stream>,
     consumer: BaseConsumer<Heard>,
     lanes: BTreeMap<i32, Lane>,
+    pace: Pace,
     orders: mpsc::Receiver<Order>,
+}
+
+/// What a reader does when no record waits.
+enum Next {
+    /// Lets more come to what has gathered, for so long
+    Gather(Duration),
+    /// Waits for the next record, at most so long
+    Wait(Duration),
 }
 
 /// What the watcher wants of a reader.
@@ -130,6 +147,7 @@ impl Reader {
                     if lane.is_full() {
                         lane.settled()?;
                         lane.advance()?;
+                        self.pace.went(Instant::now());
                     }
                     wait = Duration::ZERO;
                 }
@@ -137,22 +155,36 @@ impl Reader {
                     self.trouble(error)?;
                     break;
                 }
-                None if wait.is_zero() => {
-                    // Nothing waits: what has gathered goes.
-                    let mut busy = false;
-                    for lane in self.lanes.values_mut() {
-                        lane.advance()?;
-                        busy |= lane.is_busy();
-                    }
-                    wait = if busy { BUSY } else { IDLE };
-                }
+                None if wait.is_zero() => match self.advance()? {
+                    // More comes meanwhile, and nobody is woken for each of it.
+                    Next::Gather(left) => std::thread::sleep(left),
+                    Next::Wait(long) => wait = long,
+                },
                 None => break,
             }
         }
-        for lane in self.lanes.values_mut() {
-            lane.advance()?;
-        }
+        self.advance()?;
         Ok(())
+    }
+
+    /// Commits what has gathered, unless more is waited for.
+    fn advance(&mut self) -> Result<Next, Ended> {
+        let gathers = self.lanes.values().any(Lane::gathers);
+        if let Some(left) = self.pace.left(Instant::now()).filter(|_| gathers) {
+            return Ok(Next::Gather(left));
+        }
+        let (mut busy, mut went) = (false, false);
+        for lane in self.lanes.values_mut() {
+            went |= lane.advance()?;
+            busy |= lane.is_busy();
+        }
+        if went {
+            self.pace.went(Instant::now());
+        } else if gathers {
+            // It waits for what is under way, so it may as well grow.
+            return Ok(Next::Gather(BUSY));
+        }
+        Ok(Next::Wait(if busy { BUSY } else { IDLE }))
     }
 
     /// Tells the consumer where each partition goes on.
@@ -241,8 +273,7 @@ impl Threads {
     pub(crate) fn start(options: &KafkaOptions, streams: &[Arc<Stream>], stop: Stop) -> Result<Threads, KafkaError> {
         let consumer = consumer(options)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        // Many topics are work enough for many threads; few are read by several each.
-        let most = (2 * cores).div_ceil(streams.len().max(1)).clamp(1, 8);
+        let most = readers(cores, streams.len());
         let watched = streams
             .iter()
             .map(|stream| Watched { stream: Arc::clone(stream), readers: Vec::new(), most, partitions: 0, keeper: Keeper::default() })
@@ -319,7 +350,7 @@ impl Watched {
             if self.readers.len() <= reader {
                 let (send, orders) = mpsc::channel();
                 let consumer = self::consumer(options).map_err(|error| error.to_string())?;
-                let reader = Reader { stream: Arc::clone(&self.stream), consumer, lanes: BTreeMap::new(), orders };
+                let reader = Reader { stream: Arc::clone(&self.stream), consumer, lanes: BTreeMap::new(), pace: Pace::default(), orders };
                 threads.push(spawn("ingest-reader", move || reader.run_watched()).map_err(|error| error.to_string())?);
                 self.readers.push(send);
             }

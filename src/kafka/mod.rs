@@ -55,6 +55,45 @@ pub fn client(options: &KafkaOptions, brokers: &str) -> Result<ClientConfig, Kaf
     Ok(config)
 }
 
+/// The same for a client that only reads: without what concerns producers alone, of which librdkafka warns anew with every client.
+pub fn reader(options: &KafkaOptions, brokers: &str) -> Result<ClientConfig, KafkaError> {
+    let mut config = client(options, brokers)?;
+    for property in PRODUCERS {
+        config.remove(property);
+    }
+    Ok(config)
+}
+
+/// What only producers have, from librdkafka's table of properties.
+const PRODUCERS: [&str; 26] = [
+    "transactional.id",
+    "transaction.timeout.ms",
+    "enable.idempotence",
+    "enable.gapless.guarantee",
+    "queue.buffering.max.messages",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.ms",
+    "queue.buffering.backpressure.threshold",
+    "linger.ms",
+    "message.send.max.retries",
+    "retries",
+    "batch.num.messages",
+    "batch.size",
+    "delivery.report.only.error",
+    "sticky.partitioning.linger.ms",
+    "compression.codec",
+    "compression.type",
+    "compression.level",
+    "acks",
+    "request.required.acks",
+    "request.timeout.ms",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+    "queuing.strategy",
+    "produce.offset.report",
+    "partitioner",
+];
+
 /// A value as it is written, or what it stands for.
 fn resolve(property: &str, value: &str) -> Result<String, KafkaError> {
     let unreadable = |reason: String| KafkaError::Secret { property: property.to_owned(), reason };
@@ -86,6 +125,16 @@ mod tests {
         assert_eq!(from_file.get("sasl.password"), Some("hush hush"));
         let path = std::env::var("PATH").unwrap();
         assert_eq!(client(&options("sasl.password", "env:PATH"), "localhost:1").unwrap().get("sasl.password"), Some(&*path));
+    }
+
+    #[test]
+    fn readers_are_not_told_what_is_for_producers() {
+        let both = KafkaOptions {
+            brokers: String::new(),
+            properties: [("linger.ms", "5"), ("security.protocol", "ssl")].map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        };
+        let reader = reader(&both, "localhost:1").unwrap();
+        assert_eq!((reader.get("linger.ms"), reader.get("security.protocol")), (None, Some("ssl")));
     }
 
     #[test]

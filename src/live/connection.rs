@@ -30,6 +30,8 @@ pub(crate) enum End {
     GoingAway,
     /// The client or the network ended it
     Gone,
+    /// An administrator keeps its address out
+    Banned,
 }
 
 pub(crate) struct Connection {
@@ -58,6 +60,8 @@ struct State {
     /// The transport, while the client takes nothing: told of the end alone
     blocked: Option<Waker>,
     end: Option<End>,
+    /// Whether nothing can be subscribed any more: it is about to end, and has its last words to take
+    closed: bool,
     /// Whether a loader waits for room
     wants_room: bool,
     /// Whether everything was let go
@@ -87,6 +91,7 @@ impl Connection {
             waker: None,
             blocked: None,
             end: None,
+            closed: false,
             wants_room: false,
             cleared: false,
             asked: Instant::now(),
@@ -104,7 +109,7 @@ impl Connection {
         }
     }
 
-    /// Takes a subscription in. None: the connection has ended, or it or its app has as many as it may.
+    /// Takes a subscription in. None: the connection has ended or is about to, or it or its app has as many as it may.
     pub(crate) fn open(
         self: &Arc<Self>,
         id: &str,
@@ -114,7 +119,7 @@ impl Connection {
         limit: usize,
     ) -> Option<Arc<Subscription>> {
         let mut state = lock(&self.state);
-        if state.end.is_some() || state.outbox.subscriptions() >= limit {
+        if state.end.is_some() || state.closed || state.outbox.subscriptions() >= limit {
             return None;
         }
         let place = self.app.quota.subscription()?;
@@ -216,6 +221,17 @@ impl Connection {
 
     pub(crate) fn fail_all(&self, refused: &Refused) {
         self.change(|outbox| outbox.fail_all(refused));
+    }
+
+    /// Ends all subscriptions with this error and takes no more.
+    pub(crate) fn close(&self, refused: &Refused) {
+        lock(&self.state).closed = true;
+        self.fail_all(refused);
+    }
+
+    /// Whether nothing can be subscribed any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.state).closed
     }
 
     pub(crate) fn tell_positions(&self, log: LogId, frontier: CommitNumber) {

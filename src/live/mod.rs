@@ -44,6 +44,7 @@ use batches::Batches;
 use connection::{Connection, End};
 use dataflows::engine::Engine;
 use frontier::Frontier;
+use ipnet::IpNet;
 use messages::Refused;
 use outbox::Budget;
 use slab::Slab;
@@ -62,7 +63,7 @@ use tokio::sync::{Notify, Semaphore};
 /// of holding all its results in memory at once.
 const LOADS: usize = 64;
 
-/// How long the connections of an app that was deleted have to take what ended their subscriptions.
+/// How long connections whose app was deleted or whose address was banned have to take what ended their subscriptions.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Everything live of one server.
@@ -293,18 +294,35 @@ impl Gateway {
     pub fn end_app(&self, app: &Arc<App>) {
         let of_app = |connection: &Arc<Connection>| Arc::ptr_eq(&connection.app, app);
         let connections: Vec<_> = self.connections().into_iter().filter(of_app).collect();
-        for connection in &connections {
-            connection.fail_all(&subscribe::app_deleted());
-        }
-        tokio::spawn(async move {
-            tokio::time::sleep(LAST_WORDS).await;
-            for connection in connections {
-                connection.ask_to_end(End::GoingAway);
-            }
-        });
+        close(connections, &subscribe::app_deleted(), End::GoingAway);
+    }
+
+    /// Ends all subscriptions and connections that an app has from these addresses. They are banned already: whoever is let in
+    /// meanwhile is looked for again when he is in.
+    pub fn end_addresses(&self, app: &Arc<App>, network: &IpNet) {
+        let banned = |connection: &Arc<Connection>| connection.app.name == app.name && network.contains(&connection.address.to_canonical());
+        let connections: Vec<_> = self.connections().into_iter().filter(banned).collect();
+        tracing::info!(app = %app.name, connections = connections.len(), "live connections of banned addresses end");
+        close(connections, &subscribe::banned(), End::Banned);
     }
 
     fn connections(&self) -> Vec<Arc<Connection>> {
         lock(&self.connections).iter().map(|(_, connection)| connection.clone()).collect()
     }
+}
+
+/// Ends connections with an error to all their subscriptions, which they have a moment to take.
+fn close(connections: Vec<Arc<Connection>>, refused: &Refused, end: End) {
+    for connection in &connections {
+        connection.close(refused);
+    }
+    if connections.is_empty() {
+        return;
+    }
+    tokio::spawn(async move {
+        tokio::time::sleep(LAST_WORDS).await;
+        for connection in connections {
+            connection.ask_to_end(end);
+        }
+    });
 }

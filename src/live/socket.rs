@@ -41,7 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// `GET /events`: a websocket if the request asks for an upgrade, else Server-Sent Events.
 pub(crate) async fn events(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     if !request.headers().contains_key(header::UPGRADE) {
-        return sse::events(gateway, &request);
+        return sse::events(gateway, request).await;
     }
     let response = match create_response_with_body(&request, Body::empty) {
         Ok(response) => response,
@@ -127,9 +127,10 @@ async fn serve(guard: Guard, upgraded: Upgraded) {
     };
     let end = loop {
         match poll_fn(|context| transport.poll_turn(gateway, connection, context)).await {
-            Turn::Receive(Message::Text(text)) => gateway.receive(connection, &text),
+            // In a box, as the task of a connection that says nothing is to be small.
+            Turn::Receive(Message::Text(text)) => Box::pin(gateway.receive(connection, &text)).await,
             // Not text, hence no message: the answer says so.
-            Turn::Receive(Message::Binary(_)) => gateway.receive(connection, ""),
+            Turn::Receive(Message::Binary(_)) => Box::pin(gateway.receive(connection, "")).await,
             Turn::Receive(Message::Close(_)) => break End::Gone,
             Turn::Receive(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
             Turn::Tick if transport.alive.elapsed() > dead => break End::Gone,
@@ -140,7 +141,11 @@ async fn serve(guard: Guard, upgraded: Upgraded) {
             Turn::End(end) => break end,
         }
     };
-    let code = if end == End::GoingAway { CloseCode::Away } else { CloseCode::Normal };
+    let code = match end {
+        End::GoingAway => CloseCode::Away,
+        End::Gone => CloseCode::Normal,
+        End::Banned => CloseCode::Policy,
+    };
     let farewell = transport.socket.send(Message::Close(Some(CloseFrame { code, reason: Default::default() })));
     // One that is gone already does not take it.
     let _ = tokio::time::timeout(FAREWELL, farewell).await;

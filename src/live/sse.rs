@@ -55,8 +55,15 @@ pub(crate) fn remote(extensions: &axum::http::Extensions) -> IpAddr {
 }
 
 /// `GET /events` without an upgrade.
-pub(crate) fn events(gateway: Arc<Gateway>, request: &Request) -> Response {
-    match open(gateway, request) {
+pub(crate) async fn events(gateway: Arc<Gateway>, request: Request) -> Response {
+    // The request itself cannot be kept while others are waited for.
+    let asked = ask(gateway, &request);
+    drop(request);
+    let opened = match asked {
+        Ok(asked) => open(asked).await,
+        Err(refused) => Err(refused),
+    };
+    match opened {
         Ok(stream) => {
             let headers = [
                 (header::CONTENT_TYPE, "text/event-stream"),
@@ -105,7 +112,14 @@ fn answer_of(refused: &Refused) -> Response {
     (status, axum::Json(body)).into_response()
 }
 
-fn open(gateway: Arc<Gateway>, request: &Request) -> Result<EventStream, Refused> {
+/// A stream that is asked for, and its place among the connections.
+struct Asked {
+    guard: Guard,
+    subscribe: Subscribe,
+    session: Session,
+}
+
+fn ask(gateway: Arc<Gateway>, request: &Request) -> Result<Asked, Refused> {
     let bad = |what: String| Refused::new(400, "malformed-message", what);
     let Query(parameters) = Query::<Parameters>::try_from_uri(request.uri()).map_err(|error| bad(error.body_text()))?;
     let app = app(&gateway, request);
@@ -125,14 +139,19 @@ fn open(gateway: Arc<Gateway>, request: &Request) -> Result<EventStream, Refused
     let subscribe = subscribe(parameters, request.headers()).map_err(bad)?;
     let connection =
         gateway.connect(app, address).ok_or_else(|| Refused::new(503, "too-many-connections", "too many connections; try again later"))?;
-    let guard = Guard { gateway: gateway.clone(), connection: connection.clone() };
-    gateway.try_subscribe(&connection, subscribe, &session)?;
+    Ok(Asked { guard: Guard { gateway, connection }, subscribe, session })
+}
+
+async fn open(asked: Asked) -> Result<EventStream, Refused> {
+    let Asked { guard, subscribe, session } = asked;
+    let Guard { gateway, connection } = &guard;
+    gateway.try_subscribe(connection, subscribe, &session).await?;
     let options = &gateway.options;
     let ping = Duration::from_secs(options.ping_seconds.max(1));
     let dead = Duration::from_secs(options.dead_seconds.max(options.ping_seconds * 2).max(1));
     let mut ticks = tokio::time::interval_at(Instant::now() + ping, ping);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tokio::spawn(watch(Arc::downgrade(&gateway), Arc::downgrade(&connection), dead));
+    tokio::spawn(watch(Arc::downgrade(gateway), Arc::downgrade(connection), dead));
     Ok(EventStream { guard, taken: Vec::new(), ticks, begun: false })
 }
 

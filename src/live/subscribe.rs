@@ -8,22 +8,20 @@ use super::sessions;
 use super::subscription::Terms;
 use crate::auth::Session;
 use crate::changelog::Position;
-use dataflows::query::{Filter, QueryError, QueryLimits};
+use crate::query;
+use dataflows::query::{QueryError, QueryLimits};
 use std::sync::Arc;
 
-/// Queries of more bytes are parsed beside the others.
-const LONG_QUERY: usize = 32 << 10;
-
 impl Gateway {
-    /// A text frame of a client.
-    pub(crate) fn receive(self: &Arc<Self>, connection: &Arc<Connection>, text: &str) {
+    /// A text frame of a client. The next one of the same client is taken when this resolves.
+    pub(crate) async fn receive(self: &Arc<Self>, connection: &Arc<Connection>, text: &str) {
         match messages::parse(text) {
             Ok(ClientMessage::Unsubscribe { id }) => self.unsubscribe(connection, &id),
             Ok(ClientMessage::Subscribe(subscribe)) => {
                 // A token that is nobody's makes an anonymous subscription, as everywhere (CONTRACT section 3).
                 let session = subscribe.token.as_deref().and_then(|token| self.authenticate.session(&connection.app.name, token));
                 let session = session.unwrap_or_else(|| Session::anonymous(connection.address));
-                self.subscribe(connection, *subscribe, &session);
+                self.subscribe(connection, *subscribe, &session).await;
             }
             Err(malformed) => {
                 let id = malformed.id.as_deref().map(quoted);
@@ -33,25 +31,22 @@ impl Gateway {
     }
 
     /// Starts a subscription, or answers with an error.
-    pub(crate) fn subscribe(self: &Arc<Self>, connection: &Arc<Connection>, subscribe: Subscribe, session: &Session) {
+    async fn subscribe(self: &Arc<Self>, connection: &Arc<Connection>, subscribe: Subscribe, session: &Session) {
         let id = subscribe.id.clone();
         // One id, one subscription: a second one with the same id takes the place of the first.
         self.unsubscribe(connection, &id);
-        if let Err(refused) = self.try_subscribe(connection, subscribe, session) {
+        if let Err(refused) = self.try_subscribe(connection, subscribe, session).await {
             connection.reply(messages::error(Some(&quoted(&id)), &refused));
         }
     }
 
     /// As [`Gateway::subscribe`], for one whose id is new; a refusal is the caller's to tell.
-    pub(crate) fn try_subscribe(
+    pub(crate) async fn try_subscribe(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         subscribe: Subscribe,
         session: &Session,
     ) -> Result<(), Refused> {
-        if !connection.app.is_open() {
-            return Err(app_deleted());
-        }
         if subscribe.window {
             // Windows (sort, limit, offset) join a standing query with a state of its own here.
             return Err(Refused::new(
@@ -61,14 +56,16 @@ impl Gateway {
             ));
         }
         let bucket: Arc<str> = subscribe.bucket.as_ref().into();
-        let rights = self.store.schema(&connection.app.name).rights(&bucket);
-        for (right, name) in [(&rights.query, "query"), (&rights.load, "load")] {
-            if !right.permits(&session.caller) {
-                return Err(Refused::new(466, "class-denied", format!("{name} permissions are required on /db/{bucket}")));
-            }
-        }
+        self.admits(connection, &bucket, session)?;
         let limits = QueryLimits { bytes: self.options.query_bytes, ..QueryLimits::default() };
-        let filter = parsing(subscribe.query.len(), || Filter::parse(&subscribe.query, &limits)).map_err(|error| refused_query(&error))?;
+        // The app's own costly queries wait for each other, as its results do.
+        let turn = if query::is_costly(&subscribe.query) { connection.app.quota.load().await } else { None };
+        let filter = query::parse(&subscribe.query, &limits).await.map_err(|error| refused_query(&error))?;
+        if turn.is_some() {
+            // Time has passed, in which the app or a right may have gone.
+            self.admits(connection, &bucket, session)?;
+        }
+        drop(turn);
         // A position that cannot be read is one that cannot be resumed from: the client gets a fresh result.
         let start = match subscribe.position.as_deref().map(str::parse::<Position>) {
             None => Start::First,
@@ -101,6 +98,21 @@ impl Gateway {
         Ok(())
     }
 
+    /// Whether app and connection are open and the class lets the caller ask.
+    fn admits(&self, connection: &Connection, bucket: &str, session: &Session) -> Result<(), Refused> {
+        if !connection.app.is_open() {
+            return Err(app_deleted());
+        }
+        if connection.is_closed() {
+            return Err(banned());
+        }
+        // As for the same query asked once (CONTRACT section 9); each object's own list is judged on every way out.
+        if !self.store.schema(&connection.app.name).rights(bucket).query.permits(&session.caller) {
+            return Err(Refused::new(466, "class-denied", format!("query permissions are required on /db/{bucket}")));
+        }
+        Ok(())
+    }
+
     /// Ends a subscription; one that is not there is ended already.
     pub(crate) fn unsubscribe(&self, connection: &Connection, id: &str) {
         if let Some(subscription) = connection.close_id(id) {
@@ -113,11 +125,8 @@ pub(crate) fn app_deleted() -> Refused {
     Refused::new(404, "app-deleted", "the app was deleted")
 }
 
-/// A long query takes milliseconds: other connections of this thread are not kept waiting for it.
-fn parsing<T>(bytes: usize, parse: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    let several_threads = Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
-    if bytes > LONG_QUERY && several_threads { tokio::task::block_in_place(parse) } else { parse() }
+pub(crate) fn banned() -> Refused {
+    Refused::new(429, "banned", "the address is banned by an administrator of the app")
 }
 
 /// CONTRACT section 2: 471 for what cannot be read, 468 for what is not supported.

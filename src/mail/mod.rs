@@ -2,26 +2,31 @@
 //!
 //! * [`message`]: the texts, and the links in them
 //! * [`queue`]: what waits, and what is tried again
+//! * `spool`: the same on the disk
 //! * `smtp`, `file`: who takes it
 //!
-//! A request takes a place in the queue *before* it commits anything ([`Mailer::reserve`]), so what was committed is also sent
-//! as far as this process can see to it. The queue is in memory: what waits when the process ends is not sent, and
-//! the user asks again.
+//! A request takes a place in the queue *before* it commits anything ([`Mailer::reserve`]), and is answered when what it has
+//! sent is on the disk ([`Place::send`]). From there it is tried until somebody takes it, also by the next process, until its
+//! link has ended. Only a crash between the commit and the file loses one, of which nobody was told yet; the user asks again.
 
 mod file;
 pub mod message;
 mod queue;
 mod smtp;
+mod spool;
 
 pub use message::{Links, Mail};
+use queue::Terms;
 pub use queue::{Mailer, Place};
 
 use crate::auth::pace::Pace;
+use crate::clock::Clock;
 use crate::config::{MailOptions, MailTransport, SecretError};
 use futures_util::future::BoxFuture;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Who takes mail.
 pub trait Transport: Send + Sync + 'static {
@@ -66,6 +71,14 @@ pub enum MailError {
         /// Why
         reason: String,
     },
+    /// The folder in which mails wait
+    #[error("the folder {path}, in which mails wait, cannot be used: {reason}")]
+    Queue {
+        /// Where
+        path: PathBuf,
+        /// Why
+        reason: String,
+    },
 }
 
 impl MailError {
@@ -74,12 +87,14 @@ impl MailError {
         match self {
             MailError::Secret(error) => error.code(),
             MailError::Option { .. } => "mail-option",
+            MailError::Queue { .. } => "mail-queue",
         }
     }
 }
 
-/// Sets up what is configured; none where nobody takes mail. `data`: the data directory.
-pub fn start(options: &MailOptions, data: &Path) -> Result<Option<Mailer>, MailError> {
+/// Sets up what is configured, and goes on with what waits; none where nobody takes mail. `data`: the data directory, which is
+/// this process's. `ended`: nothing is tried from then on. Must be called within a tokio runtime.
+pub fn start(options: &MailOptions, data: &Path, clock: Arc<Clock>, ended: CancellationToken) -> Result<Option<Mailer>, MailError> {
     let from = options.from.parse().map_err(|error| MailError::Option { option: "from", reason: format!("{error}") })?;
     let transport: Arc<dyn Transport> = match options.transport {
         MailTransport::None => return Ok(None),
@@ -87,8 +102,17 @@ pub fn start(options: &MailOptions, data: &Path) -> Result<Option<Mailer>, MailE
         MailTransport::File => Arc::new(file::Folder::open(&options.directory, from)?),
         MailTransport::Smtp => Arc::new(smtp::Smtp::new(options, from)?),
     };
-    Ok(Some(Mailer::start(transport, options.queue, options.attempts, Duration::from_secs(1))))
+    let (spool, waiting) = spool::Spool::open(&data.join(WAITING))?;
+    let terms = Terms { queue: options.queue, attempts: options.attempts, interval: FIRST_INTERVAL };
+    let mailer = Mailer::start(transport, spool, terms, clock, ended);
+    mailer.go_on(waiting);
+    Ok(Some(mailer))
 }
+
+/// The folder in the data directory in which mails wait.
+const WAITING: &str = "mail-waiting";
+/// From the first try to the second.
+const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An hour, milliseconds.
 const HOUR: i64 = 3_600_000;
@@ -111,9 +135,15 @@ pub struct Mailing {
 }
 
 impl Mailing {
-    /// As configured; none where nobody takes mail. `public_url`: where the API is reached from outside.
-    pub fn start(options: &MailOptions, public_url: &str, data: &Path) -> Result<Option<Arc<Mailing>>, MailError> {
-        let Some(mailer) = start(options, data)? else { return Ok(None) };
+    /// As configured; none where nobody takes mail. `public_url`: where the API is reached from outside. For the rest see [`start`].
+    pub fn start(
+        options: &MailOptions,
+        public_url: &str,
+        data: &Path,
+        clock: Arc<Clock>,
+        ended: CancellationToken,
+    ) -> Result<Option<Arc<Mailing>>, MailError> {
+        let Some(mailer) = start(options, data, clock, ended)? else { return Ok(None) };
         let links = Links { public_url: public_url.trim_end_matches('/').to_owned(), reset_url: options.reset_url.clone() };
         let pace = Pace::new(HOUR, options.links_per_hour);
         Ok(Some(Arc::new(Mailing { mailer, links, options: options.clone(), pace, redeem_pace: Pace::new(60_000, REDEEMED) })))

@@ -1,10 +1,14 @@
-//! What waits to be sent: bounded, in order, tried again in growing intervals.
+//! What waits to be sent: bounded, in order, tried again in growing intervals, and kept on the disk until it is done with.
 
+use super::spool::{self, Spool, Waiting};
 use super::{Mail, SendError, Transport};
+use crate::clock::Clock;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// Mails that are under way at once: a server that is slow with one holds up few.
 const AT_ONCE: usize = 4;
@@ -13,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The longest interval between two tries.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Takes mails and sends them in the background. Ends with its last handle; what waits then is dropped.
+/// Takes mails and sends them in the background, as long as the server runs; what waits then is on the disk.
 #[derive(Clone)]
 pub struct Mailer {
     shared: Arc<Shared>,
@@ -22,10 +26,23 @@ pub struct Mailer {
 
 struct Shared {
     transport: Arc<dyn Transport>,
+    spool: Spool,
+    clock: Arc<Clock>,
+    ended: CancellationToken,
     under_way: Semaphore,
     attempts: u32,
     interval: Duration,
     counted: Counts,
+}
+
+/// How mails are tried.
+pub(super) struct Terms {
+    /// Places
+    pub(super) queue: usize,
+    /// Tries of one mail by one process
+    pub(super) attempts: u32,
+    /// To the second try, doubled with each
+    pub(super) interval: Duration,
 }
 
 /// What has become of mails.
@@ -43,11 +60,40 @@ pub struct Place {
 }
 
 impl Mailer {
-    /// `queue`: places; `attempts`: tries of one mail; `interval`: time to the second try, doubled with each.
-    pub fn start(transport: Arc<dyn Transport>, queue: usize, attempts: u32, interval: Duration) -> Mailer {
-        let shared =
-            Shared { transport, under_way: Semaphore::new(AT_ONCE), attempts: attempts.max(1), interval, counted: Counts::default() };
+    pub(super) fn start(transport: Arc<dyn Transport>, spool: Spool, terms: Terms, clock: Arc<Clock>, ended: CancellationToken) -> Mailer {
+        let Terms { queue, attempts, interval } = terms;
+        let under_way = Semaphore::new(AT_ONCE);
+        let attempts = attempts.max(1);
+        let shared = Shared { transport, spool, clock, ended, under_way, attempts, interval, counted: Counts::default() };
         Mailer { shared: Arc::new(shared), places: Arc::new(Semaphore::new(queue.clamp(1, Semaphore::MAX_PERMITS))) }
+    }
+
+    /// Sends what a former process left, as soon as there are places for it.
+    pub(super) fn go_on(&self, waiting: Vec<PathBuf>) {
+        if waiting.is_empty() {
+            return;
+        }
+        tracing::info!(mails = waiting.len(), "mails still wait to be sent");
+        let mailer = self.clone();
+        tokio::spawn(async move {
+            for path in waiting {
+                let place = tokio::select! {
+                    place = mailer.places.clone().acquire_owned() => place,
+                    () = mailer.shared.ended.cancelled() => return,
+                };
+                let (Ok(place), file) = (place, path.clone()) else { return };
+                match blocking(move || spool::read(&file)).await {
+                    Ok(waiting) => {
+                        let shared = mailer.shared.clone();
+                        tokio::spawn(async move {
+                            shared.see_to(&waiting, Some(path)).await;
+                            drop(place);
+                        });
+                    }
+                    Err(error) => tracing::error!(%error, path = %path.display(), "a mail that waits cannot be read and is left alone"),
+                }
+            }
+        });
     }
 
     /// A place for one mail; none while too many wait.
@@ -74,26 +120,54 @@ impl std::fmt::Debug for Mailer {
 }
 
 impl Place {
-    /// Sends in the background. The place is free again when the mail is sent or given up.
-    pub fn send(self, mail: Mail) {
+    /// Sends in the background. Resolves when the mail is on the disk; from the first poll on it is seen to, whatever becomes
+    /// of who waits. `until`: when what stands in it ends, milliseconds since 1970. The place is free again when the mail is sent
+    /// or given up.
+    pub async fn send(self, mail: Mail, until: i64) {
         let Place { mailer, place } = self;
         let shared = mailer.shared;
+        let (kept, told) = oneshot::channel();
         tokio::spawn(async move {
-            shared.see_to(&mail).await;
+            let path = shared.keep(&mail, until).await;
+            // Nobody may wait any more.
+            let _ = kept.send(());
+            shared.see_to(&(mail, until), path).await;
             drop(place);
         });
+        // Where the task is gone the runtime is ending.
+        let _ = told.await;
     }
 }
 
 impl Shared {
-    async fn see_to(&self, mail: &Mail) {
+    async fn keep(&self, mail: &Mail, until: i64) -> Option<PathBuf> {
+        let (spool, mail, now) = (self.spool.clone(), mail.clone(), self.clock.now_ms());
+        match blocking(move || spool.keep(&mail, until, now)).await {
+            Ok(path) => Some(path),
+            Err(error) => {
+                tracing::error!(%error, "a mail that waits cannot be written to the disk; it is lost if the server ends before it is sent");
+                None
+            }
+        }
+    }
+
+    /// Tries until it is sent or given up, and then forgets it; at the end of the server it is left where it is.
+    async fn see_to(&self, waiting: &Waiting, path: Option<PathBuf>) {
+        let Some(counter) = self.deliver(waiting).await else { return };
+        if let Some(path) = path
+            && let Err(error) = blocking(move || spool::forget(&path)).await
+        {
+            tracing::error!(%error, "a mail that is done with cannot be removed from the disk and may be sent again");
+        }
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What became of it is counted there; none: the server ends.
+    async fn deliver(&self, (mail, until): &Waiting) -> Option<&AtomicU64> {
         let mut interval = self.interval;
         for attempt in 1..=self.attempts {
-            let error = match self.once(mail).await {
-                Ok(()) => {
-                    self.counted.sent.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
+            let error = match self.once(mail, *until).await? {
+                Ok(()) => return Some(&self.counted.sent),
                 Err(error) => error,
             };
             // Neither the address nor the text: both are the user's.
@@ -102,15 +176,31 @@ impl Shared {
                 break;
             }
             tracing::warn!(code = error.code(), %error, attempt, "a mail is tried again");
-            tokio::time::sleep(interval).await;
+            tokio::select! {
+                () = tokio::time::sleep(interval) => {}
+                () = self.ended.cancelled() => return None,
+            }
             interval = interval.saturating_mul(2).min(LONGEST);
         }
-        self.counted.given_up.fetch_add(1, Ordering::Relaxed);
+        Some(&self.counted.given_up)
     }
 
-    async fn once(&self, mail: &Mail) -> Result<(), SendError> {
-        let _turn = self.under_way.acquire().await.map_err(|error| SendError::Never(error.to_string()))?;
+    /// One try, which is finished once it is begun; none: the server ends.
+    async fn once(&self, mail: &Mail, until: i64) -> Option<Result<(), SendError>> {
+        let turn = tokio::select! {
+            turn = self.under_way.acquire() => turn,
+            () = self.ended.cancelled() => return None,
+        };
+        let _turn = turn.ok()?;
+        if self.clock.now_ms() >= until {
+            return Some(Err(SendError::Never("its link has ended before anybody took it".into())));
+        }
         let timed = tokio::time::timeout(LIMIT, self.transport.send(mail)).await;
-        timed.unwrap_or_else(|_| Err(SendError::Later("the server does not answer".into())))
+        Some(timed.unwrap_or_else(|_| Err(SendError::Later("the server does not answer".into()))))
     }
+}
+
+/// Work with files, beside the threads that answer requests.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }

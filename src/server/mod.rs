@@ -131,7 +131,8 @@ impl Server {
         let opening = tokio::task::spawn_blocking(move || open(&options, &home, holds));
         let store = Arc::new(opening.await.map_err(|error| StartError::Engine(error.to_string()))??);
         // Behind the store, which makes the data directory that mail may be put into.
-        let mail = Mailing::start(&config.mail, &config.server.public_url, &config.store.data)?;
+        let ended = CancellationToken::new();
+        let mail = Mailing::start(&config.mail, &config.server.public_url, &config.store.data, store.clock().clone(), ended.clone())?;
         let (relay, topic_log) = match topic.zip(store.outbox()) {
             Some((topic, outbox)) => {
                 let log = Arc::new(KafkaLog::new(&topic, &outbox)?);
@@ -146,7 +147,6 @@ impl Server {
         let passwords = Passwords::open(config.server.password_ms, cores.div_ceil(2), &*store).await?;
         let limits = Limits::new(&config.limits, &OwnLimits::default(), passwords.at_once(), true);
         let apps = Arc::new(Apps::new(&config.server.base, limits));
-        let ended = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
         let gateway = Gateway::new(store.clone(), changelog.clone(), authority.clone(), apps.clone(), config.live.clone());
         let sink = Arc::new(measure::MeasuredSink::new(gateway.clone(), metrics.clone(), store.clock().clone()));
@@ -191,6 +191,7 @@ impl Server {
             providers,
             attempts,
             bans: Bans::new(store.clone()),
+            live: gateway.clone(),
             clock: store.clock().clone(),
             answers: gateway.answers().clone(),
             sessions: gateway.sessions().clone(),

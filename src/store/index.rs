@@ -153,7 +153,7 @@ pub enum IndexChange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanReport {
-    /// `ids`, `index`, `ordered index`, `scan`
+    /// `ids`, `id range`, `index`, `nearest`, `ordered index`, `scan`
     pub kind: &'static str,
     /// Which indexes
     #[serde(skip_serializing_if = "Vec::is_empty")]

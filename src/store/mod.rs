@@ -209,6 +209,14 @@ pub enum StoreError {
         /// At most so many
         limit: usize,
     },
+    /// The app's objects have as many bytes as they may; nothing changed
+    #[error(
+        "the app's objects would have more than {limit} bytes, which is the most that they may (limits.stored_bytes); delete some first"
+    )]
+    Full {
+        /// At most so many
+        limit: u64,
+    },
     /// The log is elsewhere and has not taken what was written before; nothing changed
     #[error("the change log's brokers have not taken changes since {since}, and no more may wait; check them")]
     OutboxFull {
@@ -255,6 +263,7 @@ impl StoreError {
             StoreError::Overloaded => "store-overloaded",
             StoreError::Panicked(_) => "write-panicked",
             StoreError::TooMany { .. } => "too-many-objects",
+            StoreError::Full { .. } => "storage-full",
             StoreError::OutboxFull { .. } => "outbox-full",
             StoreError::LogLost(_) => "log-lost",
             StoreError::Broken(_) => "store-broken",
@@ -338,8 +347,18 @@ pub trait Store: Send + Sync + 'static {
     /// The schemas of all apps that ever declared one.
     fn schemas(&self) -> Vec<(Arc<str>, Arc<Schema>)>;
 
-    /// Replaces an app's schema by what `change` makes of it. The version is raised by the store.
-    fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>>;
+    /// Replaces an app's schema by what `change` makes of it, for the server itself. The version is raised by the store.
+    fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>> {
+        self.commit_schema_by(app, Actor::server(), Arc::new(move |schema, _| change(schema)))
+    }
+
+    /// The same for somebody, who is judged with the roles that he has in the state before this commit.
+    fn commit_schema_by(
+        &self,
+        app: Arc<str>,
+        actor: Actor,
+        change: JudgedSchemaChange,
+    ) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>>;
 
     /// The indexes of a bucket, built-in ones first. That of the ids is not among them.
     fn indexes(&self, app: &str, bucket: &str) -> Vec<IndexReport>;
@@ -368,8 +387,16 @@ pub trait Secrets: Send + Sync + 'static {
     fn put_secret(&self, name: &str, value: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>>;
 }
 
+/// Whether a secret of this name is an app's, see [`Secrets`].
+pub(crate) fn is_secret_of(name: &str, app: &str) -> bool {
+    name.split('/').nth(1) == Some(app)
+}
+
 /// Makes a new schema of the one that is there, or refuses. Pure: it may be run more than once.
 pub type SchemaChange = Arc<dyn Fn(&Schema) -> Result<Schema, Refusal> + Send + Sync>;
+
+/// The same by somebody's rights.
+pub type JudgedSchemaChange = Arc<dyn Fn(&Schema, &Caller) -> Result<Schema, Refusal> + Send + Sync>;
 
 /// One consistent state. Can say of any change whether it contains it.
 pub trait Snapshot: Send + Sync + 'static {

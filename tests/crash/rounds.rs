@@ -1,6 +1,6 @@
 //! Writers, and clients that come back, over servers that are killed again and again.
 
-use crate::support;
+use crate::support::http::Http;
 use crate::support::live::{LiveResult, by_id};
 use crate::support::server::Process;
 use crate::support::setting;
@@ -26,7 +26,7 @@ pub struct Acknowledged {
 }
 
 /// Writes until there is no answer any more. Each writer has objects of its own, and knows what stands there.
-async fn write(http: support::http::Http, writer: usize, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Vec<Acknowledged> {
+async fn write(http: Http, writer: usize, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> Vec<Acknowledged> {
     let mut all = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let value = next.fetch_add(1, Ordering::Relaxed);
@@ -48,7 +48,8 @@ async fn write(http: support::http::Http, writer: usize, next: Arc<AtomicU64>, s
 }
 
 /// A subscription that lives on over many servers, as a client with a position does.
-struct Follower {
+pub struct Follower {
+    bucket: &'static str,
     query: &'static str,
     /// Each connection's share
     parts: Vec<Vec<Told>>,
@@ -57,17 +58,17 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(query: &'static str) -> Follower {
-        Follower { query, parts: Vec::new(), position: None, now: None }
+    pub fn new(bucket: &'static str, query: &'static str) -> Follower {
+        Follower { bucket, query, parts: Vec::new(), position: None, now: None }
     }
 
-    fn attach(&mut self, socket: &Socket) {
+    pub fn attach(&mut self, socket: &Socket) {
         let terms = Terms { position: self.position.clone(), ..Terms::extended() };
-        self.now = Some(socket.subscribe(BUCKET, self.query, &terms));
+        self.now = Some(socket.subscribe(self.bucket, self.query, &terms));
     }
 
     /// The connection is gone.
-    fn detach(&mut self) {
+    pub fn detach(&mut self) {
         let now = self.now.take().unwrap();
         self.position = now.last_position().or(self.position.take());
         self.parts.push(now.told());
@@ -76,6 +77,17 @@ impl Follower {
     /// As the SDK's rules make it of all that was said.
     fn result(&self) -> LiveResult {
         LiveResult::after(self.parts.iter().flatten()).unwrap_or_else(|fault| panic!("{}: {fault}", self.query))
+    }
+
+    /// When it was told of the last commit, it has what its query gives.
+    pub async fn agrees(&mut self, http: &Http, end: u64) {
+        self.now.as_ref().unwrap().reached(end).await;
+        self.detach();
+        let live = self.result();
+        let answer = http.query(self.bucket, self.query).await;
+        // Beyond it there may be what the server itself has noted.
+        assert!(live.position >= end && answer.position() >= Some(end), "{} {end} {answer:?}", live.position);
+        assert_eq!(live.objects, by_id(answer.json().as_array().unwrap()).unwrap(), "{}", self.query);
     }
 }
 
@@ -93,7 +105,7 @@ pub enum Moment {
 pub async fn crashes(command: impl Fn() -> Command, mut disturb: impl FnMut(u64, Moment)) {
     let next = Arc::new(AtomicU64::new(1));
     let mut acknowledged: Vec<Acknowledged> = Vec::new();
-    let mut followers = [Follower::new("{}"), Follower::new(r#"{"even":true}"#), Follower::new(r#"{"value":{"$mod":[3,0]},"even":false}"#)];
+    let mut followers = ["{}", r#"{"even":true}"#, r#"{"value":{"$mod":[3,0]},"even":false}"#].map(|query| Follower::new(BUCKET, query));
     let crashes = setting("TIDEGATE_CRASHES", 6);
     for crash in 0..=crashes {
         let process = Process::start(command());
@@ -109,7 +121,7 @@ pub async fn crashes(command: impl Fn() -> Command, mut disturb: impl FnMut(u64,
         // By the number of writes, not by time: somewhere in the middle of them.
         let until = next.load(Ordering::Relaxed) + 150 + crash * 37;
         while next.load(Ordering::Relaxed) < until {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
         disturb(crash, Moment::Before);
         process.kill();
@@ -163,12 +175,7 @@ async fn settle(process: &Process, followers: &mut [Follower], acknowledged: &[A
     let answer = http.put(BUCKET, "last", json!({"value": 6, "even": true}).to_string(), None).await;
     let end = answer.position().unwrap();
     for follower in followers.iter_mut() {
-        follower.now.as_ref().unwrap().reached(end).await;
-        follower.detach();
-        let live = follower.result();
-        let answer = http.query(BUCKET, follower.query).await;
-        assert_eq!((live.position, answer.position()), (end, Some(end)));
-        assert_eq!(live.objects, by_id(answer.json().as_array().unwrap()).unwrap(), "{}", follower.query);
+        follower.agrees(&http, end).await;
     }
     // The one who hears of everything was told of every commit. Twice is refused by the rules of the live result.
     let events: BTreeSet<u64> =

@@ -44,6 +44,11 @@ impl Flight {
     }
 }
 
+/// Arguments of a server that puts no events together for a slow reader: here every one of them is counted.
+pub fn unhurried() -> [&'static str; 4] {
+    ["--set", "live.queue_events=1000000", "--set", "live.queue_bytes=1073741824"]
+}
+
 /// The same for every way in.
 pub fn questions() -> Vec<Question> {
     let question = |query: Value, answer: fn(&Flight) -> bool| Question { query, answer };

@@ -3,21 +3,30 @@
 use super::harness::Rig;
 use super::registration::TOKEN;
 use futures_util::{SinkExt, StreamExt};
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-struct Live(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Live(pub(crate) WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Live {
     async fn connect(rig: &Rig) -> Live {
         Live(tokio_tungstenite::connect_async(format!("ws://{}/v1/events", rig.server.api_address())).await.unwrap().0)
     }
 
+    /// From where a trusted proxy says.
+    pub(crate) async fn connect_from(rig: &Rig, address: &str) -> Live {
+        let mut request = format!("ws://{}/v1/events", rig.server.api_address()).into_client_request().unwrap();
+        request.headers_mut().insert("x-forwarded-for", address.parse().unwrap());
+        Live(tokio_tungstenite::connect_async(request).await.unwrap().0)
+    }
+
     /// A subscription that has its result.
-    async fn subscribe(&mut self, id: &str, token: Option<&str>) {
+    pub(crate) async fn subscribe(&mut self, id: &str, token: Option<&str>) {
         let subscribe = json!({
             "id": id, "type": "subscribe", "bucket": "Lot", "query": "{}", "token": token, "initial": true,
             "matchTypes": ["all"], "operations": ["any"], "reconnects": 0,
@@ -27,7 +36,7 @@ impl Live {
         assert_eq!((&result["type"], &result["id"]), (&json!("result"), &json!(id)), "{result}");
     }
 
-    async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         let next = async {
             loop {
                 if let Message::Text(text) = self.0.next().await.unwrap().unwrap() {
@@ -35,7 +44,7 @@ impl Live {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), next).await.expect("nothing came")
+        tokio::time::timeout(Duration::from_secs(120), next).await.expect("nothing came")
     }
 
     /// The next message is the end of a subscription: id and code.
@@ -46,7 +55,7 @@ impl Live {
     }
 
     /// The next message is an event about a write, for each of these.
-    async fn sees_a_write(&mut self, rig: &Rig, ids: &[&str]) {
+    pub(crate) async fn sees_a_write(&mut self, rig: &Rig, ids: &[&str]) {
         assert_eq!(rig.post("/db/Lot", "{}").await.status, 201);
         let mut seen = Vec::new();
         for _ in ids {
@@ -91,6 +100,26 @@ async fn a_subscription_ends_when_its_session_is_revoked() {
     live.sees_a_write(&rig, &["ann", "joe", "nobody"]).await;
     // With a dead token he is anonymous, as everywhere, and of no session that could end.
     assert_eq!(rig.server.gateway().statistics().subscriptions, 3);
+}
+
+#[tokio::test]
+async fn a_subscription_ends_when_its_user_may_not_log_in_any_more() {
+    let rig = Rig::start().await;
+    let mut live = Live::connect(&rig).await;
+    let (joe, token) = rig.person("joe").await;
+    live.subscribe("nobody", None).await;
+    live.subscribe("joe", Some(&token)).await;
+    live.sees_a_write(&rig, &["joe", "nobody"]).await;
+    let inactive = rig.ask(Method::POST, &joe, Some(&rig.root), &[], Some(r#"{"$set":{"inactive":true}}"#.into())).await;
+    assert_eq!(inactive.status, 200, "{inactive:?}");
+    assert_eq!(live.ends().await, ("joe".into(), "session-revoked".into()));
+    live.sees_a_write(&rig, &["nobody"]).await;
+    // And one whom somebody else deletes.
+    let (ann, token) = rig.person("ann").await;
+    live.subscribe("ann", Some(&token)).await;
+    assert_eq!(rig.delete_as(&rig.root, &ann).await.status, 204);
+    assert_eq!(live.ends().await, ("ann".into(), "session-revoked".into()));
+    live.sees_a_write(&rig, &["nobody"]).await;
 }
 
 #[tokio::test]

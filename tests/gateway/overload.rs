@@ -4,6 +4,7 @@ use super::harness::{Kept, PATIENCE, Server, serve};
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use tidegate::changelog::{Batch, ChangeLog, Follower, LogError, Position, Reading};
 use tidegate::config::{Config, Durability};
 use tidegate::store::embedded::Embedded;
@@ -94,7 +95,7 @@ async fn a_client_that_never_reads_does_not_keep_the_server_from_stopping() {
         }
         server.put(&format!("{n}"), json!({"text": text})).await;
     }
-    tokio::time::timeout(PATIENCE, server.gateway.drain()).await.expect("long before it would be taken for dead");
+    tokio::time::timeout(Duration::from_secs(40), server.gateway.drain()).await.expect("long before it would be taken for dead");
     assert_eq!(server.gateway.statistics().queued_events, 0);
 }
 

@@ -56,7 +56,7 @@ fn killed_at_any_moment_nothing_is_lost_and_nothing_comes_twice() {
             let before = server.process.metric("tidegate_log_head").await.unwrap();
             let more = rand::random_range(1.0..6_000.0);
             while server.process.metric("tidegate_log_head").await.unwrap() < before + more {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             }
             seen.push(before as u64);
             server.process.kill();
@@ -104,7 +104,7 @@ fn killed_in_a_snapshot_or_a_truncate_it_removes_what_it_should_and_nothing_else
             let from = head().await;
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(4);
             while head().await < from + after && std::time::Instant::now() < deadline {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             }
             server.process.kill();
         };

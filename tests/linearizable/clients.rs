@@ -1,7 +1,6 @@
 //! Clients that write and read a few objects at random, all at once, and keep what they saw.
 
-use super::check::Operation;
-use super::object::{Asked, Condition, State, Told};
+use super::object::{Asked, Condition, Operation, State, Told};
 use crate::support::http::{Answer, Http};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -17,7 +16,7 @@ pub const BUCKET: &str = "Register";
 /// What all clients of a run share.
 pub struct Run {
     began: Instant,
-    next_value: AtomicU64,
+    pub next_value: AtomicU64,
     /// Operations answered so far, of all clients
     pub answered: AtomicU64,
     objects: usize,
@@ -37,7 +36,7 @@ impl Run {
 
     /// What a client may think of: mostly to write over what it last saw. Of a value the low 20 bits say who saved it, the others
     /// what was added.
-    fn choose(&self, random: &mut StdRng, last: State) -> Asked {
+    pub fn choose(&self, random: &mut StdRng, last: State) -> Asked {
         let value = self.next_value.fetch_add(1, Ordering::Relaxed);
         let condition = match random.random_range(0..8) {
             0 => Condition::None,
@@ -98,7 +97,7 @@ impl Run {
     }
 }
 
-async fn send(http: &Http, object: usize, asked: Asked, by_query: bool) -> Result<Answer, reqwest::Error> {
+pub async fn send(http: &Http, object: usize, asked: Asked, by_query: bool) -> Result<Answer, reqwest::Error> {
     let path = format!("/db/{BUCKET}/{object}");
     let with = |method, path: &str, value: u64| {
         let body = json!({"id": format!("/db/{BUCKET}/{object}"), "value": value}).to_string();
@@ -132,7 +131,7 @@ async fn send(http: &Http, object: usize, asked: Asked, by_query: bool) -> Resul
     http.try_send(request).await
 }
 
-fn read(asked: Asked, answer: &Answer) -> Told {
+pub fn read(asked: Asked, answer: &Answer) -> Told {
     let is = |object: &Value| Told::Is(object["version"].as_u64().unwrap(), object["value"].as_u64().unwrap());
     match (asked, answer.status) {
         (Asked::Load, 200) => match answer.json() {

@@ -1,6 +1,11 @@
 //! An object as its clients may think of it: a version and a value, or nothing. The sequential meaning of every operation
 //! (CONTRACT section 6); versions begin at 1 after each insert.
 
+use super::check::{self, Model};
+
+/// What a client did with one object.
+pub type Operation = check::Operation<Asked>;
+
 /// The version and the value.
 pub type State = Option<(u64, u64)>;
 
@@ -49,8 +54,20 @@ impl Condition {
     }
 }
 
-/// What an operation does, and what is said about it, if it is alone.
-pub fn step(state: State, asked: Asked) -> (State, Told) {
+impl Model for Asked {
+    type State = State;
+    type Told = Told;
+
+    fn step(&self, state: &State) -> (State, Told) {
+        step(*state, *self)
+    }
+
+    fn only_looked(&self, told: &Told) -> bool {
+        matches!((self, told), (Asked::Load, _) | (_, Told::Exists | Told::OutOfDate) | (Asked::Add(..), Told::IsNot))
+    }
+}
+
+fn step(state: State, asked: Asked) -> (State, Told) {
     let next = |value| (state.map_or(1, |(version, _)| version + 1), value);
     match asked {
         Asked::Load => (state, state.map_or(Told::IsNot, |(version, value)| Told::Is(version, value))),

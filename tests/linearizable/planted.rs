@@ -1,7 +1,7 @@
 //! The checker itself: it finds an order where there is one, and refuses histories in which something is wrong.
 
-use super::check::{Operation, check};
-use super::object::{Asked, Condition, Told};
+use super::check::check;
+use super::object::{Asked, Condition, Operation, Told};
 
 fn operation((called, ended): (u64, u64), asked: Asked, told: Told) -> Operation {
     Operation { asked, told: Some(told), called, ended }

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 mod links;
+mod restart;
 mod smtp;
 mod smtpd;
 #[path = "../support/mod.rs"]

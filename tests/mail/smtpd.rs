@@ -63,3 +63,33 @@ impl Drop for Smtpd {
         let _ = self.child.wait();
     }
 }
+
+/// A port at which every connection is cut: a server that is down.
+pub struct Nobody {
+    pub port: u16,
+    called: tokio::sync::watch::Receiver<usize>,
+}
+
+impl Nobody {
+    /// Until the test ends.
+    pub fn listen() -> Nobody {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (calls, called) = tokio::sync::watch::channel(0);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                drop(stream);
+                if calls.send(*calls.borrow() + 1).is_err() {
+                    return;
+                }
+            }
+        });
+        Nobody { port, called }
+    }
+
+    /// Somebody has tried.
+    pub async fn called(&self) {
+        let mut called = self.called.clone();
+        tokio::time::timeout(PATIENCE, called.wait_for(|calls| *calls > 0)).await.expect("nobody calls").unwrap();
+    }
+}

@@ -15,10 +15,12 @@ pub const LISTS: [List; 7] = [
     &[("admin", false)],
 ];
 
-/// Who asks, with what he is known by. The impostor's token claims the role, whose members do not include him; the
-/// member's token says nothing of it.
-pub const CALLERS: [(&str, &[&str]); 5] = [
+/// Who asks, with what he is known by. The impostor's token claims the role, whose members do not include him any more; the
+/// member's token says nothing of it. The tokens of who was deactivated or deleted are nobody's, though both are still in the role's list.
+pub const CALLERS: [(&str, &[&str]); 7] = [
     ("anonymous", &[]),
+    ("inactive", &[]),
+    ("deleted", &[]),
     ("user", &["user", "logged in"]),
     ("member", &["member", "role", "logged in"]),
     ("impostor", &["impostor", "logged in"]),
@@ -58,11 +60,9 @@ pub struct Access {
 }
 
 impl Class {
-    /// Rights of the class that somebody lacks for a subscription (docs/protocol.md): it finds as a query does, and then
-    /// it follows each object.
-    pub fn lacking_to_subscribe(&self, known_by: &[&str]) -> Vec<&'static str> {
-        let needed = [("query", self.query), ("load", self.load)];
-        needed.into_iter().filter(|(_, list)| !passes(list, known_by)).map(|(right, _)| right).collect()
+    /// Whether somebody may subscribe: whoever may ask the query once (CONTRACT section 9).
+    pub fn subscribes(&self, known_by: &[&str]) -> bool {
+        passes(self.query, known_by)
     }
 }
 

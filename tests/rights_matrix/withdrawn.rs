@@ -46,13 +46,6 @@ async fn put(world: &World, access: Access) {
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
-/// Makes them the role's members.
-async fn members(world: &World, users: &[&str]) {
-    let body = json!({"name": "matrix", "users": users}).to_string();
-    let answer = world.root.put("Role", world.role.rsplit('/').next().unwrap(), body, Some("*")).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-}
-
 const ALLOWED: [u16; 8] = [200, 200, 200, 201, 200, 200, 200, 204];
 const CLASS_DENIED: [u16; 8] = [466; 8];
 /// Nothing is there for him; what he inserts himself is his.
@@ -80,12 +73,12 @@ fn what_a_role_gives_and_takes_by_its_members() {
             world.declare(BUCKET, &class(of_class)).await;
             let access = Access { read: of_object, write: of_object };
             for (users, of_member, of_impostor) in [
-                (&["/db/User/member"][..], ALLOWED, without),
+                (&["member"][..], ALLOWED, without),
                 (&[], without, without),
-                (&["/db/User/member", "/db/User/impostor"], ALLOWED, ALLOWED),
-                (&["/db/User/impostor"], without, ALLOWED),
+                (&["member", "impostor"], ALLOWED, ALLOWED),
+                (&["impostor"], without, ALLOWED),
             ] {
-                members(&world, users).await;
+                world.enroll(users).await;
                 for (http, expected) in [(&member, of_member), (&impostor, of_impostor)] {
                     put(&world, access).await;
                     assert_eq!(everything(&world, http).await, expected, "members {users:?}, class {of_class:?}, object {of_object:?}");
@@ -93,12 +86,52 @@ fn what_a_role_gives_and_takes_by_its_members() {
             }
         }
         // With the role itself, whatever it gave is gone.
-        members(&world, &["/db/User/member"]).await;
+        world.enroll(&["member"]).await;
         world.declare(BUCKET, &class(OF_THE_ROLE)).await;
         put(&world, Access { read: PUBLIC, write: PUBLIC }).await;
         assert_eq!(member.load(BUCKET, "o").await.status, 200);
         assert_eq!(world.root.delete("Role", world.role.rsplit('/').next().unwrap(), Some("*")).await.status, 204);
         assert_eq!(everything(&world, &member).await, CLASS_DENIED);
+    });
+}
+
+/// Whether they name him himself or his role: who is deactivated has what everybody has, and gets it back with the same token; who is
+/// deleted does not, nor does the next one who takes his name.
+#[test]
+fn what_a_user_has_who_is_deactivated_and_deleted() {
+    run(async {
+        let world = World::start().await;
+        let user = world.caller("user");
+        let set = async |inactive: bool| {
+            let answer = world.root.post(world.id("user"), json!({"$set": {"inactive": inactive}}).to_string()).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        };
+        world.enroll(&["user"]).await;
+        let lists = [
+            (LISTS[1], PUBLIC, CLASS_DENIED),
+            (OF_THE_ROLE, PUBLIC, CLASS_DENIED),
+            (PUBLIC, LISTS[1], INVISIBLE),
+            (PUBLIC, OF_THE_ROLE, INVISIBLE),
+        ];
+        for (of_class, of_object, without) in lists {
+            world.declare(BUCKET, &class(of_class)).await;
+            for (inactive, expected) in [(false, ALLOWED), (true, without), (false, ALLOWED)] {
+                set(inactive).await;
+                put(&world, Access { read: of_object, write: of_object }).await;
+                assert_eq!(everything(&world, &user).await, expected, "inactive {inactive}, class {of_class:?}, object {of_object:?}");
+            }
+        }
+        assert_eq!(world.root.delete("User", world.id("user").rsplit('/').next().unwrap(), Some("*")).await.status, 204);
+        let again = json!({"user": {"username": "user"}, "password": "secret", "login": true}).to_string();
+        let again = Http::new(world.root.base()).post("/db/User/register", again).await;
+        let again = world.root.with_token(Some(again.renewed_token().unwrap()));
+        for (of_class, of_object, without) in lists {
+            world.declare(BUCKET, &class(of_class)).await;
+            for http in [&user, &again] {
+                put(&world, Access { read: of_object, write: of_object }).await;
+                assert_eq!(everything(&world, http).await, without, "gone, class {of_class:?}, object {of_object:?}");
+            }
+        }
     });
 }
 
@@ -111,7 +144,7 @@ fn a_member_who_is_removed_writes_before_or_not_at_all() {
         let access = Access { read: PUBLIC, write: OF_THE_ROLE };
         let (mut before, mut after) = (0, 0);
         for round in 0..30 {
-            members(&world, &["/db/User/member"]).await;
+            world.enroll(&["member"]).await;
             put(&world, access).await;
             let role = world.role.rsplit('/').next().unwrap();
             let removal = json!({"name": "matrix", "users": []}).to_string();

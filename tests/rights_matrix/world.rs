@@ -5,7 +5,7 @@ use crate::support::http::{Answer, Http};
 use crate::support::server::{PASSWORD, config, start};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::HashMap;
 use tempfile::TempDir;
 use tidegate::server::{APP, Server};
 
@@ -15,30 +15,69 @@ pub struct World {
     pub root: Http,
     /// The id of the role, given by the server
     pub role: String,
+    /// Nicknames of registered users to their ids and tokens
+    people: HashMap<&'static str, (String, String)>,
     _data: TempDir,
 }
 
 impl World {
     pub async fn start() -> World {
         let data = TempDir::new().unwrap();
-        let server = start(config(data.path())).await;
+        let mut config = config(data.path());
+        config.server.password_ms = 0;
+        let server = start(config).await;
         let root = Http::new(&server.url()).login("root", PASSWORD).await;
-        let role = json!({"name": "matrix", "users": ["/db/User/member"]});
-        let made = root.insert("Role", role.to_string()).await;
+        let made = root.insert("Role", json!({"name": "matrix"}).to_string()).await;
         assert_eq!(made.status, 201, "{made:?}");
         let role = made.json()["id"].as_str().unwrap().to_owned();
-        World { server, root, role, _data: data }
+        let mut world = World { server, root, role, people: HashMap::new(), _data: data };
+        world.populate().await;
+        world
     }
 
-    /// Somebody with a token of his own.
+    /// Everybody gets his history: who is a member was none when he logged in, and the impostor is none any more. Who was
+    /// deactivated or deleted is still in the role's list.
+    async fn populate(&mut self) {
+        for name in ["user", "member", "impostor", "inactive", "deleted"] {
+            let body = json!({"user": {"username": name}, "password": "secret", "login": true}).to_string();
+            let answer = Http::new(self.root.base()).post("/db/User/register", body).await;
+            assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+            let id = answer.json()["id"].as_str().unwrap().to_owned();
+            self.people.insert(name, (id, answer.renewed_token().unwrap()));
+        }
+        self.enroll(&["impostor", "inactive", "deleted"]).await;
+        for name in ["impostor", "inactive", "deleted"] {
+            let token = Http::new(self.root.base()).login(name, "secret").await.token().unwrap().to_owned();
+            let claims = self.server.authority().claims(APP, &token).unwrap();
+            assert!(claims.roles.iter().any(|role| **role == *self.role), "{claims:?}");
+            self.people.get_mut(name).unwrap().1 = token;
+        }
+        self.enroll(&["member", "inactive", "deleted"]).await;
+        let inactive = self.root.post(self.id("inactive"), r#"{"$set":{"inactive":true}}"#).await;
+        assert_eq!(inactive.status, 200, "{inactive:?}");
+        let deleted = self.root.delete("User", self.id("deleted").rsplit('/').next().unwrap(), Some("*")).await;
+        assert_eq!(deleted.status, 204, "{deleted:?}");
+    }
+
+    /// The id of a registered user.
+    pub fn id(&self, name: &str) -> &str {
+        &self.people[name].0
+    }
+
+    /// Makes them the role's members, and nobody else.
+    pub async fn enroll(&self, names: &[&str]) {
+        let users: Vec<_> = names.iter().map(|name| self.id(name)).collect();
+        let body = json!({"name": "matrix", "users": users}).to_string();
+        let answer = self.root.put("Role", self.role.rsplit('/').next().unwrap(), body, Some("*")).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// Somebody with a token of his own, or with none.
     pub fn caller(&self, name: &str) -> Http {
-        let roles: Vec<Arc<str>> = if name == "impostor" { vec![self.role.as_str().into()] } else { Vec::new() };
-        let token = match name {
-            "anonymous" => None,
-            "root" => return self.root.clone(),
-            name => Some(self.server.authority().issue(APP, format!("/db/User/{name}").into(), roles, 0).unwrap().1),
-        };
-        self.root.with_token(token)
+        match name {
+            "root" => self.root.clone(),
+            name => self.root.with_token(self.people.get(name).map(|(_, token)| token.clone())),
+        }
     }
 
     pub fn callers(&self) -> Vec<(&'static str, &'static [&'static str], Http)> {
@@ -51,7 +90,7 @@ impl World {
             "role" => self.role.clone(),
             "admin" => "/db/Role/1".to_owned(),
             "logged in" => "/db/Role/3".to_owned(),
-            user => format!("/db/User/{user}"),
+            user => self.id(user).to_owned(),
         };
         list.iter().map(|(who, allow)| (id(who), json!(if *allow { "allow" } else { "deny" }))).collect::<serde_json::Map<_, _>>().into()
     }

@@ -13,6 +13,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -323,12 +324,14 @@ impl Broker {
             list.add_partition_offset(topic, partition as i32, Offset::Beginning).unwrap();
         }
         consumer.assign(&list).unwrap();
-        let (mut ended, mut messages) = (0, Vec::new());
-        while ended < partitions {
-            match tokio::time::timeout(super::PATIENCE, consumer.recv()).await.expect("the topic does not end") {
-                Ok(message) => messages.push(message.detach()),
-                Err(KafkaError::PartitionEOF(_)) => ended += 1,
-                Err(error) => panic!("the topic {topic} cannot be read: {error}"),
+        // The end of one partition may be told more than once, and clients tell of trouble that they get over by themselves.
+        let (mut ended, mut messages, mut trouble) = (BTreeSet::new(), Vec::new(), None);
+        while ended.len() < partitions {
+            match tokio::time::timeout(super::PATIENCE, consumer.recv()).await {
+                Ok(Ok(message)) => messages.push(message.detach()),
+                Ok(Err(KafkaError::PartitionEOF(partition))) => drop(ended.insert(partition)),
+                Ok(Err(error)) => trouble = Some(error),
+                Err(_) => panic!("the topic {topic} does not end: {trouble:?}"),
             }
         }
         messages.sort_by_key(|message| (message.partition(), message.offset()));

@@ -26,7 +26,7 @@ pub mod socket;
 use std::time::Duration;
 
 /// Nothing that is awaited takes so long, unless it never comes.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A number from the environment.
 pub fn setting(name: &str, default: u64) -> u64 {

@@ -5,6 +5,7 @@
 mod support;
 
 mod administration;
+mod backup;
 mod command;
 mod deletion;
 mod floods;
@@ -12,3 +13,4 @@ mod harness;
 mod hosts;
 mod isolation;
 mod quotas;
+mod storage;

@@ -1,6 +1,7 @@
 //! Reading a document: values, objects and arrays as borrowed views of the tape.
 
 use super::{Document, Number, Tag, name_hash};
+use crate::prefetch;
 
 /// A value in a document.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +48,13 @@ pub struct Entry<'a> {
 }
 
 impl Document {
+    /// Asks for the memory of the first fields of a document that will be walked soon.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        prefetch::bytes(&self.nodes, 512);
+        prefetch::bytes(&self.text, 512);
+    }
+
     #[inline]
     fn slice(&self, side: bool, offset: usize, length: usize) -> &str {
         if side {
@@ -84,6 +92,38 @@ impl Document {
         let node = &self.nodes[at as usize];
         let (offset, rest) = ((node.high >> 32) as usize, node.high as u32);
         (node.low, self.slice(rest & 1 == 1, offset, (rest >> 1) as usize))
+    }
+
+    /// Whether the name at `at` is that of another document at `there`.
+    #[inline]
+    pub(crate) fn same_name(&self, at: u32, other: &Document, there: u32) -> bool {
+        let (name, other_name) = (&self.nodes[at as usize], &other.nodes[there as usize]);
+        name.low == other_name.low && name.tag == other_name.tag && self.name_at(at).1 == other.name_at(there).1
+    }
+
+    /// Whether the value at `at` is written like that of another document at `there`. Equal values may be written
+    /// differently; then it is not.
+    #[inline]
+    pub(crate) fn same_value(&self, at: u32, other: &Document, there: u32) -> bool {
+        let length = self.skip(at) - at;
+        let same = |(at, there): (u32, u32)| {
+            let (node, other_node) = (&self.nodes[at as usize], &other.nodes[there as usize]);
+            node.tag == other_node.tag
+                && node.low == other_node.low
+                && match node.tag {
+                    Tag::Null | Tag::False | Tag::True => true,
+                    Tag::Int | Tag::Float | Tag::Date => node.high == other_node.high,
+                    Tag::Text | Tag::Side => {
+                        let side = node.tag == Tag::Side;
+                        let length = node.low as usize;
+                        self.slice(side, node.high as usize, length) == other.slice(side, other_node.high as usize, length)
+                    }
+                    Tag::Name => self.name_at(at).1 == other.name_at(there).1,
+                    // As long as each other, and of as many parts: `low`.
+                    Tag::Array | Tag::Object => true,
+                }
+        };
+        other.skip(there) - there == length && (at..at + length).zip(there..there + length).all(same)
     }
 
     /// The node behind the value at `at`.

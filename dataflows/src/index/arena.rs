@@ -1,5 +1,6 @@
 //! Numbered items with reuse of freed numbers. Gives its memory back once it is empty.
 
+use crate::prefetch;
 use std::ops::{Index, IndexMut};
 
 pub(super) struct Arena<T> {
@@ -36,25 +37,10 @@ impl<T: Default> Arena<T> {
         item
     }
 
-    /// Asks the processor to load an item that will be read soon: with very many queries, waiting for memory is most of
-    /// the work, and lookups that do not depend on each other can wait together.
+    /// Asks for the memory of an item that will be read soon.
     #[inline]
     pub(super) fn prefetch(&self, number: u32) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(item) = self.items.get(number as usize) {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let start = std::ptr::from_ref(item).cast::<i8>();
-            // A hint: it reads nothing and cannot fault.
-            #[allow(unsafe_code)]
-            unsafe {
-                _mm_prefetch(start, _MM_HINT_T0);
-                if size_of::<T>() > 32 {
-                    _mm_prefetch(start.wrapping_add(size_of::<T>() - 1), _MM_HINT_T0);
-                }
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = number;
+        prefetch::item(&self.items, number as usize);
     }
 
     pub(super) fn get(&self, number: u32) -> Option<&T> {

@@ -14,6 +14,7 @@ use super::key::{Class, Hashing};
 use super::paths::Paths;
 use super::patterns::Patterns;
 use super::strings::Strings;
+use crate::prefetch;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 use std::cell::Cell;
@@ -90,13 +91,32 @@ pub(super) struct Node {
     pub(super) more: Option<Box<More>>,
 }
 
+impl Node {
+    /// Asks for the memory that a visit will read beside the node itself.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        if self.list.spilled() {
+            prefetch::bytes(&self.list, 256);
+        }
+        if let Some(more) = &self.more {
+            prefetch::bytes(std::slice::from_ref(&**more), 64);
+        }
+    }
+}
+
 /// What few nodes have.
-#[derive(Default)]
 pub(super) struct More {
-    pub(super) intervals: Intervals,
-    pub(super) children: Vec<Child>,
+    /// Which of [`Entries::intervals`], or [`NONE`]
+    pub(super) intervals: u32,
     /// Length of the list at which moving entries down is tried again
-    split_at: usize,
+    split_at: u32,
+    pub(super) children: SmallVec<[Child; 1]>,
+}
+
+impl Default for More {
+    fn default() -> Self {
+        More { intervals: NONE, split_at: 0, children: SmallVec::new() }
+    }
 }
 
 /// A second level: which slot and class to look up below a node.
@@ -105,20 +125,13 @@ pub(super) struct Child {
     pub(super) slot: u32,
     pub(super) class: Class,
     nodes: u32,
-    /// One of the nodes; with intervals there is only this one
-    node: u32,
-}
-
-impl Child {
-    /// The node of its intervals, if it has any.
-    pub(super) fn intervals(&self) -> u32 {
-        if let Class::NumberRange | Class::DateRange = self.class { self.node } else { NONE }
-    }
+    /// Where the class is one of intervals: those of the only node. The way there is shorter than by the node.
+    pub(super) intervals: u32,
 }
 
 /// Length from which a list is split, and how many entries on one path make it worth while.
-const SPLIT: usize = 32;
-const GROUP: usize = 8;
+const SPLIT: usize = 8;
+const GROUP: usize = 4;
 
 #[derive(Default)]
 pub(super) struct Entries {
@@ -126,6 +139,7 @@ pub(super) struct Entries {
     table: HashTable<u32>,
     hashing: Hashing,
     pub(super) places: Arena<Place>,
+    pub(super) intervals: Arena<Intervals>,
     spans: Arena<(u64, u64)>,
     /// Entries in all
     pub(super) count: usize,
@@ -235,9 +249,18 @@ impl Entries {
     pub(super) fn load(&self, root: u32, slot: u32, class: Class, key: u64) -> usize {
         self.find(root, slot, class, key).map_or(0, |node| {
             let node = &self.nodes[node];
-            let below = |more: &More| more.intervals.len() + more.children.iter().map(|child| child.nodes as usize).sum::<usize>();
-            node.list.len() + node.more.as_deref().map_or(0, below)
+            let below = |more: &More| more.children.iter().map(|child| child.nodes as usize).sum::<usize>();
+            self.beside(node) + node.more.as_deref().map_or(0, below)
         })
+    }
+
+    /// How many entries hang on a node itself.
+    pub(super) fn beside(&self, node: &Node) -> usize {
+        node.list.len() + self.intervals_of(node).map_or(0, Intervals::len)
+    }
+
+    fn intervals_of(&self, node: &Node) -> Option<&Intervals> {
+        node.more.as_ref().and_then(|more| self.intervals.get(more.intervals))
     }
 
     /// The node under a key, made if need be.
@@ -262,7 +285,7 @@ impl Entries {
             let children = &mut self.nodes[parent].more.get_or_insert_default().children;
             match children.iter_mut().find(|child| child.slot == slot && child.class == class) {
                 Some(child) => child.nodes += 1,
-                None => children.push(Child { slot, class, nodes: 1, node }),
+                None => children.push(Child { slot, class, nodes: 1, intervals: NONE }),
             }
         }
         node
@@ -304,7 +327,17 @@ impl Entries {
 
     fn put_interval(&mut self, node: u32, (low, high): (u64, u64), entry: Entry) {
         let place = entry.place;
-        self.nodes[node].more.get_or_insert_default().intervals.insert(low, high, entry);
+        let mut number = self.nodes[node].more.get_or_insert_default().intervals;
+        if number == NONE {
+            number = self.intervals.insert(Intervals::default());
+            let Node { parent, slot, class, .. } = self.nodes[node];
+            if let Some(more) = &mut self.nodes[node].more {
+                more.intervals = number;
+            }
+            let siblings = self.nodes[parent].more.iter_mut().flat_map(|more| &mut more.children);
+            siblings.filter(|child| child.slot == slot && child.class == class).for_each(|child| child.intervals = number);
+        }
+        self.intervals[number].insert(low, high, entry);
         let at = self.spans.insert((low, high));
         self.places[place] = Place { node, at, next: self.places[place].next };
     }
@@ -330,7 +363,7 @@ impl Entries {
         }
         self.put_list(node, entry);
         let length = self.nodes[node].list.len();
-        let split_at = self.nodes[node].more.as_ref().map_or(SPLIT, |more| more.split_at.max(SPLIT));
+        let split_at = self.nodes[node].more.as_ref().map_or(SPLIT, |more| SPLIT.max(more.split_at as usize));
         if length > split_at && !self.nodes[node].root {
             self.split(names, node);
         }
@@ -370,7 +403,7 @@ impl Entries {
             if down { self.put_below(names, node, entry) } else { self.put_list(node, entry) }
         }
         let length = self.nodes[node].list.len();
-        self.nodes[node].more.get_or_insert_default().split_at = (length * 2).max(SPLIT);
+        self.nodes[node].more.get_or_insert_default().split_at = (length * 2).max(SPLIT) as u32;
     }
 
     /// Takes one place out; gives back the next one of the query.
@@ -389,7 +422,8 @@ impl Entries {
             Some(entry)
         } else {
             let (low, high) = self.spans.remove(at);
-            body.more.as_mut().and_then(|more| more.intervals.remove(low, high, place))
+            let number = body.more.as_ref().map_or(NONE, |more| more.intervals);
+            if number == NONE { None } else { self.intervals[number].remove(low, high, place) }
         };
         debug_assert!(entry.is_some(), "every place has an entry");
         if let Some(entry) = entry {
@@ -403,7 +437,8 @@ impl Entries {
     fn prune(&mut self, names: &mut Names<'_>, mut node: u32) {
         loop {
             let body = &self.nodes[node];
-            let busy = body.more.as_ref().is_some_and(|more| !more.children.is_empty() || !more.intervals.is_empty());
+            let children = body.more.as_ref().is_some_and(|more| !more.children.is_empty());
+            let busy = children || self.intervals_of(body).is_some_and(|intervals| !intervals.is_empty());
             if body.root || busy || !body.list.is_empty() {
                 return;
             }
@@ -411,7 +446,10 @@ impl Entries {
             if let Ok(entry) = self.table.find_entry(hash, |other| *other == node) {
                 entry.remove();
             }
-            let Node { parent, slot, key, class, .. } = self.nodes.remove(node);
+            let Node { parent, slot, key, class, more, .. } = self.nodes.remove(node);
+            for more in more.iter().filter(|more| more.intervals != NONE) {
+                self.intervals.remove(more.intervals);
+            }
             let (nodes, hashing) = (&self.nodes, &self.hashing);
             super::shrink(&mut self.table, |node| {
                 let node = &nodes[*node];
@@ -445,6 +483,6 @@ impl Entries {
     pub(super) fn memory(&self) -> usize {
         // Lists and blocks have room for half as many again as they hold at most.
         let entries = self.count * (size_of::<Entry>() + 16);
-        self.nodes.memory() + self.table.allocation_size() + self.places.memory() + self.spans.memory() + entries
+        self.nodes.memory() + self.table.allocation_size() + self.places.memory() + self.intervals.memory() + self.spans.memory() + entries
     }
 }

@@ -60,8 +60,7 @@ pub(super) fn explain(index: &QueryIndex, number: u32) -> Option<Explanation> {
 fn reached(index: &QueryIndex, place: u32) -> Reached {
     let entries = &index.entries;
     let mut number = entries.places[place].node;
-    let node = &entries.nodes[number];
-    let beside = node.list.len() + node.more.as_ref().map_or(0, |more| more.intervals.len());
+    let beside = entries.beside(&entries.nodes[number]);
     let mut keys = Vec::new();
     while number != NONE && entries.nodes[number].parent != NONE {
         let node = &entries.nodes[number];

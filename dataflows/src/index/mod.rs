@@ -29,6 +29,7 @@ mod explain;
 mod install;
 mod intervals;
 mod key;
+mod lookup;
 mod paths;
 mod patterns;
 mod plan;
@@ -50,7 +51,7 @@ use hashbrown::{HashMap, HashTable};
 use key::{Class, Hashing};
 use paths::Paths;
 use patterns::Patterns;
-use probe::Probe;
+use probe::{Probe, Visit};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use strings::Strings;
@@ -178,6 +179,7 @@ pub struct QueryIndex {
     findings: [Findings; 2],
     touched: Vec<u32>,
     hits: Vec<(u32, u8)>,
+    visits: Vec<Visit>,
     /// The one of the last change
     last_scope: u32,
     stamp: u32,
@@ -206,6 +208,7 @@ impl QueryIndex {
             findings: Default::default(),
             touched: Vec::new(),
             hits: Vec::new(),
+            visits: Vec::new(),
             last_scope: 0,
             stamp: 0,
             changes: 0,
@@ -258,16 +261,29 @@ impl QueryIndex {
         self.begin_change();
         let scope = &self.scopes[self.last_scope];
         let documents = [&change.before, &change.after].map(|image| image.as_deref().map(|image| &image.document));
+        for document in documents.into_iter().flatten() {
+            document.prefetch();
+        }
         let (paths, strings, entries) = (&self.paths, &self.strings, &self.entries);
         let [before, after] = &mut self.findings;
         before.begin(self.stamp, paths.bound());
         after.begin(self.stamp, paths.bound());
+        // Strings are looked up in three steps, between which other work is done: see [`walk`].
         if let Some(document) = documents[0] {
-            Walk { paths, strings, entries, document, findings: before, earlier: None }.object(scope.slot, 0);
+            Walk { paths, strings, document, findings: before, earlier: None }.document(scope.slot);
         }
         if let Some(document) = documents[1] {
             let earlier = documents[0].map(|document| (document, &*before));
-            Walk { paths, strings, entries, document, findings: after, earlier }.object(scope.slot, 0);
+            Walk { paths, strings, document, findings: after, earlier }.document(scope.slot);
+        }
+        before.likely(strings);
+        after.likely(strings);
+        if let Some(document) = documents[0] {
+            before.resolve(document, strings, entries, None);
+        }
+        if let Some(document) = documents[1] {
+            after.resolve(document, strings, entries, Some(&*before));
+            after.share(before);
         }
         let mut probe = Probe {
             entries: &self.entries,
@@ -280,6 +296,7 @@ impl QueryIndex {
             stamp: self.stamp,
             touched: &mut self.touched,
             hits: &mut self.hits,
+            visits: &mut self.visits,
             candidates: 0,
         };
         probe.run(scope.root, scope.absent.keys().copied());
@@ -291,6 +308,7 @@ impl QueryIndex {
         }
         self.touched.shrink_to(1 << 16);
         self.hits.shrink_to(1 << 16);
+        self.visits.shrink_to(1 << 14);
     }
 
     /// Which entries a standing query hangs on, or why it is residual; `None` if there is no such query.

@@ -4,10 +4,9 @@
 //! looked up once, by the hash it already carries; names of documents are never added.
 
 use super::arena::Arena;
-use super::key::{CLASSES, Class, Hashing};
+use super::key::{CLASSES, Class};
 use crate::query::ast::Component;
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
 
 /// The longest prefix (bytes) of strings that entries are hung on.
 pub(super) const PREFIX: usize = 32;
@@ -16,7 +15,6 @@ pub(super) const PREFIX: usize = 32;
 pub(super) struct Paths {
     slots: Arena<Slot>,
     table: HashTable<u32>,
-    hashing: Hashing,
     bytes: usize,
 }
 
@@ -50,11 +48,6 @@ impl Paths {
         self.slots.insert(Slot { parent: u32::MAX, users: 1, ..Slot::default() })
     }
 
-    #[inline]
-    fn hash(&self, parent: u32, name: u32) -> u64 {
-        self.hashing.hash_one(u64::from(parent) << 32 | u64::from(name))
-    }
-
     /// The slot of a field below a slot.
     #[inline]
     pub(super) fn child(&self, parent: u32, hash: u32, name: &str) -> Option<u32> {
@@ -62,7 +55,7 @@ impl Paths {
             let slot = &self.slots[*slot];
             slot.parent == parent && slot.hash == hash && &*slot.name == name
         };
-        self.table.find(self.hash(parent, hash), found).copied()
+        self.table.find(key(parent, hash), found).copied()
     }
 
     /// The slot of a path, if some query mentions it.
@@ -86,10 +79,8 @@ impl Paths {
     fn add(&mut self, parent: u32, component: &Component) -> u32 {
         let slot = Slot { parent, hash: component.hash, name: component.name.clone(), ..Slot::default() };
         let number = self.slots.insert(slot);
-        let hash = self.hash(parent, component.hash);
-        let (slots, hashing) = (&self.slots, &self.hashing);
-        let rehash = |slot: &u32| hashing.hash_one(u64::from(slots[*slot].parent) << 32 | u64::from(slots[*slot].hash));
-        self.table.insert_unique(hash, number, rehash);
+        let slots = &self.slots;
+        self.table.insert_unique(key(parent, component.hash), number, |slot| key(slots[*slot].parent, slots[*slot].hash));
         self.bytes += component.name.len();
         let parent = &mut self.slots[parent];
         parent.users += 1;
@@ -127,15 +118,14 @@ impl Paths {
                 self.slots.remove(slot);
                 return;
             } else {
-                let hash = self.hash(parent, name);
-                if let Ok(entry) = self.table.find_entry(hash, |other| *other == slot) {
+                if let Ok(entry) = self.table.find_entry(key(parent, name), |other| *other == slot) {
                     entry.remove();
                 }
                 self.slots.remove(slot)
             };
             self.bytes -= gone.name.len();
-            let (slots, hashing) = (&self.slots, &self.hashing);
-            super::shrink(&mut self.table, |slot| hashing.hash_one(u64::from(slots[*slot].parent) << 32 | u64::from(slots[*slot].hash)));
+            let slots = &self.slots;
+            super::shrink(&mut self.table, |slot| key(slots[*slot].parent, slots[*slot].hash));
             let above = &mut self.slots[parent];
             above.children -= 1;
             above.positions.retain(|(_, child)| *child != slot);
@@ -204,6 +194,13 @@ impl Paths {
     pub(super) fn memory(&self) -> usize {
         self.slots.memory() + self.table.allocation_size() + self.bytes
     }
+}
+
+/// What a slot is found by. The hash of a name is keyed at random already, so spreading it is all there is to do.
+#[inline]
+fn key(parent: u32, name: u32) -> u64 {
+    let wide = u128::from(u64::from(parent) << 32 | u64::from(name)) * 0x9E37_79B9_7F4A_7C15;
+    (wide >> 64) as u64 ^ wide as u64
 }
 
 fn count<const N: usize>(counts: &mut Option<Box<[u32; N]>>, at: usize, change: i32) {

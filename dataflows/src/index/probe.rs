@@ -15,6 +15,31 @@ use std::cmp::Ordering;
 /// Which images: bit 0 before, bit 1 after.
 pub(super) type Mask = u32;
 
+/// What is still to be visited. In steps, each for everything that is waiting: where the memory of one is waited for,
+/// that of the others comes, too.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Visit {
+    Node {
+        number: u32,
+        mask: Mask,
+    },
+    /// The intervals that meet `low..=high`
+    Intervals {
+        number: u32,
+        mask: Mask,
+        low: u64,
+        high: u64,
+    },
+    /// The same in one block of them
+    Block {
+        number: u32,
+        at: u32,
+        mask: Mask,
+        low: u64,
+        high: u64,
+    },
+}
+
 /// The images of one change against the index.
 pub(super) struct Probe<'i> {
     pub(super) entries: &'i Entries,
@@ -30,6 +55,7 @@ pub(super) struct Probe<'i> {
     pub(super) touched: &'i mut Vec<u32>,
     /// Queries that match by their entry alone, with the images; noted at the end
     pub(super) hits: &'i mut Vec<(u32, u8)>,
+    pub(super) visits: &'i mut Vec<Visit>,
     /// Entries looked at
     pub(super) candidates: u64,
 }
@@ -54,6 +80,7 @@ impl Probe<'_> {
             self.under(root, slot, class, 0, mask);
         }
         self.list(root, there);
+        self.visit_all();
         let mut hits = std::mem::take(self.hits);
         for (query, mask) in hits.drain(..) {
             self.note(query, mask.into(), Then::Matches);
@@ -70,11 +97,11 @@ impl Probe<'_> {
         }
     }
 
-    /// Visits what hangs below a node on one slot and class; `intervals` is their node if it is known.
+    /// Visits what hangs below a node on one slot and class; `intervals` is their number if it is known.
     #[inline]
     fn descend(&mut self, parent: u32, slot: u32, class: Class, intervals: u32, mask: Mask) {
         let keyed = !matches!(class, Class::Whole | Class::Size | Class::Prefix | Class::Literal | Class::TextRange | Class::Cell);
-        if mask == 3 && keyed && self.findings[0].same(&self.findings[1], slot) {
+        if mask == 3 && self.findings[0].same(&self.findings[1], slot, keyed) {
             // The same in both images, the usual case.
             return self.values(parent, slot, class, intervals, 0, 3);
         }
@@ -89,7 +116,7 @@ impl Probe<'_> {
     #[inline]
     fn values(&mut self, parent: u32, slot: u32, class: Class, intervals: u32, image: usize, mask: Mask) {
         let Some(state) = self.findings[image].at(slot) else { return };
-        let Some(document) = self.documents[image] else { return };
+        let Some(document) = self.documents[if state.shared { 0 } else { image }] else { return };
         if state.count == 1 && (class as u8) < Class::Whole as u8 {
             if state.first.class == class && known(state.first) {
                 self.under(parent, slot, class, state.first.key, mask);
@@ -99,7 +126,7 @@ impl Probe<'_> {
         match class {
             Class::Present => self.under(parent, slot, class, 0, mask),
             Class::NumberRange | Class::DateRange | Class::TextRange => {
-                self.ranges(parent, slot, class, intervals, image, mask);
+                self.ranges(parent, slot, class, intervals, document, image, mask);
             }
             _ => {
                 for found in self.findings[image].all(slot) {
@@ -151,8 +178,8 @@ impl Probe<'_> {
     }
 
     /// Intervals are met by the span from the least to the greatest value; see [`super::intervals`].
-    fn ranges(&mut self, parent: u32, slot: u32, class: Class, intervals: u32, image: usize, mask: Mask) {
-        let Some(document) = self.documents[image] else { return };
+    #[allow(clippy::too_many_arguments)]
+    fn ranges(&mut self, parent: u32, slot: u32, class: Class, intervals: u32, document: &Document, image: usize, mask: Mask) {
         let (mut low, mut high) = (u64::MAX, 0);
         for found in self.findings[image].all(slot) {
             let key = match (class, found.class) {
@@ -170,17 +197,19 @@ impl Probe<'_> {
             return;
         }
         let entries = self.entries;
-        let known = (intervals != NONE).then_some(intervals);
-        let Some(node) = known.or_else(|| entries.find(parent, slot, class, 0)) else { return };
-        if let Some(more) = &entries.nodes[node].more {
-            more.intervals.meeting(low, high, |entry| {
-                self.candidates += 1;
-                self.entry(entry, mask);
-            });
+        let number = if intervals == NONE {
+            let node = entries.find(parent, slot, class, 0);
+            node.and_then(|node| entries.nodes[node].more.as_ref()).map_or(NONE, |more| more.intervals)
+        } else {
+            intervals
+        };
+        if number != NONE {
+            entries.intervals.prefetch(number);
+            self.visits.push(Visit::Intervals { number, mask, low, high });
         }
     }
 
-    /// Visits the node of a key, if there is one.
+    /// Has the node of a key visited, if there is one.
     #[inline]
     fn under(&mut self, parent: u32, slot: u32, class: Class, key: u64, mask: Mask) {
         let entries = self.entries;
@@ -191,13 +220,52 @@ impl Probe<'_> {
             Class::String => entries.find_string(self.strings, parent, slot, key),
             _ => entries.find(parent, slot, class, key),
         };
-        if let Some(node) = node {
-            self.visit(node, mask);
+        if let Some(number) = node {
+            self.visits.push(Visit::Node { number, mask });
+        }
+    }
+
+    /// Visits what waits, and what comes to wait for it.
+    fn visit_all(&mut self) {
+        let mut from = 0;
+        while from < self.visits.len() {
+            let to = self.visits.len();
+            for at in from..to {
+                self.prefetch(self.visits[at]);
+            }
+            for at in from..to {
+                match self.visits[at] {
+                    Visit::Node { number, mask } => self.node(number, mask),
+                    Visit::Intervals { number, mask, low, high } => {
+                        let visits = &mut *self.visits;
+                        let push = |at| visits.push(Visit::Block { number, at, mask, low, high });
+                        self.entries.intervals[number].blocks_meeting(low, high, push);
+                    }
+                    Visit::Block { number, at, mask, low, high } => {
+                        let entries = self.entries;
+                        entries.intervals[number].meeting(at, low, high, |entry| {
+                            self.candidates += 1;
+                            self.entry(entry, mask);
+                        });
+                    }
+                }
+            }
+            from = to;
+        }
+        self.visits.clear();
+    }
+
+    #[inline]
+    fn prefetch(&self, visit: Visit) {
+        match visit {
+            Visit::Node { number, .. } => self.entries.nodes[number].prefetch(),
+            Visit::Intervals { number, .. } => self.entries.intervals[number].prefetch(),
+            Visit::Block { number, at, .. } => self.entries.intervals[number].prefetch_block(at),
         }
     }
 
     #[inline]
-    fn visit(&mut self, number: u32, mut mask: Mask) {
+    fn node(&mut self, number: u32, mut mask: Mask) {
         let entries = self.entries;
         let node = &entries.nodes[number];
         // An array may have the same value many times.
@@ -214,7 +282,7 @@ impl Probe<'_> {
         self.list(number, mask);
         if let Some(more) = &node.more {
             for child in &more.children {
-                self.descend(number, child.slot, child.class, child.intervals(), mask);
+                self.descend(number, child.slot, child.class, child.intervals, mask);
             }
         }
     }

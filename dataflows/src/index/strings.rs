@@ -6,13 +6,13 @@
 use super::arena::Arena;
 use super::entries::NONE;
 use super::key::Hashing;
-use hashbrown::HashTable;
+use super::lookup::Lookup;
 use std::hash::BuildHasher;
 
 #[derive(Default)]
 pub(super) struct Strings {
     items: Arena<Item>,
-    table: HashTable<u32>,
+    table: Lookup,
     hashing: Hashing,
     bytes: usize,
 }
@@ -65,22 +65,40 @@ impl Text {
 }
 
 impl Strings {
+    /// The hash by which a string is found. Asks for the memory of the first step, [`Strings::likely`].
+    #[inline]
+    pub(super) fn announce(&self, text: &str) -> u64 {
+        let hash = self.hashing.hash_one(text.as_bytes());
+        self.table.prefetch(hash);
+        hash
+    }
+
+    /// The first step of finding an announced string: whether there may be one. Asks for the memory of the second
+    /// step, [`Strings::find_hashed`].
+    #[inline]
+    pub(super) fn likely(&self, hash: u64) -> bool {
+        let likely = self.table.likely(hash);
+        likely.inspect(|number| self.items.prefetch(*number)).is_some()
+    }
+
+    #[inline]
+    pub(super) fn find_hashed(&self, hash: u64, text: &str) -> Option<u32> {
+        self.table.find(hash, |number| self.items[number].text.bytes() == text.as_bytes())
+    }
+
     #[inline]
     pub(super) fn find(&self, text: &str) -> Option<u32> {
-        if self.table.is_empty() {
-            return None;
-        }
-        self.table.find(self.hashing.hash_one(text.as_bytes()), |number| self.items[*number].text.bytes() == text.as_bytes()).copied()
+        self.find_hashed(self.hashing.hash_one(text.as_bytes()), text)
     }
 
     /// The string's number; counts one more user.
     pub(super) fn acquire(&mut self, text: &str) -> u32 {
-        let number = match self.find(text) {
+        let hash = self.hashing.hash_one(text.as_bytes());
+        let number = match self.find_hashed(hash, text) {
             Some(number) => number,
             None => {
                 let number = self.items.insert(Item { text: Text::new(text), ..Item::default() });
-                let (items, hashing) = (&self.items, &self.hashing);
-                self.table.insert_unique(hashing.hash_one(text.as_bytes()), number, |number| hashing.hash_one(items[*number].text.bytes()));
+                self.table.insert(hash, number);
                 self.bytes += self.items[number].text.heap();
                 number
             }
@@ -100,12 +118,8 @@ impl Strings {
             return;
         }
         let hash = self.hashing.hash_one(item.text.bytes());
-        if let Ok(entry) = self.table.find_entry(hash, |other| *other == number) {
-            entry.remove();
-        }
+        self.table.remove(hash, number);
         self.bytes -= self.items.remove(number).text.heap();
-        let (items, hashing) = (&self.items, &self.hashing);
-        super::shrink(&mut self.table, |number| hashing.hash_one(items[*number].text.bytes()));
     }
 
     pub(super) fn text(&self, number: u32) -> &str {
@@ -128,6 +142,6 @@ impl Strings {
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.items.memory() + self.table.allocation_size() + self.bytes
+        self.items.memory() + self.table.memory() + self.bytes
     }
 }

@@ -242,6 +242,7 @@ fn assert_empty(index: &QueryIndex) {
     let statistics = index.statistics();
     assert_eq!((statistics.queries, statistics.residual, statistics.entries, statistics.paths), (0, 0, 0, 0));
     assert_eq!((index.entries.nodes.len(), index.strings.len(), index.scopes.len(), index.rest), (0, 0, 0, 0));
+    assert_eq!((index.entries.intervals.len(), index.entries.places.len()), (0, 0));
     assert!(statistics.memory < 1 << 20, "{statistics:?}");
 }
 
@@ -293,7 +294,9 @@ proptest! {
                 _ => json!(dice.roll(30)),
             };
             let document = json!({ "city": dice.of(&["Rome", "Oslo"]), "price": price, "kind": dice.roll(3), "tags": [dice.of(&WORDS), dice.of(&WORDS)] });
-            compare(&mut index, &standing, &change(None, Some(&document)));
+            let mut before = document.clone();
+            before["price"] = json!(dice.roll(30));
+            compare(&mut index, &standing, &change(Some(&before).filter(|_| dice.roll(2) == 0), Some(&document)));
         }
         for id in standing.keys() {
             assert!(index.remove(QueryId(*id)));
@@ -306,12 +309,17 @@ proptest! {
         let mut dice = Dice(seed);
         let mut intervals = intervals::Intervals::default();
         let mut list: Vec<(u64, u64, u32)> = Vec::new();
-        for place in 0..3_000u32 {
+        // So many that there is more than one group of blocks.
+        for place in 0..6_000u32 {
             let low = dice.roll(1_000);
-            let high = if dice.roll(10) == 0 { u64::MAX } else { low + dice.roll(20) };
+            let high = match dice.roll(100) {
+                0 => u64::MAX,
+                1 => low.saturating_sub(dice.roll(20)),
+                _ => low + dice.roll(20),
+            };
             intervals.insert(low, high, entries::Entry { place, ..entries::Entry::default() });
             list.push((low, high, place));
-            if dice.roll(if place < 2_000 { 3 } else { 1 }) == 0 {
+            if dice.roll(if place < 5_000 { 5 } else { 1 }) == 0 {
                 let (low, high, place) = list.swap_remove(dice.roll(list.len() as u64) as usize);
                 assert_eq!(intervals.remove(low, high, place).map(|entry| entry.place), Some(place));
                 assert!(intervals.remove(low, high, place).is_none());
@@ -320,7 +328,11 @@ proptest! {
                 let low = dice.roll(1_000);
                 let high = low + dice.roll(3);
                 let mut found = Vec::new();
-                intervals.meeting(low, high, |entry| found.push(entry.place));
+                let mut blocks = Vec::new();
+                intervals.blocks_meeting(low, high, |at| blocks.push(at));
+                for at in blocks {
+                    intervals.meeting(at, low, high, |entry| found.push(entry.place));
+                }
                 found.sort_unstable();
                 let mut expected: Vec<u32> = list.iter().filter(|span| span.0 <= high && span.1 >= low).map(|span| span.2).collect();
                 expected.sort_unstable();

@@ -3,8 +3,11 @@
 //! The walk is the one of [`Path::any`](crate::query::ast::Path::any), along all paths at once, and the two must agree:
 //! an array before the end of a path is opened, a numeric component also selects an element, an array at the end is
 //! given element by element and as a whole, one selected by its position as a whole only.
+//!
+//! Strings are looked up in steps, each for all of them before the next: nearly each step of each string waits for memory, and
+//! so they wait together. [`Walk::document`] announces them, [`Findings::likely`] and [`Findings::resolve`] follow.
 
-use super::entries::Entries;
+use super::entries::{Entries, NONE};
 use super::key::{self, Class, UNASKED, UNKNOWN};
 use super::paths::Paths;
 use super::strings::Strings;
@@ -20,6 +23,12 @@ pub(super) struct Findings {
     pub(super) slots: Vec<u32>,
     /// Some array was opened before the end of a path: a field may be missing in one element and there in another
     pub(super) opened: bool,
+    /// The top-level fields, in their order
+    trail: Vec<Field>,
+    /// Slots at which the image before has the same, see [`Findings::share`]
+    shared: Vec<u32>,
+    /// Strings whose keys are not known yet
+    announced: Vec<Announced>,
     /// There is no such image, or it was not walked yet, unless this is the stamp of the change
     stamp: u32,
 }
@@ -30,9 +39,41 @@ pub(super) struct State {
     stamp: u32,
     /// How many things
     pub(super) count: u32,
+    /// It is what the image before has there: places are those of its document
+    pub(super) shared: bool,
     pub(super) first: Found,
     /// Where in the list of values the second thing is
     more: u32,
+}
+
+/// A field of the document itself, as a later image may have it, too.
+struct Field {
+    /// The node of its name
+    at: u32,
+    /// [`NONE`] if no query mentions it
+    slot: u32,
+    /// Which of [`Findings::slots`] were found below it
+    from: u32,
+    to: u32,
+    /// An array was opened below it
+    opened: bool,
+}
+
+/// A string on its way to its key.
+struct Announced {
+    slot: u32,
+    /// Which thing at the slot it is, see [`Findings::thing`]
+    thing: u32,
+    from: From,
+}
+
+enum From {
+    /// The table of strings, by this hash
+    Table(u64),
+    /// Thing of the image before at the same slot, which has the same text
+    Earlier(u32),
+    /// Found to be mentioned by no query
+    Nowhere,
 }
 
 /// One thing that stands at a slot.
@@ -66,11 +107,13 @@ impl Findings {
         })
     }
 
-    /// Whether the same keys stand at a slot here and there, whatever strings they do not tell apart.
+    /// Whether the same stands at a slot here and there, in the image after; `keyed` if equal keys are enough,
+    /// whatever strings they do not tell apart.
     #[inline]
-    pub(super) fn same(&self, other: &Findings, slot: u32) -> bool {
+    pub(super) fn same(&self, other: &Findings, slot: u32, keyed: bool) -> bool {
         match (self.at(slot), other.at(slot)) {
-            (Some(here), Some(there)) if here.count == there.count => {
+            (Some(_), Some(there)) if there.shared => true,
+            (Some(here), Some(there)) if keyed && here.count == there.count => {
                 let equal = |here: Found, there: Found| here.key == there.key && here.class == there.class;
                 if here.count == 1 {
                     return equal(here.first, there.first);
@@ -81,16 +124,83 @@ impl Findings {
         }
     }
 
-    /// A string that was found at a slot as the so manieth thing, perhaps; if so its key.
+    /// The so manieth thing at a slot: 0 is the first, others are one more than their number in the list of values.
     #[inline]
-    fn predicted(&self, document: &Document, slot: u32, count: u32, text: &str) -> Option<u64> {
-        let state = self.at(slot)?;
-        let found = match count {
-            0 => &state.first,
-            count => self.values.get((state.more + count - 1) as usize)?,
+    fn thing(&mut self, slot: u32, thing: u32) -> Option<&mut Found> {
+        match thing {
+            0 => self.states.get_mut(slot as usize).map(|state| &mut state.first),
+            thing => self.values.get_mut(thing as usize - 1),
+        }
+    }
+
+    /// The thing that is this string, if what stands at a slot as the so manieth thing is.
+    #[inline]
+    fn predicted(&self, document: &Document, slot: u32, count: u32, text: &str) -> Option<u32> {
+        let state = self.at(slot).filter(|state| count < state.count)?;
+        let (thing, found) = match count {
+            0 => (0, &state.first),
+            count => (state.more + count, self.values.get((state.more + count - 1) as usize)?),
         };
-        let asked = found.class == Class::String && found.key != UNASKED;
-        (asked && matches!(document.value_at(found.at), Value::String(other) if other == text)).then_some(found.key)
+        let asked = found.key != UNASKED;
+        (asked && matches!(document.value_at(found.at), Value::String(other) if other == text)).then_some(thing)
+    }
+
+    /// The second step of looking strings up.
+    pub(super) fn likely(&mut self, strings: &Strings) {
+        for announced in &mut self.announced {
+            if let From::Table(hash) = announced.from
+                && !strings.likely(hash)
+            {
+                announced.from = From::Nowhere;
+            }
+        }
+    }
+
+    /// The third step: gives announced strings their keys, and asks for the memory of their nodes.
+    pub(super) fn resolve(&mut self, document: &Document, strings: &Strings, entries: &Entries, earlier: Option<&Findings>) {
+        let announced = std::mem::take(&mut self.announced);
+        for Announced { slot, thing, from } in &announced {
+            let Some(at) = self.thing(*slot, *thing).map(|found| found.at) else { continue };
+            let key = match from {
+                From::Nowhere => continue,
+                From::Earlier(other) => earlier.and_then(|earlier| earlier.key(*slot, *other)),
+                From::Table(hash) => match document.value_at(at) {
+                    Value::String(text) => strings.find_hashed(*hash, text).map(|number| {
+                        entries.nodes.prefetch(strings.node(number));
+                        u64::from(number)
+                    }),
+                    _ => None,
+                },
+            };
+            if let (Some(key), Some(found)) = (key, self.thing(*slot, *thing)) {
+                found.key = key;
+            }
+        }
+        self.announced = announced;
+    }
+
+    fn key(&self, slot: u32, thing: u32) -> Option<u64> {
+        match thing {
+            0 => self.at(slot).map(|state| state.first.key),
+            thing => self.values.get(thing as usize - 1).map(|found| found.key),
+        }
+    }
+
+    /// Takes over what the image before has at the slots where this one has the same. Once its keys are known.
+    pub(super) fn share(&mut self, earlier: &Findings) {
+        for slot in &self.shared {
+            let (Some(mut state), Some(here)) = (earlier.at(*slot).copied(), self.states.get_mut(*slot as usize)) else { continue };
+            let mut next = std::mem::take(&mut state.first.next);
+            if next > 0 {
+                state.first.next = self.values.len() as u32 + 1;
+            }
+            while let Some(found) = (next as usize).checked_sub(1).and_then(|at| earlier.values.get(at)) {
+                next = found.next;
+                let following = if next > 0 { self.values.len() as u32 + 2 } else { 0 };
+                self.values.push(Found { next: following, ..*found });
+            }
+            *here = State { shared: true, ..state };
+        }
     }
 
     /// Forgets what was found and makes room for the slots.
@@ -104,6 +214,12 @@ impl Findings {
         self.values.shrink_to(1 << 14);
         self.slots.clear();
         self.slots.shrink_to(1 << 14);
+        self.shared.clear();
+        self.shared.shrink_to(1 << 14);
+        self.trail.clear();
+        self.trail.shrink_to(1 << 14);
+        self.announced.clear();
+        self.announced.shrink_to(1 << 14);
         self.opened = false;
         self.stamp = stamp;
     }
@@ -114,7 +230,10 @@ impl Findings {
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.states.capacity() * size_of::<State>() + self.values.capacity() * size_of::<Found>()
+        self.states.capacity() * size_of::<State>()
+            + self.values.capacity() * size_of::<Found>()
+            + self.announced.capacity() * size_of::<Announced>()
+            + self.trail.capacity() * size_of::<Field>()
     }
 }
 
@@ -122,7 +241,6 @@ impl Findings {
 pub(super) struct Walk<'w> {
     pub(super) paths: &'w Paths,
     pub(super) strings: &'w Strings,
-    pub(super) entries: &'w Entries,
     pub(super) document: &'w Document,
     pub(super) findings: &'w mut Findings,
     /// The image before and what was found in it: most strings are the same
@@ -130,8 +248,44 @@ pub(super) struct Walk<'w> {
 }
 
 impl Walk<'_> {
+    /// Looks each field of the document up below a bucket's slot. Most updates change few fields, and fields keep their order:
+    /// one that the image before has at the same place is not looked up again.
+    pub(super) fn document(&mut self, root: u32) {
+        let document = self.document;
+        let (mut at, end) = (1, document.skip(0));
+        let mut position = 0;
+        while at < end {
+            let before = self.earlier.and_then(|(other, findings)| Some((other, findings, findings.trail.get(position)?)));
+            match before.filter(|(other, _, field)| document.same_name(at, other, field.at)) {
+                Some((_, _, Field { slot: NONE, .. })) => {}
+                Some((other, findings, field)) if document.same_value(at + 1, other, field.at + 1) => {
+                    self.findings.shared.extend_from_slice(findings.slots.get(field.from as usize..field.to as usize).unwrap_or_default());
+                    self.findings.opened |= field.opened;
+                }
+                Some((_, _, field)) => self.value(field.slot, at + 1),
+                None => self.field(root, at),
+            }
+            at = document.skip(at + 1);
+            position += 1;
+        }
+    }
+
+    fn field(&mut self, root: u32, at: u32) {
+        let (hash, name) = self.document.name_at(at);
+        let child = self.paths.child(root, hash, name);
+        let (from, opened) = (self.findings.slots.len() as u32, std::mem::take(&mut self.findings.opened));
+        if let Some(child) = child {
+            self.value(child, at + 1);
+        }
+        if self.earlier.is_none() {
+            let to = self.findings.slots.len() as u32;
+            self.findings.trail.push(Field { at, slot: child.unwrap_or(NONE), from, to, opened: self.findings.opened });
+        }
+        self.findings.opened |= opened;
+    }
+
     /// Looks each field of an object up below a slot.
-    pub(super) fn object(&mut self, slot: u32, at: u32) {
+    fn object(&mut self, slot: u32, at: u32) {
         let document = self.document;
         let (mut at, end) = (at + 1, document.skip(at));
         while at < end {
@@ -199,17 +353,14 @@ impl Walk<'_> {
         }
     }
 
+    /// Announces a string that is about to become the next thing at a slot.
     #[inline]
-    fn string(&self, slot: u32, text: &str) -> u64 {
-        if let Some((document, findings)) = self.earlier {
-            let count = self.findings.at(slot).map_or(0, |state| state.count);
-            if let Some(key) = findings.predicted(document, slot, count, text) {
-                return key;
-            }
-        }
-        let Some(number) = self.strings.find(text) else { return UNKNOWN };
-        self.entries.nodes.prefetch(self.strings.node(number));
-        u64::from(number)
+    fn string(&mut self, slot: u32, text: &str) {
+        let count = self.findings.at(slot).map_or(0, |state| state.count);
+        let thing = if count == 0 { 0 } else { self.findings.values.len() as u32 + 1 };
+        let earlier = self.earlier.and_then(|(document, findings)| findings.predicted(document, slot, count, text));
+        let from = earlier.map_or_else(|| From::Table(self.strings.announce(text)), From::Earlier);
+        self.findings.announced.push(Announced { slot, thing, from });
     }
 
     #[inline]
@@ -223,8 +374,11 @@ impl Walk<'_> {
             }
             Value::Date(value) => (Class::Date, key::instant(value), false),
             Value::String(value) => {
-                let key = if self.paths.slot(slot).strings > 0 { self.string(slot, value) } else { UNASKED };
-                (Class::String, key, false)
+                let asked = self.paths.slot(slot).strings > 0;
+                if asked {
+                    self.string(slot, value);
+                }
+                (Class::String, if asked { UNKNOWN } else { UNASKED }, false)
             }
             Value::Array(_) => (Class::Whole, 0, true),
             Value::Object(_) => (Class::Whole, 0, false),
@@ -233,7 +387,7 @@ impl Walk<'_> {
         let state = &mut findings.states[slot as usize];
         if state.stamp != findings.stamp {
             let first = Found { key, at, next: 0, class, array };
-            *state = State { stamp: findings.stamp, count: 1, first, more: findings.values.len() as u32 };
+            *state = State { stamp: findings.stamp, count: 1, shared: false, first, more: findings.values.len() as u32 };
             findings.slots.push(slot);
         } else {
             if state.count == 1 {

@@ -6,9 +6,10 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Where the log's records are.
 #[derive(Clone)]
@@ -62,26 +63,51 @@ impl Partitions {
     }
 }
 
-/// Whether brokers can be reached, told once when it changes. Shared by all consumers of a log.
+/// Whether brokers can be reached. Shared by all consumers of a log, of which one may hear of a broker's end when another is
+/// served by it again already: what they say is told once in a while only.
 #[derive(Debug, Default)]
-pub(crate) struct Outage(AtomicBool);
+pub(crate) struct Outage {
+    is_on: AtomicBool,
+    told: Mutex<Told>,
+}
+
+/// How often an outage is told.
+const TELL: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+struct Told {
+    /// Of the last outage that was told
+    at: Option<Instant>,
+    /// Whether its end is still to be told
+    lasts: bool,
+}
 
 impl Outage {
     pub(crate) fn began(&self, reason: &dyn std::fmt::Display) {
-        if !self.0.swap(true, Relaxed) {
-            tracing::warn!(%reason, "the change log's brokers do not answer; events wait until they do");
+        if self.is_on.swap(true, Relaxed) {
+            return;
         }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.at.is_some_and(|at| at.elapsed() < TELL) {
+            tracing::debug!(%reason, "the change log's brokers do not answer once more");
+            return;
+        }
+        (told.at, told.lasts) = (Some(Instant::now()), true);
+        tracing::warn!(%reason, "the change log's brokers do not answer; events wait until they do");
     }
 
     pub(crate) fn ended(&self) {
-        if self.0.load(Relaxed) && self.0.swap(false, Relaxed) {
-            tracing::info!("the change log's brokers answer again");
+        if self.is_on.load(Relaxed) && self.is_on.swap(false, Relaxed) {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if std::mem::take(&mut told.lasts) {
+                tracing::info!("the change log's brokers answer again");
+            }
         }
     }
 
     /// Whether it is on.
     pub(crate) fn is_on(&self) -> bool {
-        self.0.load(Relaxed)
+        self.is_on.load(Relaxed)
     }
 }
 

@@ -74,7 +74,7 @@ impl KafkaLog {
     /// The log whose records go from the outbox to the topic. Asks no broker.
     pub(crate) fn new(topic: &Topic, outbox: &Outbox) -> Result<KafkaLog, KafkaLogError> {
         let topic = Partitions {
-            client: kafka::client(&topic.options, &topic.address.brokers)?,
+            client: kafka::reader(&topic.options, &topic.address.brokers)?,
             name: topic.address.topic.clone(),
             count: usize::try_from(topic.partitions).unwrap_or(usize::MAX).saturating_add(1),
             log: outbox.log(),

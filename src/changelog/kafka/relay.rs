@@ -21,10 +21,28 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-/// Bytes of records in one transaction, about.
-const LOAD_BYTES: usize = 4 << 20;
-/// Records in one transaction at most.
-const LOAD_RECORDS: usize = 5_000;
+/// What one transaction may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bound {
+    /// Bytes of records, about
+    bytes: usize,
+    records: usize,
+}
+
+impl Bound {
+    const MOST: Bound = Bound { bytes: 4 << 20, records: 5_000 };
+    const LEAST: Bound = Bound { bytes: 64 << 10, records: 50 };
+
+    /// After a transaction that failed: brokers that are slow and a short `transaction.timeout.ms` may allow for less.
+    fn smaller(self) -> Bound {
+        Bound { bytes: (self.bytes / 2).max(Bound::LEAST.bytes), records: (self.records / 2).max(Bound::LEAST.records) }
+    }
+
+    /// After one that went well.
+    fn larger(self) -> Bound {
+        Bound { bytes: (self.bytes * 2).min(Bound::MOST.bytes), records: (self.records * 2).min(Bound::MOST.records) }
+    }
+}
 /// First and longest wait before something that failed is tried again.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// How long the brokers have to let a log be taken over at the start.
@@ -111,7 +129,8 @@ impl Relay {
             move || {
                 let (session, progress) = connecting.open(&outbox, Instant::now() + START, false)?;
                 outbox.relayed(progress.clone(), clock.now_ms()).map_err(KafkaLogError::from)?;
-                Ok::<_, KafkaLogError>(Run { shared, outbox, connecting, session, progress, seen: 0, clock, stopping })
+                let (bound, wait) = (Bound::MOST, BACK_OFF.0);
+                Ok::<_, KafkaLogError>(Run { shared, outbox, connecting, session, progress, seen: 0, bound, wait, clock, stopping })
             }
         });
         let run = started.await.map_err(|error| KafkaLogError::Outbox(error.to_string()))??;
@@ -225,6 +244,10 @@ struct Run {
     progress: Progress,
     /// The end of the log when it had nothing more
     seen: CommitNumber,
+    /// Of the next transaction
+    bound: Bound,
+    /// Before it is tried again, when it fails
+    wait: Duration,
     clock: Arc<Clock>,
     stopping: watch::Receiver<Option<Instant>>,
 }
@@ -285,33 +308,34 @@ impl Run {
         }
     }
 
-    /// Relays what is there, up to the bound of a transaction. Blocks.
+    /// Relays what is there, up to the bound of a transaction; or nothing, when that failed. Blocks.
     fn carry(&mut self, runtime: &tokio::runtime::Runtime) -> Result<(), End> {
         let head = self.outbox.head();
-        let load = self.outbox.read(self.progress.mark, LOAD_BYTES, LOAD_RECORDS).map_err(|error| End::Failed(error.into()))?;
+        let Bound { bytes, records } = self.bound;
+        let load = self.outbox.read(self.progress.mark, bytes, records).map_err(|error| End::Failed(error.into()))?;
         if load.records.is_empty() {
             self.seen = head;
             return Ok(());
         }
         let (places, next) = chain::places(self.outbox.log(), &self.progress, &load);
-        let mut wait = BACK_OFF.0;
-        loop {
-            match self.transact(&load, &places) {
-                Ok(()) => break,
-                Err(Fault::Again(_)) => return Err(End::Stopped),
-                Err(Fault::TakeBack(reason)) => {
-                    self.trouble(&reason)?;
-                    match self.repeat(Session::take_back) {
-                        Ok(()) => {}
-                        Err(Fault::Again(_)) => return Err(End::Stopped),
-                        Err(fault) => return self.reconnect(fault.reason(), runtime),
-                    }
+        match self.transact(&load, &places) {
+            Ok(()) => {}
+            Err(Fault::Again(_)) => return Err(End::Stopped),
+            Err(Fault::Lost(reason)) => return self.reconnect(&reason, runtime),
+            Err(Fault::TakeBack(reason)) => {
+                self.trouble(&reason)?;
+                match self.repeat(Session::take_back) {
+                    Ok(()) => {}
+                    Err(Fault::Again(_)) => return Err(End::Stopped),
+                    Err(fault) => return self.reconnect(fault.reason(), runtime),
                 }
-                Err(Fault::Lost(reason)) => return self.reconnect(&reason, runtime),
+                self.bound = self.bound.smaller();
+                let wait = self.wait;
+                self.wait = (wait * 2).min(BACK_OFF.1);
+                return self.pause(runtime, wait);
             }
-            self.pause(runtime, wait)?;
-            wait = (wait * 2).min(BACK_OFF.1);
         }
+        (self.bound, self.wait) = (self.bound.larger(), BACK_OFF.0);
         let now = self.clock.now_ms();
         if let Some(first) = load.records.first() {
             self.shared.delay.observe(Duration::from_millis(u64::try_from(now.saturating_sub(first.about.at)).unwrap_or(0)));
@@ -332,7 +356,12 @@ impl Run {
 
     /// One transaction. `Fault::Again`: it is time to stop, and whether it happened the next start finds out.
     fn transact(&mut self, load: &Load, places: &[(i32, Place)]) -> Result<(), Fault> {
-        self.session.send(load, places, self.clock.now_ms())?;
+        let sent = self.session.send(load, places, self.clock.now_ms());
+        // Half of it may be on its way: it is never gone on with.
+        sent.map_err(|fault| match fault {
+            Fault::Again(reason) => Fault::TakeBack(reason),
+            fault => fault,
+        })?;
         self.repeat(Session::commit)
     }
 
@@ -380,6 +409,7 @@ impl Run {
     fn reconnect(&mut self, reason: &str, runtime: &tokio::runtime::Runtime) -> Result<(), End> {
         tracing::warn!(reason, "the producer of the change log was lost");
         self.trouble(reason)?;
+        self.bound = self.bound.smaller();
         let mut wait = BACK_OFF.0;
         loop {
             match self.connecting.open(&self.outbox, Instant::now() + STEP, true) {
@@ -395,5 +425,23 @@ impl Run {
             self.pause(runtime, wait)?;
             wait = (wait * 2).min(BACK_OFF.1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_shrink_while_they_fail_and_grow_back() {
+        let mut bound = Bound::MOST;
+        for _ in 0..10 {
+            bound = bound.smaller();
+        }
+        assert_eq!(bound, Bound::LEAST);
+        for _ in 0..10 {
+            bound = bound.larger();
+        }
+        assert_eq!(bound, Bound::MOST);
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn consumer(topic: &Topic, group: &str) -> Result<BaseConsumer<Quiet>
 }
 
 fn consumer_of(topic: &Topic, group: &str, isolation: &str) -> Result<BaseConsumer<Quiet>, KafkaLogError> {
-    let mut config = kafka::client(&topic.options, &topic.address.brokers)?;
+    let mut config = kafka::reader(&topic.options, &topic.address.brokers)?;
     config.set("group.id", group);
     config.set("isolation.level", isolation);
     config.set("enable.auto.commit", "false");

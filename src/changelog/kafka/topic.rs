@@ -181,7 +181,7 @@ struct Admin {
 
 impl Admin {
     fn new(options: &KafkaOptions, address: &Address) -> Result<Admin, KafkaLogError> {
-        let config = kafka::client(options, &address.brokers)?;
+        let config = kafka::reader(options, &address.brokers)?;
         let property = |error: RdError| KafkaError::Property(error.to_string());
         let client = AdminClient::from_config(&config).map_err(property)?;
         let asker = config.create_with_context(Heard::default()).map_err(property)?;

@@ -95,6 +95,7 @@ fn shown(app: &Described) -> Value {
         "state": app.state,
         "hosts": app.hosts,
         "limits": app.limits,
+        "stored": app.stored,
     });
     if let (Some(running), Some(value)) = (&app.app, value.as_object_mut()) {
         value.insert("limitsInForce".into(), json!(running.quota.limits()));

@@ -1,10 +1,13 @@
-//! `POST /backup`: a consistent copy of the store while writes go on, as one stream.
+//! `POST /backup?app=`: a consistent copy of the store, or of one app, while writes go on, as one stream.
 
 use super::{Admin, require_admin};
+use crate::apps::registry::is_note_of;
 use crate::http::error::{self, ApiError};
 use crate::http::identity::Identity;
+use crate::store::embedded::backup::OneApp;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, Response, header};
 use bytes::Bytes;
 use std::io::{self, BufWriter, Write};
@@ -16,8 +19,24 @@ use tokio_stream::wrappers::ReceiverStream;
 const PIECE: usize = 128 << 10;
 const WAITING: usize = 8;
 
-pub(super) async fn backup(State(admin): State<Arc<Admin>>, identity: Identity) -> Result<Response<Body>, ApiError> {
+#[derive(serde::Deserialize)]
+pub(super) struct Parameters {
+    /// By its name; none: all of them
+    #[serde(default)]
+    app: Option<String>,
+}
+
+pub(super) async fn backup(
+    State(admin): State<Arc<Admin>>,
+    identity: Identity,
+    asked: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Response<Body>, ApiError> {
     require_admin(&identity)?;
+    let Query(asked) = asked.map_err(|_| ApiError::new(error::BAD_REQUEST, "give one app, or none for all: /backup?app=NAME"))?;
+    let app = match asked.app {
+        Some(word) => Some(admin.registry.find(&word).await?.in_store),
+        None => None,
+    };
     // Each holds a snapshot, which keeps old data on the disk.
     let turn = admin.backups.clone().try_acquire_owned();
     let turn = turn.map_err(|_| ApiError::new(error::BUSY, "a backup is under way; try again when it has ended"))?;
@@ -25,7 +44,8 @@ pub(super) async fn backup(State(admin): State<Arc<Admin>>, identity: Identity) 
     let store = admin.store.clone();
     tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        let result = store.backup(BufWriter::with_capacity(PIECE, Pieces(pieces.clone())), &mut |_| ());
+        let one = app.as_deref().map(|app| OneApp { app, is_note_of });
+        let result = store.backup_of(one, BufWriter::with_capacity(PIECE, Pieces(pieces.clone())), &mut |_| ());
         match result {
             Ok(position) => tracing::info!(%position, "a backup was made"),
             Err(error) => {

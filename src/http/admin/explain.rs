@@ -7,12 +7,12 @@ use crate::http::body;
 use crate::http::error::{self, ApiError};
 use crate::http::identity::Identity;
 use crate::object::id;
+use crate::query;
 use crate::store::Selection;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{Response, StatusCode};
-use dataflows::query::Filter;
 use dataflows::query::sort::{Sort, SortError};
 use serde_json::json;
 use std::sync::Arc;
@@ -45,7 +45,8 @@ pub(super) async fn explain(
     let Query(asked) = asked.map_err(missing)?;
     let bucket = id::bucket(&asked.bucket)?;
     let text = if asked.q.trim().is_empty() { "{}" } else { &asked.q };
-    let filter = Filter::parse(text, &admin.front.query_limits).map_err(|error| ApiError::new(error::BAD_QUERY, error.to_string()))?;
+    let parsed = query::parse(text, &admin.front.query_limits).await;
+    let filter = parsed.map_err(|error| ApiError::new(error::BAD_QUERY, error.to_string()))?;
 
     let app = match &asked.app {
         Some(name) => admin.front.apps.get(name).ok_or_else(|| AppError::Missing(name.clone()))?,

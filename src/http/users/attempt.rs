@@ -1,16 +1,18 @@
 //! One try at a password, a name or a code: counted when it begins, forgotten when it was right.
 
-use crate::auth::brake::Tried;
+use crate::auth::brake::{Tried, Try};
 use crate::http::Front;
 use crate::http::error::{self, ApiError};
 use crate::http::identity::Identity;
 use crate::rights::secrets::LONGEST_NAME;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// A try under way.
 #[must_use = "who succeeds has to be told apart from who guesses"]
 pub(in crate::http) struct Attempt<'f> {
     front: &'f Front,
+    app: Arc<str>,
     tried: Tried,
     user: String,
     address: IpAddr,
@@ -31,16 +33,16 @@ impl<'f> Attempt<'f> {
     }
 
     fn begin(front: &'f Front, identity: &Identity, tried: Tried, user: &str) -> Result<Attempt<'f>, ApiError> {
-        let attempt = Attempt { front, tried, user: format!("{}\n{user}", identity.app.name), address: identity.address };
-        if front.brake.begin(tried, &attempt.user, attempt.address, front.clock.now_ms()) {
-            Ok(attempt)
-        } else {
-            Err(ApiError::plain(error::TOO_MANY_TRIES))
-        }
+        let attempt = Attempt { front, app: identity.app.name.clone(), tried, user: user.to_owned(), address: identity.address };
+        if front.brake.begin(attempt.of(), front.clock.now_ms()) { Ok(attempt) } else { Err(ApiError::plain(error::TOO_MANY_TRIES)) }
     }
 
     /// It was right, or at least no guess.
     pub(in crate::http) fn succeeded(self) {
-        self.front.brake.succeeded(self.tried, &self.user, self.address);
+        self.front.brake.succeeded(self.of());
+    }
+
+    fn of(&self) -> Try<'_> {
+        Try { app: &self.app, tried: self.tried, user: &self.user, address: self.address }
     }
 }

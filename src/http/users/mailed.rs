@@ -26,8 +26,7 @@ pub(super) fn enabled(front: &Front) -> Result<&Arc<Mailing>, ApiError> {
 
 /// A place for a mail about a name, if neither the name nor the address has had enough of late.
 pub(super) fn reserve(front: &Front, mailing: &Mailing, identity: &Identity, about: &str) -> Result<Place, ApiError> {
-    let about = format!("{}/{about}", identity.app.name);
-    if about.len() > 1024 || !mailing.pace.begin(&about, identity.address, front.clock.now_ms()) {
+    if about.len() > 1024 || !mailing.pace.begin(&identity.app.name, about, identity.address, front.clock.now_ms()) {
         return Err(ApiError::new(
             error::TOO_MANY_TRIES,
             "so many mails have been asked for that no more are sent for a while; try again later",
@@ -45,7 +44,7 @@ pub(super) fn redeem(
 ) -> Result<(Redeemed, Option<Credentials>), ApiError> {
     let mailing = enabled(front)?;
     let now = front.clock.now_ms();
-    if !mailing.redeem_pace.begin(&identity.address.to_string(), identity.address, now) {
+    if !mailing.redeem_pace.begin(&identity.app.name, &identity.address.to_string(), identity.address, now) {
         return Err(ApiError::plain(error::TOO_MANY_TRIES));
     }
     let app = &identity.app.name;

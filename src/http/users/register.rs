@@ -2,7 +2,7 @@
 
 use super::attempt::Attempt;
 use super::{Account, commit, login, password, refused, unhashed, verify};
-use crate::auth::credentials::{Credentials, user_named};
+use crate::auth::credentials::Credentials;
 use crate::http::Front;
 use crate::http::answer::Answer;
 use crate::http::body::{self, Whole};
@@ -43,7 +43,7 @@ pub(in crate::http) async fn register(
     let password = password::acceptable(password)?;
     // A name that is taken is a guess at who there is.
     let attempt = Attempt::at_name(&front, &identity, &name)?;
-    if user_named(&*front.secrets, &identity.app.name, &name)?.is_some() {
+    if Account::named(&front, &identity, &name).await?.is_some() {
         return Err(Refusal::NameTaken(name).into());
     }
     let hash = front.passwords.hash(password).await.map_err(unhashed)?;
@@ -57,7 +57,7 @@ pub(in crate::http) async fn register(
     let account = create(&front, &identity, &object, Some(hash), inactive, &answer, secrets).await?;
     attempt.succeeded();
     if let Some(verification) = verification {
-        verification.send();
+        verification.send().await;
         return Ok(answer.out(body::empty()));
     }
     let response =

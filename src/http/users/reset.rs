@@ -64,7 +64,7 @@ async fn send(front: &Front, identity: &Identity, username: &str, place: Place) 
             Err(BatchError::Conflict) => continue,
             committed => drop(committed?),
         }
-        place.send(mailing.links.reset(address, front.word(&identity.app), &token));
+        place.send(mailing.links.reset(address, front.word(&identity.app), &token), request.ends()).await;
         return Ok(());
     }
     Ok(())

@@ -46,7 +46,7 @@ pub(in crate::http) async fn change(State(front): State<Arc<Front>>, identity: I
     };
     let (token, secret) = issue(&*front.secrets, &request)?;
     front.store.commit_batch(Batch { secrets: vec![secret], ..Batch::default() }).await?;
-    place.send(mailing.links.rename(address, front.word(&identity.app), &token));
+    place.send(mailing.links.rename(address, front.word(&identity.app), &token), request.ends()).await;
     Ok(body::empty())
 }
 

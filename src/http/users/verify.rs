@@ -30,12 +30,13 @@ pub(super) struct Verification {
     pub(super) secret: SecretWrite,
     place: Place,
     mail: Mail,
+    until: i64,
 }
 
 impl Verification {
     /// After the commit. The answer to the registration is 204 then.
-    pub(super) fn send(self) {
-        self.place.send(self.mail);
+    pub(super) async fn send(self) {
+        self.place.send(self.mail, self.until).await;
     }
 }
 
@@ -61,7 +62,7 @@ pub(super) fn begin(front: &Front, identity: &Identity, user: &str, username: &s
     };
     let (token, secret) = issue(&*front.secrets, &request)?;
     let mail = mailing.links.verify(address, front.word(&identity.app), &token);
-    Ok(Some(Verification { secret, place, mail }))
+    Ok(Some(Verification { secret, place, mail, until: request.ends() }))
 }
 
 /// `GET /db/User/verify?token=`

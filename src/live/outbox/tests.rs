@@ -236,7 +236,7 @@ impl Reader {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(2 * ProptestConfig::default().cases))]
 
     /// Whatever is put together, dropped and sent afresh: in the end the client has what there is.
     #[test]

@@ -396,7 +396,7 @@ fn body(steps: &[(&'static str, String, Value)]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(8 * ProptestConfig::default().cases))]
 
     #[test]
     fn open_objects_are_as_the_model_has_them(

@@ -6,20 +6,27 @@
 //! wrongly is found out. It holds all objects, schemas, definitions of indexes, notes of ingest **and secrets** of one published state, not the log: keep
 //! it as safe as the data directory.
 //!
+//! A copy may be of one app alone: then it has that app's objects, schemas, indexes and secrets, and the notes that are said
+//! to be its own. It is restored as any other.
+//!
 //! A restored store is another store: its log gets a new id, so that every position from before is refused.
 
 use super::directory::Directory;
+use super::indexes::catalogue::read_note;
 use super::indexes::changes::restored;
-use super::{Embedded, OpenError, create_engine, meta};
+use super::keyspaces::create_engine;
+use super::{Embedded, OpenError, keys, meta};
 use crate::changelog::{Home, LogId, Position};
 use crate::config::Durability;
+use crate::store::is_secret_of;
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Readable};
 use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 /// The format that is written; older ones are read. 2: with the notes of ingest. 3: with indexes.
-const FORMAT: u32 = 3;
+/// 4: without secrets that hold the ids of users by their names, which older versions would miss.
+const FORMAT: u32 = 4;
 const MAGIC: &[u8] = b"tidegate backup\n";
 /// No frame is larger: the largest object, its key, and room.
 const LARGEST: u32 = (1 << 30) + (1 << 20);
@@ -203,10 +210,42 @@ pub fn create_file(path: &Path) -> std::io::Result<std::fs::File> {
     options.open(path)
 }
 
+/// One app, of which alone a copy is made.
+#[derive(Clone, Copy)]
+pub(crate) struct OneApp<'a> {
+    /// By its name in the store
+    pub(crate) app: &'a str,
+    /// Whether a note is about the app
+    pub(crate) is_note_of: fn(app: &str, note: &[u8]) -> bool,
+}
+
+impl OneApp<'_> {
+    /// Whether what stands under a key belongs to it.
+    fn has(&self, kind: Kind, key: &[u8], value: &[u8]) -> Result<bool, BackupError> {
+        Ok(match kind {
+            Kind::Object | Kind::Schema => key.starts_with(&keys::app(self.app)),
+            Kind::Secret => std::str::from_utf8(key).is_ok_and(|name| is_secret_of(name, self.app)),
+            Kind::Note => (self.is_note_of)(self.app, key),
+            Kind::Index => *read_note(value).map_err(BackupError::Damaged)?.app == *self.app,
+            Kind::Header | Kind::Trailer => true,
+        })
+    }
+}
+
 impl Embedded {
     /// Writes a copy of the newest published state while writes go on, and tells its position. Blocks: call it on a
     /// thread that may. Wants a buffered writer and flushes it; syncing the file is the caller's.
     pub fn backup(&self, to: impl Write, progress: &mut dyn FnMut(Progress)) -> Result<Position, BackupError> {
+        self.backup_of(None, to, progress)
+    }
+
+    /// The same of one app; none: of all.
+    pub(crate) fn backup_of(
+        &self,
+        one: Option<OneApp<'_>>,
+        to: impl Write,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Position, BackupError> {
         use crate::store::Snapshot;
         let snapshot = self.snapshot_now();
         let position = snapshot.position();
@@ -226,8 +265,18 @@ impl Embedded {
         ];
         let mut payload = Vec::new();
         for (kind, keyspace) in parts {
-            for entry in snapshot.state.iter(keyspace) {
+            // Those of one app lie together.
+            let prefix = match (one, kind) {
+                (Some(one), Kind::Object | Kind::Schema) => keys::app(one.app),
+                _ => Vec::new(),
+            };
+            for entry in snapshot.state.prefix(keyspace, prefix) {
                 let (key, value) = entry.into_inner()?;
+                if let Some(one) = one
+                    && !one.has(kind, &key, &value)?
+                {
+                    continue;
+                }
                 payload.clear();
                 payload.extend_from_slice(&(key.len() as u32).to_le_bytes());
                 payload.extend_from_slice(&key);
@@ -362,10 +411,10 @@ mod tests {
     fn a_newer_backup_is_refused_before_anything_is_made() {
         let mut frames = FrameWriter { to: Vec::new(), checksum: crc32fast::Hasher::new() };
         frames.write(MAGIC).unwrap();
-        frames.frame(Kind::Header, br#"{"format":4,"novel":true}"#).unwrap();
+        frames.frame(Kind::Header, br#"{"format":5,"novel":true}"#).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        assert!(matches!(restore(&frames.to[..], &data, &mut |_| {}), Err(BackupError::Newer(4))));
+        assert!(matches!(restore(&frames.to[..], &data, &mut |_| {}), Err(BackupError::Newer(5))));
         assert!(matches!(restore(&b"something else altogether"[..], &data, &mut |_| {}), Err(BackupError::Foreign)));
         assert!(!data.exists());
     }

@@ -26,22 +26,21 @@ impl Writer {
         }
         for secret in &batch.secrets {
             if let Some(expected) = &secret.expect
-                && self.secret_of(&secret.name, &[&group.secrets])? != *expected
+                && self.secret_of(&secret.name, &group.secrets)? != *expected
             {
                 return Err(BatchError::Conflict);
             }
         }
         // One time for all of it: that of the object which needs the latest.
         let at = batch.writes.iter().map(|write| self.now(&super::keys::object(&write.key))).max();
-        let (mut own, mut own_secrets) = (Images::default(), SecretValues::new());
+        let mut own = Images::default();
         let mut prepared = Vec::with_capacity(batch.writes.len());
         let (mut commits, mut bytes) = (self.state.commit, 0);
         for (place, write) in batch.writes.iter().enumerate() {
             let failed = |error| BatchError::Write { place, error };
             let place = Place { last: commits, at };
-            let done = self.prepare_alone(write, place, &[&own, &group.images], &[&own_secrets, &group.secrets]).map_err(failed)?;
+            let done = self.prepare_alone(write, place, &[&own, &group.images]).map_err(failed)?;
             if let Some(done) = &done {
-                own_secrets.extend(done.secrets.iter().cloned());
                 if own.insert(done).is_some() {
                     return Err(failed(StoreError::Unfit(format!("a batch writes each object once; {} stands there twice", write.key.id))));
                 }
@@ -92,9 +91,9 @@ impl Writer {
         Ok(done)
     }
 
-    /// What stands under the name of a secret. `under_way`: what is not in the store yet, the newest first.
-    pub(super) fn secret_of(&self, name: &str, under_way: &[&SecretValues]) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Some(value) = under_way.iter().find_map(|secrets| secrets.get(name)) {
+    /// What stands under the name of a secret. `under_way`: what is not in the store yet.
+    fn secret_of(&self, name: &str, under_way: &SecretValues) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(value) = under_way.get(name) {
             return Ok(value.clone());
         }
         Ok(self.keyspaces.secrets.get(name).map_err(|error| broken(&error))?.map(|value| value.to_vec()))

@@ -3,6 +3,7 @@
 use super::batch::BatchAnswer;
 use super::indexes::upkeep::{Claims, Indexed};
 use super::intake::IntakeAnswer;
+use super::stored::{Growth, Growths};
 use super::writer::Answer;
 use crate::changelog::Position;
 use crate::changelog::recent::Recorded;
@@ -21,11 +22,14 @@ pub(super) struct Images {
     /// By their keys; none: gone
     pub(super) objects: HashMap<Vec<u8>, Option<Arc<Image>>>,
     pub(super) claims: Claims,
+    /// By how much the apps' objects become more
+    pub(super) growths: Growths,
 }
 
 impl Images {
     /// Adds what a write comes to; what stood there of the same object.
     pub(super) fn insert(&mut self, prepared: &Prepared) -> Option<Option<Arc<Image>>> {
+        self.growths.entry(prepared.change.app.clone()).or_default().add(prepared.growth);
         self.claims.extend(prepared.indexed.claims.iter().cloned());
         self.objects.insert(prepared.key.clone(), prepared.change.after.clone())
     }
@@ -75,6 +79,7 @@ pub(super) struct Prepared {
     pub(super) key: Vec<u8>,
     pub(super) change: Arc<Change>,
     pub(super) record: Vec<u8>,
+    pub(super) growth: Growth,
     pub(super) indexed: Indexed,
     /// What becomes of secrets with it
     pub(super) secrets: Vec<(String, Option<Vec<u8>>)>,

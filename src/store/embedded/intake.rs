@@ -3,7 +3,7 @@
 //! Everything that may fail is prepared on a picture of its own over the group's; only when nothing was refused is it added
 //! to the group. So a refusal, or a panic in a decision, leaves the group as it was.
 
-use super::group::{Group, Images, SecretValues};
+use super::group::{Group, Images};
 use super::snapshot::broken;
 use super::writer::{Command, Place, Writer};
 use super::{Embedded, keys};
@@ -29,17 +29,16 @@ impl Writer {
         if self.noted(&intake.expect, group)? != intake.expect.value {
             return Err(IntakeError::Overtaken);
         }
-        // One time for all of it, behind every commit before: a source may write one object thousands of times in one
-        // intake, and a millisecond for each would carry the clock away.
-        let at = self.clock.now_ms().max(self.state.at.saturating_add(1));
-        let (mut own, mut own_secrets) = (Images::default(), SecretValues::new());
+        // One time for all of it: a source may write one object thousands of times in one intake, and a millisecond for each
+        // would carry the clock away. So would one for each intake, of which there may be thousands a second.
+        let at = self.now_unless(|moment| intake.writes.iter().any(|write| moment.contains(&keys::object(&write.key))));
+        let mut own = Images::default();
         let (mut prepared, mut refused) = (Vec::with_capacity(intake.writes.len()), Vec::new());
         for (place, write) in intake.writes.iter().enumerate() {
             let last = self.state.commit + prepared.len() as u64;
             let place_in_log = Place { last, at: Some(at) };
-            match self.prepare_alone(write, place_in_log, &[&own, &group.images], &[&own_secrets, &group.secrets]) {
+            match self.prepare_alone(write, place_in_log, &[&own, &group.images]) {
                 Ok(Some(done)) => {
-                    own_secrets.extend(done.secrets.iter().cloned());
                     own.insert(&done);
                     prepared.push(done);
                 }

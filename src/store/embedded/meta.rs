@@ -20,8 +20,12 @@ pub(super) const TRIMMED: &str = "trimmed";
 pub(super) const GAPS: &str = "gaps";
 /// How the store runs or was left, [`Run`].
 pub(super) const RUN: &str = "run";
-/// There once the users of all apps are in the built-in index on their names.
-pub(super) const USERS_INDEXED: &str = "users-indexed";
+/// There once the users of all apps are in the built-in index on their names, and nothing else says who has which.
+pub(super) const USERS_INDEXED: &str = "users-indexed-alone";
+/// There once what all apps store is counted.
+pub(super) const STORED_COUNTED: &str = "stored-counted";
+/// And then an app's name: a [`super::StoredBytes`]. No note where the app has no object.
+pub(super) const STORED: &str = "stored/";
 /// How far the relay of the log is, a [`crate::changelog::outbox::Progress`].
 pub(super) const RELAYED: &str = "relayed";
 

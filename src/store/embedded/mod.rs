@@ -11,8 +11,11 @@
 //! * `schemas`: every app's classes, and which fields hold times
 //! * `indexes`: secondary indexes and the planner
 //! * `places`: what there is of an app
+//! * `stored`: how much of it, and how much there may be
 //! * `trimmer`: keeps the log within its bounds
 //! * `error`: why a data directory cannot be used
+//! * `start`: how the store was left, and where it goes on
+//! * `keyspaces`: the engine and what it is divided into
 //! * `directory`: lock, format and migrations of the data directory
 //! * `meta`: what the store notes about itself
 //! * `keys`: how objects are named on the disk
@@ -28,6 +31,7 @@ mod group;
 mod indexes;
 mod intake;
 mod keys;
+mod keyspaces;
 mod meta;
 mod places;
 mod revocations;
@@ -35,7 +39,9 @@ mod schema;
 pub(crate) mod schemas;
 mod shared_scans;
 mod snapshot;
+mod start;
 mod statistics;
+mod stored;
 mod sweep;
 mod trimmer;
 mod users;
@@ -43,14 +49,16 @@ mod writer;
 
 pub use error::OpenError;
 pub use statistics::Statistics;
+pub use stored::StoredBytes;
 
 use super::{
-    Batch, BatchCommitted, BatchError, Committed, IndexChange, IndexReport, SchemaChange, Secrets, Snapshot, Store, StoreError, Write,
+    Actor, Batch, BatchCommitted, BatchError, Committed, IndexChange, IndexReport, JudgedSchemaChange, Secrets, Snapshot, Store,
+    StoreError, Write,
 };
-use crate::changelog::embedded::{Cuts, EmbeddedLog, Gap, Opened};
-use crate::changelog::gate::{Gate, Limits, Progress};
+use crate::changelog::embedded::{EmbeddedLog, Opened};
+use crate::changelog::gate::{Gate, Limits};
 use crate::changelog::outbox::Outbox;
-use crate::changelog::trim::{Keep, Mark};
+use crate::changelog::trim::Keep;
 use crate::changelog::{ChangeLog, Home, LogId};
 use crate::clock::Clock;
 use crate::config::{ChangelogOptions, Durability, StoreOptions};
@@ -58,85 +66,23 @@ use crate::rights::Rights;
 use crate::schema::Schema;
 use dataflows::document::DocumentLimits;
 use directory::Directory;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::Database;
 use futures_util::future::BoxFuture;
 use indexes::builder::Builder;
 use indexes::catalogue::{Catalogue, Phase};
+use keyspaces::{Keyspaces, create_engine};
 use schemas::SchemaHistory;
 use snapshot::{EmbeddedSnapshot, Reading, broken};
+use start::{Started, start};
 use statistics::Counters;
-use std::collections::{HashSet, VecDeque};
-use std::path::Path;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use stored::Stored;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use writer::{Command, Writer};
-
-/// The engine's keyspaces.
-#[derive(Clone)]
-struct Keyspaces {
-    /// Object key to JSON text
-    objects: Keyspace,
-    /// Commit number to change record
-    log: Keyspace,
-    /// Commit number to [`Mark`]
-    marks: Keyspace,
-    /// App and version to schema
-    schemas: Keyspace,
-    /// Name to value
-    meta: Keyspace,
-    /// Name to value; in no image, record or export
-    secrets: Keyspace,
-    /// What ingest remembers, see [`crate::store::Note`]
-    notes: Keyspace,
-    /// Entries of secondary indexes
-    indexes: Keyspace,
-    /// Number to what is noted of an index
-    index_notes: Keyspace,
-}
-
-impl Keyspaces {
-    fn open(database: &Database) -> Result<Keyspaces, OpenError> {
-        let small = || KeyspaceCreateOptions::default().max_memtable_size(1 << 20);
-        // Records are written once, read in order and dropped as whole tables.
-        let log = || {
-            KeyspaceCreateOptions::default()
-                .max_memtable_size(32 << 20)
-                .data_block_size_policy(fjall::config::BlockSizePolicy::all(16 << 10))
-                .filter_policy(fjall::config::FilterPolicy::disabled())
-        };
-        let objects = || KeyspaceCreateOptions::default().max_memtable_size(32 << 20);
-        Ok(Keyspaces {
-            objects: database.keyspace("objects", objects)?,
-            log: database.keyspace("log", log)?,
-            marks: database.keyspace("marks", small)?,
-            schemas: database.keyspace("schemas", small)?,
-            meta: database.keyspace("meta", small)?,
-            secrets: database.keyspace("secrets", small)?,
-            notes: database.keyspace("notes", small)?,
-            indexes: database.keyspace("indexes", || KeyspaceCreateOptions::default().max_memtable_size(16 << 20))?,
-            index_notes: database.keyspace("index-notes", small)?,
-        })
-    }
-}
-
-/// The engine in a data directory; its own directory is private before it has a file.
-fn create_engine(directory: &Directory, cache_bytes: u64) -> Result<(Database, Keyspaces), OpenError> {
-    directory.create_store()?;
-    open_engine(&directory.store(), cache_bytes)
-}
-
-/// The engine, opened.
-fn open_engine(path: &Path, cache_bytes: u64) -> Result<(Database, Keyspaces), OpenError> {
-    let database = Database::builder(path).cache_size(cache_bytes).open().map_err(|error| match error {
-        fjall::Error::Locked => OpenError::Locked { path: path.into() },
-        error => error.into(),
-    })?;
-    let keyspaces = Keyspaces::open(&database)?;
-    Ok((database, keyspaces))
-}
 
 /// The embedded store and its change log. Closed by [`Store::close`]; merely dropped it stops as after a crash, but
 /// what was acknowledged at durability `disk` is there. The directory stays in use while a snapshot or a
@@ -151,6 +97,7 @@ pub struct Embedded {
     database: Database,
     counters: Arc<Counters>,
     rights: Arc<Rights>,
+    stored: Arc<Stored>,
     closing: Arc<AtomicBool>,
     trimmer: Arc<trimmer::Signal>,
     builder: Arc<trimmer::Signal>,
@@ -189,6 +136,7 @@ impl Embedded {
         let schemas = Arc::new(schemas::load(&keyspaces.schemas).map_err(OpenError::Damaged)?);
         let apps: Vec<Arc<str>> = places::apps(&keyspaces)?.into_iter().map(Arc::from).collect();
         indexes::users::build(&database, &keyspaces, &schemas, &apps)?;
+        let stored = Arc::new(Stored::load(&database, &keyspaces)?);
         let catalogue = Arc::new(Catalogue::load(&keyspaces.index_notes).map_err(OpenError::Damaged)?);
         let membership = revocations::load(&keyspaces, apps.iter(), &schemas, clock.now_ms() / 1000)?;
         let rights = Arc::new(Rights::new(membership.clone()));
@@ -273,6 +221,7 @@ impl Embedded {
             builder: Arc::clone(&building),
             membership,
             rights: Arc::clone(&rights),
+            stored: Arc::clone(&stored),
             state,
             moment: HashSet::new(),
             failed: None,
@@ -293,6 +242,7 @@ impl Embedded {
             database,
             counters,
             rights,
+            stored,
             closing: Arc::new(AtomicBool::new(false)),
             trimmer: signal,
             builder: building,
@@ -400,8 +350,13 @@ impl Store for Embedded {
         self.snapshot_now().schemas.iter().map(|(app, schema)| (Arc::clone(app), Arc::clone(&schema.schema))).collect()
     }
 
-    fn commit_schema(&self, app: Arc<str>, change: SchemaChange) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>> {
-        self.send(|answer| Command::Schema { app, change, answer })
+    fn commit_schema_by(
+        &self,
+        app: Arc<str>,
+        actor: Actor,
+        change: JudgedSchemaChange,
+    ) -> BoxFuture<'static, Result<Arc<Schema>, StoreError>> {
+        self.send(|answer| Command::Schema { app, actor, change, answer })
     }
 
     fn indexes(&self, app: &str, bucket: &str) -> Vec<IndexReport> {
@@ -466,84 +421,6 @@ fn join(threads: &Mutex<Vec<JoinHandle<()>>>) {
             tracing::error!("a thread of the store panicked");
         }
     }
-}
-
-/// Where the store goes on.
-struct Started {
-    id: LogId,
-    state: meta::State,
-    gaps: Vec<Gap>,
-    cuts: Cuts,
-    progress: Progress,
-}
-
-/// Reads how the store was left, and notes durably that it runs.
-fn start(
-    database: &Database,
-    keyspaces: &Keyspaces,
-    options: &StoreOptions,
-    home: &Home,
-    holds: Option<LogId>,
-) -> Result<Started, OpenError> {
-    let store = &keyspaces.meta;
-    let identity = meta::read::<meta::Identity>(store, meta::IDENTITY)?;
-    let state = meta::read::<meta::State>(store, meta::STATE)?.unwrap_or_default();
-    let mut trimmed = meta::read::<Mark>(store, meta::TRIMMED)?.unwrap_or_default();
-    let gaps = meta::read::<Vec<Gap>>(store, meta::GAPS)?.unwrap_or_default();
-    let left = meta::read::<meta::Run>(store, meta::RUN)?;
-    if let Some(last) = keyspaces.log.last_key_value() {
-        let last = last.key()?;
-        // After a restore or a gap the state is ahead of the log, never behind it.
-        if *last > state.commit.to_be_bytes()[..] {
-            return Err(OpenError::Damaged("the change log goes on behind the last commit".into()));
-        }
-    }
-    let (state, mut gaps) = meta::resume(state, &gaps, left);
-    if left.is_some_and(|run| !run.clean) {
-        tracing::warn!(commit = state.commit, "the store was not closed; what was acknowledged as durable is there");
-    }
-    let mut progress = meta::read::<Progress>(store, meta::RELAYED)?.unwrap_or_default();
-    let known = identity.as_ref().filter(|identity| identity.home == *home).map(meta::Identity::log);
-    // Before anything is noted: whoever named a wrong place by mistake can go back to the right one.
-    if holds.is_some() && holds != known {
-        return Err(OpenError::ForeignLog { home: home.clone() });
-    }
-    let id = match identity {
-        Some(identity) if identity.home == *home => identity.log(),
-        None => LogId::generate(),
-        Some(identity) => {
-            let id = LogId::generate();
-            tracing::warn!(
-                "the change log was: {}; it is now: {home}. That is another log: positions in the former one are refused from now on",
-                identity.home
-            );
-            trimmed = state.tail();
-            progress = Progress { mark: trimmed, partitions: Vec::new() };
-            id
-        }
-    };
-    if progress.mark.commit < trimmed.commit {
-        progress.mark = trimmed;
-    }
-    gaps.retain(|gap| gap.until > trimmed.commit);
-    let mut marks = VecDeque::new();
-    for entry in keyspaces.marks.iter() {
-        let mark: Mark = serde_json::from_slice(&entry.value()?).map_err(|error| OpenError::Damaged(error.to_string()))?;
-        if mark.commit > trimmed.commit {
-            marks.push_back(mark);
-        }
-    }
-    let run = meta::Run { clean: false, durability: options.durability };
-    let text = |value: Result<Vec<u8>, String>| value.map_err(OpenError::Engine);
-    let mut batch = database.batch();
-    batch.insert(store, meta::IDENTITY, text(meta::text(&meta::Identity::new(id, home.clone())))?);
-    batch.insert(store, meta::STATE, text(meta::text(&state))?);
-    batch.insert(store, meta::GAPS, text(meta::text(&gaps))?);
-    batch.insert(store, meta::RUN, text(meta::text(&run))?);
-    batch.commit()?;
-    // After a crash of the process the last commits may be with the operating system only; they are about to be seen.
-    database.persist(PersistMode::SyncAll)?;
-    Ok(Started { id, state, gaps, cuts: Cuts { trimmed, marks, tail: state.tail() }, progress })
 }
 
 #[cfg(test)]

@@ -6,15 +6,15 @@ use super::{keys, meta};
 use crate::changelog::recent::Recorded;
 use crate::changelog::record::{self, Payload, Record};
 use crate::schema::{Schema, alteration};
-use crate::store::{Refusal, SchemaChange, StoreError};
+use crate::store::{Actor, JudgedSchemaChange, Refusal, StoreError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 impl Writer {
-    pub(super) fn schema(&mut self, app: &Arc<str>, change: &SchemaChange) -> Result<Arc<Schema>, StoreError> {
+    pub(super) fn schema(&mut self, app: &Arc<str>, actor: &Actor, change: &JudgedSchemaChange) -> Result<Arc<Schema>, StoreError> {
         self.open()?;
         let old = Arc::clone(&schemas::of(&self.schemas, app).schema);
-        let mut schema = catch_unwind(AssertUnwindSafe(|| change(&old)))
+        let mut schema = catch_unwind(AssertUnwindSafe(|| change(&old, &self.caller(app, actor))))
             .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))?
             .map_err(|refusal: Refusal| StoreError::Refused(refusal))?;
         if schema.classes == old.classes && schema.moves == old.moves {

@@ -1,6 +1,5 @@
 //! A published state: what a reader sees, from the moment a group of commits is durable.
 
-use super::indexes::answer::fits;
 use super::indexes::catalogue::Catalogue;
 use super::schemas::{self, Schemas, View};
 use super::shared_scans::SharedScans;
@@ -133,10 +132,15 @@ impl Snapshot for EmbeddedSnapshot {
             if !snapshot.may_narrow(&selection) {
                 return SharedScans::select(&snapshot, selection).await;
             }
-            let answering = snapshot.reading(&snapshot.reading.lookups, move |snapshot| Ok((snapshot.answer(&selection)?, selection)));
+            let answering = snapshot.reading(&snapshot.reading.lookups, move |snapshot| {
+                let answer = snapshot.answer(&selection)?;
+                let shared = answer.is_none() && snapshot.is_whole(&selection);
+                Ok((answer, shared, selection))
+            });
             match answering.await? {
-                (Some(found), _) => Ok(found),
-                (None, selection) => SharedScans::select(&snapshot, selection).await,
+                (Some(found), ..) => Ok(found),
+                (None, true, selection) => SharedScans::select(&snapshot, selection).await,
+                (None, false, selection) => snapshot.scanning(move |snapshot| snapshot.scanned(&selection)).await,
             }
         })
     }
@@ -195,17 +199,7 @@ impl Snapshot for EmbeddedSnapshot {
                     (None, unanswered) => selection = unanswered,
                 }
             }
-            let counting = snapshot.scanning(move |snapshot| {
-                let (mut count, mut examined) = (0, 0);
-                snapshot.scan(&selection.app, &selection.bucket, |_, image| {
-                    examined += 1;
-                    count += u64::from(fits(&selection, &image));
-                    ControlFlow::Continue(())
-                })?;
-                snapshot.reading.counters.scanned(examined, count);
-                Ok(count)
-            });
-            counting.await
+            snapshot.scanning(move |snapshot| snapshot.scanned_count(&selection)).await
         })
     }
 }

@@ -7,10 +7,11 @@
 //! already is passed over quickly.
 
 use super::snapshot::broken;
+use super::stored::{Growth, Growths};
 use super::writer::{Command, Writer};
 use super::{keys, schemas};
 use crate::schema::moves;
-use crate::store::StoreError;
+use crate::store::{Actor, JudgedSchemaChange, StoreError};
 use fjall::PersistMode;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -93,7 +94,8 @@ impl Writer {
         };
         let Some(bucket) = sweep.buckets.last() else {
             let through = sweep.through;
-            self.schema(&sweep.app, &(Arc::new(move |schema: &crate::schema::Schema| Ok(moves::closed(schema, through))) as _))?;
+            let close: JudgedSchemaChange = Arc::new(move |schema, _| Ok(moves::closed(schema, through)));
+            self.schema(&sweep.app, &Actor::server(), &close)?;
             return Ok(());
         };
         let view = Arc::clone(schemas::of(&self.schemas, &sweep.app).dates(bucket));
@@ -101,6 +103,7 @@ impl Writer {
         let from = sweep.behind.clone().map_or_else(|| Bound::Included(prefix.clone()), Bound::Excluded);
         let mut batch = self.database.batch();
         let (mut seen, mut bytes, mut rewritten, mut last) = (0, 0, 0_u64, None);
+        let mut growth = Growth::default();
         for entry in self.keyspaces.objects.range::<Vec<u8>, _>((from, Bound::Unbounded)) {
             let (key, text) = entry.into_inner().map_err(|error| broken(&error))?;
             if !key.starts_with(&prefix) {
@@ -113,6 +116,7 @@ impl Writer {
             seen += 1;
             bytes += text.len();
             if let Some(present) = view.present(&text) {
+                growth.add(Growth::of(&key, Some(text.len()), Some(present.len())));
                 batch.insert(&self.keyspaces.objects, &*key, present);
                 rewritten += 1;
             }
@@ -120,7 +124,10 @@ impl Writer {
         }
         if rewritten > 0 {
             // The change of the schema that closes the moves makes it durable; lost before, it is done again.
+            let growths = Growths::from([(Arc::clone(&sweep.app), growth)]);
+            self.note_stored(&growths, &mut batch)?;
             batch.durability(Some(PersistMode::Buffer)).commit().map_err(|error| broken(&error))?;
+            self.grow_stored(&growths);
         }
         if last.is_none() {
             sweep.buckets.pop();

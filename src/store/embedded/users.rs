@@ -1,10 +1,9 @@
-//! What goes with the object of a user: his name, which no other user of the app has, whether he may log in, and what proves
-//! that he is he.
+//! What goes with the object of a user: whether he may log in, and what proves that he is he.
 //!
-//! It follows every change of the object in the same batch, whoever makes it and by whichever route, so a name is never
-//! taken twice and nobody's credentials outlive him. The names of these secrets are those of [`crate::rights::secrets`].
+//! It follows every change of the object in the same batch, whoever makes it and by whichever route, so nobody's credentials
+//! outlive him. The names of these secrets are those of [`crate::rights::secrets`]. That no other user of the app has his
+//! name is the built-in unique index's doing (`indexes`): nothing beside the objects says who has which name.
 
-use super::group::SecretValues;
 use super::revocations;
 use super::writer::Writer;
 use super::{Keyspaces, OpenError};
@@ -18,37 +17,16 @@ use std::sync::Arc;
 const INACTIVE: &str = "inactive/";
 
 impl Writer {
-    /// What a change of a user does to secrets, or why it may not be. `under_way`: secrets that are not in the store yet, the
-    /// newest first.
-    pub(super) fn secrets_of_user(
-        &self,
-        change: &Change,
-        actor: &Actor,
-        under_way: &[&SecretValues],
-    ) -> Result<Vec<(String, Option<Vec<u8>>)>, StoreError> {
+    /// What a change of a user does to secrets, or why it may not be.
+    pub(super) fn secrets_of_user(&self, change: &Change, actor: &Actor) -> Result<Vec<(String, Option<Vec<u8>>)>, StoreError> {
         if &*change.bucket != USERS {
             return Ok(Vec::new());
         }
         let (app, user) = (&change.app, &change.id);
         let mut secrets = Vec::new();
-        let (old, new) = (name_of(change.before.as_deref()), name_of(change.after.as_deref()));
-        if old != new {
-            if let Some(new) = new {
-                if new.len() > LONGEST_NAME {
-                    return Err(Refusal::Invalid(format!("a user's name has {LONGEST_NAME} bytes at most")).into());
-                }
-                let name = names::username(app, new);
-                if self.secret_of(&name, under_way)?.is_some_and(|holder| holder != user.as_bytes()) {
-                    return Err(Refusal::NameTaken(new.to_owned()).into());
-                }
-                secrets.push((name, Some(user.as_bytes().to_vec())));
-            }
-            if let Some(old) = old {
-                let name = names::username(app, old);
-                if self.secret_of(&name, under_way)?.is_some_and(|holder| holder == user.as_bytes()) {
-                    secrets.push((name, None));
-                }
-            }
+        let name = name_of(change.after.as_deref());
+        if name.is_some_and(|name| name.len() > LONGEST_NAME) && name != name_of(change.before.as_deref()) {
+            return Err(Refusal::Invalid(format!("a user's name has {LONGEST_NAME} bytes at most")).into());
         }
         match (is_inactive(change.before.as_deref()), is_inactive(change.after.as_deref())) {
             (false, true) => secrets.push((inactive_secret(app, user), Some(Vec::new()))),

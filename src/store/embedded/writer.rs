@@ -6,12 +6,13 @@
 //! answered: nobody sees a state that a crash could take back.
 
 use super::batch::BatchAnswer;
-use super::group::{Group, Images, Noted, Prepared, SecretValues};
+use super::group::{Group, Images, Noted, Prepared};
 use super::indexes::catalogue::Catalogue;
 use super::intake::IntakeAnswer;
 use super::schemas::{self, Schemas};
 use super::snapshot::{EmbeddedSnapshot, Reading, broken, parse};
 use super::statistics::Counters;
+use super::stored::{Growth, Stored};
 use super::sweep::Sweeper;
 use super::{Keyspaces, keys, meta};
 use crate::changelog::embedded::EmbeddedLog;
@@ -24,9 +25,10 @@ use crate::config::Durability;
 use crate::rights::{self, Membership, Rights};
 use crate::schema::Schema;
 use crate::store::{
-    Actor, Batch, BatchError, Committed, Decision, IndexChange, Intake, IntakeError, SchemaChange, Stamp, StoreError, Write,
+    Actor, Batch, BatchError, Committed, Decision, IndexChange, Intake, IntakeError, JudgedSchemaChange, Stamp, StoreError, Write,
 };
 use bytes::Bytes;
+use dataflows::access::Caller;
 use dataflows::change::{Change, CommitNumber, Image, Operation};
 use dataflows::document::DocumentLimits;
 use fjall::{Database, OwnedWriteBatch as WriteBatch, PersistMode};
@@ -50,7 +52,7 @@ pub(super) enum Command {
     Write { write: Write, answer: Answer<Committed> },
     Intake { intake: Box<Intake>, answer: IntakeAnswer },
     Batch { batch: Box<Batch>, answer: BatchAnswer },
-    Schema { app: Arc<str>, change: SchemaChange, answer: Answer<Arc<Schema>> },
+    Schema { app: Arc<str>, actor: Actor, change: JudgedSchemaChange, answer: Answer<Arc<Schema>> },
     Secret { name: String, value: Vec<u8>, answer: Answer<()> },
     Indexes { app: Arc<str>, bucket: Arc<str>, change: IndexChange, answer: Answer<()> },
     BuildIndex { number: u64, done: std::sync::mpsc::Sender<bool> },
@@ -79,6 +81,8 @@ pub(super) struct Writer {
     pub(super) membership: Membership,
     /// As of the last published commit
     pub(super) rights: Arc<Rights>,
+    /// What the apps store and may
+    pub(super) stored: Arc<Stored>,
     pub(super) state: meta::State,
     /// Keys of the objects written at `state.at`, so that the next write of one of them gets a later time
     pub(super) moment: HashSet<Vec<u8>>,
@@ -104,8 +108,8 @@ impl Writer {
         while let Some(command) = next.take().or_else(|| self.next_command()) {
             match command {
                 command @ (Command::Write { .. } | Command::Intake { .. } | Command::Batch { .. }) => next = self.group(command),
-                Command::Schema { app, change, answer } => {
-                    let _ = answer.send(self.schema(&app, &change));
+                Command::Schema { app, actor, change, answer } => {
+                    let _ = answer.send(self.schema(&app, &actor, &change));
                 }
                 Command::Secret { name, value, answer } => {
                     let _ = answer.send(self.secret(&name, &value));
@@ -167,14 +171,18 @@ impl Writer {
                 next = self.queue.try_recv().ok();
             }
         };
-        let Group { batch, records, answers, intakes, batches, notes, noted, secrets, .. } = group;
+        let Group { mut batch, images, records, answers, intakes, batches, notes, noted, secrets, .. } = group;
+        let counted = self.note_stored(&images.growths, &mut batch);
         // Secrets are on the disk when they are answered, at either durability.
         let batch = if secrets.is_empty() { self.durable(batch) } else { batch.durability(Some(PersistMode::SyncAll)) };
         let done = match (records.is_empty(), notes.is_empty() && secrets.is_empty()) {
             (true, true) => Ok(()),
             (true, false) => self.publish_notes(batch),
-            (false, _) => self.publish(batch, records, &noted, before),
+            (false, _) => counted.and_then(|()| self.publish(batch, records, &noted, before)),
         };
+        if done.is_ok() {
+            self.grow_stored(&images.growths);
+        }
         for (answer, outcome) in answers {
             // Also a refusal was decided on a state that is published only now, or not at all.
             let _ = answer.send(done.clone().and(outcome));
@@ -191,7 +199,7 @@ impl Writer {
     /// Decides one write and adds it to the group.
     fn decide(&mut self, write: &Write, group: &mut Group) -> Result<Committed, StoreError> {
         let place = Place { last: self.state.commit, at: None };
-        let Some(prepared) = self.prepare_alone(write, place, &[&group.images], &[&group.secrets])? else {
+        let Some(prepared) = self.prepare_alone(write, place, &[&group.images])? else {
             return Ok(Committed { change: None, position: self.position() });
         };
         let change = Arc::clone(&prepared.change);
@@ -205,24 +213,18 @@ impl Writer {
     }
 
     /// As `prepare`; the decision is somebody else's code, and a panic in it ends this write alone.
-    pub(super) fn prepare_alone(
-        &self,
-        write: &Write,
-        place: Place,
-        written: &[&Images],
-        secrets: &[&SecretValues],
-    ) -> Result<Option<Prepared>, StoreError> {
+    pub(super) fn prepare_alone(&self, write: &Write, place: Place, written: &[&Images]) -> Result<Option<Prepared>, StoreError> {
         let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(write, place, written)))
             .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))??;
         let Some(mut prepared) = prepared else { return Ok(None) };
-        prepared.secrets = self.secrets_of_user(&prepared.change, &write.actor, secrets)?;
+        prepared.secrets = self.secrets_of_user(&prepared.change, &write.actor)?;
         Ok(Some(prepared))
     }
 
     /// Adds to the group what was prepared behind the last commit.
     pub(super) fn add(&mut self, prepared: Prepared, group: &mut Group) -> Result<(), StoreError> {
         group.images.insert(&prepared);
-        let Prepared { key, change, record, indexed, secrets } = prepared;
+        let Prepared { key, change, record, indexed, secrets, growth: _ } = prepared;
         self.keep_up((&change.app, &change.bucket), indexed, &mut group.batch)?;
         match &change.after {
             Some(image) => group.batch.insert(&self.keyspaces.objects, key.as_slice(), &**image.json()),
@@ -253,20 +255,17 @@ impl Writer {
         }
         let schema = schemas::of(&self.schemas, &write.key.app);
         let dates = schema.dates(&write.key.bucket);
-        let before = match written.iter().find_map(|images| images.objects.get(&key)) {
-            Some(image) => image.clone(),
+        // Its text as it is stored may be another than that of its present form.
+        let (before, length) = match written.iter().find_map(|images| images.objects.get(&key)) {
+            Some(image) => (image.clone(), image.as_ref().map(|image| image.json().len())),
             None => match self.keyspaces.objects.get(&key).map_err(|error| broken(&error))? {
-                Some(text) => Some(parse(&text, dates)?),
-                None => None,
+                Some(text) => (Some(parse(&text, dates)?), Some(text.len())),
+                None => (None, None),
             },
         };
         let now = place.at.unwrap_or_else(|| self.now(&key));
         let version = before.as_ref().map_or(0, |image| image.version()).saturating_add(1);
-        let caller = match &write.actor {
-            Actor::Fixed(caller) => Cow::Borrowed(&**caller),
-            Actor::User(user) => Cow::Owned(self.membership.caller(&write.key.app, user)),
-            Actor::Assumed { user, role } => Cow::Owned(self.membership.assumed(&write.key.app, user, role).unwrap_or_default()),
-        };
+        let caller = self.caller(&write.key.app, &write.actor);
         let class = schema.schema.rights_of(&write.key.bucket);
         let stamp = Stamp { commit: place.last + 1, version, now, caller: &caller, class, schema: &schema.schema };
         let (operation, after) = match ((write.decide)(before.as_deref(), &stamp)?, &before) {
@@ -279,6 +278,8 @@ impl Writer {
                 (if before.is_some() { Operation::Update } else { Operation::Insert }, Some(Arc::new(image)))
             }
         };
+        let growth = Growth::of(&key, length, after.as_ref().map(|image| image.json().len()));
+        self.has_room(&write.key.app, growth, written.iter().map(|images| &images.growths))?;
         let indexed = self.indexed(&write.key, &key, (before.as_deref(), after.as_deref()), written)?;
         let change = Change {
             commit: stamp.commit,
@@ -296,7 +297,16 @@ impl Writer {
         };
         let record = record::encode(&Record::of(&change, place.last)).map_err(|error| StoreError::Unfit(error.to_string()))?;
         self.fits_log(&record)?;
-        Ok(Some(Prepared { key, change: Arc::new(change), record, indexed, secrets: Vec::new() }))
+        Ok(Some(Prepared { key, change: Arc::new(change), record, growth, indexed, secrets: Vec::new() }))
+    }
+
+    /// Whose rights are judged, with the roles that he has in the state before the next write.
+    pub(super) fn caller<'a>(&self, app: &str, actor: &'a Actor) -> Cow<'a, Caller> {
+        match actor {
+            Actor::Fixed(caller) => Cow::Borrowed(&**caller),
+            Actor::User(user) => Cow::Owned(self.membership.caller(app, user)),
+            Actor::Assumed { user, role } => Cow::Owned(self.membership.assumed(app, user, role).unwrap_or_default()),
+        }
     }
 
     /// Whether anything can be written that leaves a record.
@@ -320,8 +330,13 @@ impl Writer {
     /// The time of the next commit: not before the last one, and behind the last one of this object. With the
     /// clock set back it stands still, and moves on only where an object is written again.
     pub(super) fn now(&self, key: &[u8]) -> i64 {
+        self.now_unless(|moment| moment.contains(key))
+    }
+
+    /// The same for what is committed at one time, of which `taken` says whether any was written at the moment already.
+    pub(super) fn now_unless(&self, taken: impl FnOnce(&HashSet<Vec<u8>>) -> bool) -> i64 {
         let now = self.clock.now_ms().max(self.state.at);
-        let taken = now == self.state.at && (self.moment.contains(key) || self.moment.len() >= MOMENT_OBJECTS);
+        let taken = now == self.state.at && (self.moment.len() >= MOMENT_OBJECTS || taken(&self.moment));
         if taken { now.saturating_add(1) } else { now }
     }
 

@@ -11,7 +11,6 @@ use std::sync::LazyLock;
 use tidegate::config::{IngestFormat, IngestOptions};
 use tidegate::ingest::mapping::Mapping;
 use tidegate::ingest::meaning::Meaning;
-use tidegate::object::METADATA;
 
 /// A field of each type, named like it without what no fuzzer would find: `date`, `decimal`, …
 fn mapping(format: IngestFormat) -> Mapping {

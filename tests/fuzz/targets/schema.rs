@@ -5,7 +5,7 @@
 use tidegate::json::object_entries;
 use dataflows::access::Caller;
 use libfuzzer_sys::fuzz_target;
-use tidegate::object::lens::Lens;
+use tidegate::schema::lens::Lens;
 use tidegate::object::shape;
 use tidegate::schema::{ClassRequest, Request, Schema, alteration, change, moves};
 

@@ -8,7 +8,10 @@
 use super::catalogue::{Index, OfBucket};
 use super::collect::Collector;
 use super::entries;
+use super::nearest::{self, Outwards};
 use super::plan::{self, Narrow, Ordered};
+use super::primary::{self, Span};
+use super::ranges;
 use crate::store::embedded::snapshot::{EmbeddedSnapshot, broken, parse};
 use crate::store::embedded::statistics::Counters;
 use crate::store::embedded::{keys, schemas};
@@ -16,7 +19,6 @@ use crate::store::{PlanReport, QueryReport, Selection, StoreError};
 use dataflows::change::Image;
 use fjall::Readable;
 use std::cell::Cell;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,11 +26,11 @@ use std::time::Instant;
 const FIRST: usize = 64;
 const FURTHER: usize = 8;
 /// Ids that are gathered for one query at most.
-const MOST: usize = 1 << 18;
+pub(super) const MOST: usize = 1 << 18;
 /// Objects that are looked at to estimate how many match.
 const SAMPLE: u64 = 64;
 /// What looking an object up costs, in objects that a scan passes by.
-const LOOK_UP: u64 = 4;
+pub(super) const LOOK_UP: u64 = 4;
 
 /// Keys of objects without what those of the bucket have in common, in order and none twice.
 type Ids = Vec<Box<[u8]>>;
@@ -37,17 +39,24 @@ type Ids = Vec<Box<[u8]>>;
 enum Chosen {
     Gathered(Ids),
     Ordered(Ordered),
-    Scan,
+    Outwards(Outwards),
+    /// The piece of the bucket that the ids are in
+    Scan {
+        /// From its end
+        backward: bool,
+    },
 }
 
 /// A query while it is answered. Blocks.
-struct Query<'q> {
-    snapshot: &'q EmbeddedSnapshot,
-    selection: &'q Selection,
+pub(super) struct Query<'q> {
+    pub(super) snapshot: &'q EmbeddedSnapshot,
+    pub(super) selection: &'q Selection,
     /// Those that hold every object
     indexes: OfBucket,
+    /// In which all objects that match are
+    piece: Span,
     /// Objects looked at
-    examined: Cell<u64>,
+    pub(super) examined: Cell<u64>,
 }
 
 /// What was decided, for people.
@@ -57,9 +66,42 @@ struct Considered {
 }
 
 impl EmbeddedSnapshot {
-    /// Whether there may be a better way than a scan.
+    /// Whether there may be a better way than a scan of the bucket. Cheap: it is asked on async threads.
     pub(in crate::store::embedded) fn may_narrow(&self, selection: &Selection) -> bool {
-        !Query::new(self, selection).indexes.is_empty() || !plan::narrows(&[], &selection.predicate).is_empty()
+        !self.indexes.of(&selection.app, &selection.bucket).is_empty()
+            || primary::speaks_of_ids(&selection.predicate)
+            || primary::is_backward(selection, Collector::new(selection).needed())
+    }
+
+    /// Whether a scan for it goes through the whole bucket from its beginning, as those that are shared.
+    pub(in crate::store::embedded) fn is_whole(&self, selection: &Selection) -> bool {
+        Query::new(self, selection).piece.is_all() && !primary::is_backward(selection, Collector::new(selection).needed())
+    }
+
+    /// The answer by a scan of the piece of the bucket in which all that match are. Blocks.
+    pub(in crate::store::embedded) fn scanned(&self, selection: &Selection) -> Result<Vec<Arc<Image>>, StoreError> {
+        let query = Query::new(self, selection);
+        let mut collector = Collector::new(selection);
+        let backward = primary::is_backward(selection, collector.needed());
+        query.go(&Chosen::Scan { backward }, &mut |id, image| collector.push(id, image), &|_| false)?;
+        Ok(query.finish(collector))
+    }
+
+    /// How many match, by such a scan, or by one of the whole bucket. Blocks.
+    pub(in crate::store::embedded) fn scanned_count(&self, selection: &Selection) -> Result<u64, StoreError> {
+        let query = Query::new(self, selection);
+        let mut count = 0;
+        let mut see = |_: &[u8], _: &Arc<Image>| {
+            count += 1;
+            Ok(true)
+        };
+        query.go(&Chosen::Scan { backward: false }, &mut see, &|_| false)?;
+        if query.piece.is_all() {
+            self.reading.counters.scanned(query.examined.get(), count);
+        } else {
+            query.count(count);
+        }
+        Ok(count)
     }
 
     /// The answer; none: a scan is the best way. Blocks.
@@ -68,8 +110,8 @@ impl EmbeddedSnapshot {
         let (chosen, _) = query.choose(true)?;
         let mut collector = Collector::new(selection);
         match chosen {
-            Chosen::Scan => return Ok(None),
-            chosen => query.go(&chosen, &mut |id, image| collector.push(id, image), |_| false)?,
+            Chosen::Scan { .. } => return Ok(None),
+            chosen => query.go(&chosen, &mut |id, image| collector.push(id, image), &|_| false)?,
         }
         Ok(Some(query.finish(collector)))
     }
@@ -78,7 +120,7 @@ impl EmbeddedSnapshot {
     pub(in crate::store::embedded) fn counted(&self, selection: &Selection) -> Result<Option<u64>, StoreError> {
         let query = Query::new(self, selection);
         let (chosen, _) = query.choose(false)?;
-        if matches!(chosen, Chosen::Scan) {
+        if matches!(chosen, Chosen::Scan { .. }) {
             return Ok(None);
         }
         let mut count = 0;
@@ -88,7 +130,7 @@ impl EmbeddedSnapshot {
                 count += 1;
                 Ok(true)
             },
-            |_| false,
+            &|_| false,
         )?;
         query.count(count);
         Ok(Some(count))
@@ -100,7 +142,7 @@ impl EmbeddedSnapshot {
         let query = Query::new(self, selection);
         let (chosen, considered) = query.choose(true)?;
         let mut collector = Collector::new(selection);
-        query.go(&chosen, &mut |id, image| collector.push(id, image), |_| false)?;
+        query.go(&chosen, &mut |id, image| collector.push(id, image), &|_| false)?;
         let found = query.finish(collector);
         Ok(QueryReport {
             plan: considered.plan,
@@ -116,7 +158,9 @@ impl<'q> Query<'q> {
     fn new(snapshot: &'q EmbeddedSnapshot, selection: &'q Selection) -> Query<'q> {
         let mut indexes = snapshot.indexes.of(&selection.app, &selection.bucket);
         indexes.retain(|index| index.is_ready());
-        Query { snapshot, selection, indexes, examined: Cell::new(0) }
+        let mut parts = Vec::new();
+        ranges::conjuncts(&selection.predicate, &mut parts);
+        Query { snapshot, selection, indexes, piece: Span::of(&parts), examined: Cell::new(0) }
     }
 
     fn finish(&self, collector: Collector) -> Vec<Arc<Image>> {
@@ -133,7 +177,7 @@ impl<'q> Query<'q> {
     }
 
     /// About how many objects the bucket has: an index has at least one entry for each.
-    fn size(&self) -> Option<u64> {
+    pub(super) fn size(&self) -> Option<u64> {
         self.indexes.iter().filter_map(|index| index.size()).min()
     }
 
@@ -148,12 +192,28 @@ impl<'q> Query<'q> {
             Some(_) if !self.selection.sort.is_empty() => plan::ordered(&self.indexes, &self.selection.predicate, &self.selection.sort),
             _ => Vec::new(),
         };
+        let outwards = match needed {
+            Some(_) if collector.is_by_distance() => nearest::outwards(&self.indexes, &self.selection.predicate),
+            _ => Vec::new(),
+        };
+        let backward = windowed && primary::is_backward(self.selection, needed);
+        let scan = || (Chosen::Scan { backward }, self.scan_report(size, backward));
         let mut reports: Vec<PlanReport> = narrows.iter().map(Narrow::report).collect();
+        let in_order: Vec<Chosen> = outwards.into_iter().map(Chosen::Outwards).chain(ordered.into_iter().map(Chosen::Ordered)).collect();
+        let mut ordered_reports: Vec<PlanReport> = in_order.iter().filter_map(Chosen::report).collect();
+        if in_order.is_empty() && (narrows.is_empty() || (narrows.len() == 1 && !self.piece.is_all())) {
+            let (chosen, plan) = scan();
+            return Ok((chosen, Considered { plan, others: Vec::new() }));
+        }
+        // What else there is goes along the same points, all of them at once.
+        if let [Chosen::Outwards(way)] = &in_order[..]
+            && narrows.iter().all(|narrow| narrow.is_along(&way.index))
+        {
+            reports.push(self.scan_report(size, backward));
+            return Ok((Chosen::Outwards(way.clone()), Considered { plan: ordered_reports.remove(0), others: reports }));
+        }
         let mut estimated: Option<(Option<usize>, u64)> = None;
         let mut cap = FIRST;
-        if narrows.is_empty() && ordered.is_empty() {
-            return Ok((Chosen::Scan, Considered { plan: scan_report(size), others: reports }));
-        }
         loop {
             let mut best: Option<(usize, Ids)> = None;
             for (place, narrow) in narrows.iter().enumerate() {
@@ -172,13 +232,14 @@ impl<'q> Query<'q> {
             }
             if let Some((place, ids)) = best {
                 let plan = reports.remove(place);
-                reports.extend(ordered.iter().map(Ordered::report));
-                reports.push(scan_report(size));
+                reports.extend(ordered_reports);
+                reports.push(self.scan_report(size, backward));
                 return Ok((Chosen::Gathered(ids), Considered { plan, others: reports }));
             }
             // Nothing that narrows is small: the order may help, or a scan that ends early.
             if let (Some(needed), None) = (needed, estimated) {
-                estimated = self.estimate(&ordered, needed, collector.is_by_id())?;
+                let by_id = (collector.is_by_id() || backward).then_some(backward);
+                estimated = self.estimate(&in_order, needed, by_id)?;
             }
             let enough = estimated.is_some_and(|(_, rows)| rows <= cap as u64);
             if enough || narrows.is_empty() || cap >= most {
@@ -186,20 +247,20 @@ impl<'q> Query<'q> {
             }
             cap = cap.saturating_mul(FURTHER).min(most);
         }
-        let mut ordered_reports: Vec<_> = ordered.iter().map(Ordered::report).collect();
         let worth = |rows: u64| size.is_none_or(|size| rows.saturating_mul(LOOK_UP) <= size) || rows <= FIRST as u64;
         if let Some((Some(place), rows)) = estimated
             && worth(rows)
-            && let Some(way) = ordered.get(place)
+            && let Some(way) = in_order.into_iter().nth(place)
         {
             let mut plan = ordered_reports.remove(place);
             plan.rows = Some(rows);
             reports.extend(ordered_reports);
-            reports.push(scan_report(size));
-            return Ok((Chosen::Ordered(way.clone()), Considered { plan, others: reports }));
+            reports.push(self.scan_report(size, backward));
+            return Ok((way, Considered { plan, others: reports }));
         }
         reports.extend(ordered_reports);
-        Ok((Chosen::Scan, Considered { plan: scan_report(size), others: reports }))
+        let (chosen, plan) = scan();
+        Ok((chosen, Considered { plan, others: reports }))
     }
 
     /// The ids of all objects in which those that match are; none where they are more than `cap`.
@@ -209,17 +270,30 @@ impl<'q> Query<'q> {
         }
         let mut ids: Ids = narrow.ids.iter().map(|id| id.as_bytes().into()).collect();
         let cap = cap.max(ids.len());
+        /// Whether there are no more than may be.
+        fn add(ids: &mut Ids, id: &[u8], cap: usize) -> bool {
+            ids.push(id.into());
+            if ids.len() > cap {
+                ids.sort_unstable();
+                ids.dedup();
+            }
+            ids.len() <= cap
+        }
+        let bucket = keys::bucket(&self.selection.app, &self.selection.bucket).len();
+        for piece in &narrow.pieces {
+            for entry in self.in_piece(piece) {
+                let key = entry.key().map_err(|error| broken(&error))?;
+                if !add(&mut ids, key.get(bucket..).unwrap_or_default(), cap) {
+                    return Ok(None);
+                }
+            }
+        }
         for (index, ranges) in &narrow.spans {
             for range in ranges {
                 for entry in self.snapshot.state.range(&self.snapshot.reading.indexes, &range.from[..]..&range.until[..]) {
                     let (key, value) = entry.into_inner().map_err(|error| broken(&error))?;
-                    ids.push(id_of(index, &key, &value)?.into());
-                    if ids.len() > cap {
-                        ids.sort_unstable();
-                        ids.dedup();
-                        if ids.len() > cap {
-                            return Ok(None);
-                        }
+                    if !add(&mut ids, id_of(index, &key, &value)?, cap) {
+                        return Ok(None);
                     }
                 }
             }
@@ -230,16 +304,18 @@ impl<'q> Query<'q> {
     }
 
     /// Which order is best, none for that of a scan, and how many objects would have to be looked at for those that are needed.
-    fn estimate(&self, ordered: &[Ordered], needed: usize, by_id: bool) -> Result<Option<(Option<usize>, u64)>, StoreError> {
+    /// `by_id`: a scan has the order too, and whether from its end.
+    fn estimate(&self, in_order: &[Chosen], needed: usize, by_id: Option<bool>) -> Result<Option<(Option<usize>, u64)>, StoreError> {
         let mut best: Option<(Option<usize>, u64)> = None;
-        let ways = ordered.iter().enumerate().map(|(place, way)| (Some(place), Chosen::Ordered(way.clone())));
-        for (place, way) in ways.chain(by_id.then_some((None, Chosen::Scan))) {
+        let scan = by_id.map(|backward| Chosen::Scan { backward });
+        let ways = in_order.iter().enumerate().map(|(place, way)| (Some(place), way));
+        for (place, way) in ways.chain(scan.as_ref().map(|scan| (None, scan))) {
             let (mut matched, start) = (0u64, self.examined.get());
             let mut see = |_: &[u8], _: &Arc<Image>| {
                 matched += 1;
                 Ok(true)
             };
-            self.go(&way, &mut see, |examined| examined - start >= SAMPLE)?;
+            self.go(way, &mut see, &|examined| examined - start >= SAMPLE)?;
             let seen = self.examined.get() - start;
             let rows = match (seen < SAMPLE, matched) {
                 (true, _) => seen,
@@ -258,8 +334,9 @@ impl<'q> Query<'q> {
         &self,
         way: &Chosen,
         show: &mut dyn FnMut(&[u8], &Arc<Image>) -> Result<bool, StoreError>,
-        stop: impl Fn(u64) -> bool,
+        stop: &dyn Fn(u64) -> bool,
     ) -> Result<(), StoreError> {
+        let needed = Collector::new(self.selection).needed();
         match way {
             Chosen::Gathered(ids) => {
                 for id in ids {
@@ -271,38 +348,63 @@ impl<'q> Query<'q> {
                 }
                 Ok(())
             }
-            Chosen::Ordered(way) => self.in_order(way, show, stop),
-            Chosen::Scan => {
-                let mut failed = Ok(());
-                self.snapshot.scan(&self.selection.app, &self.selection.bucket, |id, image| {
-                    self.examined.set(self.examined.get() + 1);
-                    if self.fits(&image) {
-                        match show(id, &image) {
-                            Ok(true) => {}
-                            Ok(false) => return ControlFlow::Break(()),
-                            Err(error) => {
-                                failed = Err(error);
-                                return ControlFlow::Break(());
-                            }
-                        }
-                    }
-                    if stop(self.examined.get()) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                })?;
-                failed
+            Chosen::Ordered(way) => self.in_order(way, needed.unwrap_or(usize::MAX), show, stop),
+            Chosen::Outwards(way) => self.go_outwards(way, needed.unwrap_or(usize::MAX), show, stop),
+            Chosen::Scan { backward: false } => self.in_span(false, show, stop),
+            Chosen::Scan { backward: true } => {
+                let Some(mut further) = needed.unwrap_or(usize::MAX).checked_sub(1) else { return Ok(()) };
+                let mut show = |id: &[u8], image: &Arc<Image>| {
+                    let more = further > 0;
+                    further = further.saturating_sub(1);
+                    Ok(show(id, image)? && more)
+                };
+                self.in_span(true, &mut show, stop)
             }
         }
+    }
+
+    /// The objects of a piece of the bucket, in the order of ids.
+    fn in_piece(&self, piece: &Span) -> fjall::Iter {
+        let (from, until) = piece.keys(&self.selection.app, &self.selection.bucket);
+        self.snapshot.state.range(&self.snapshot.reading.objects, from..until)
+    }
+
+    /// Through the piece of the bucket in which all that match are.
+    pub(super) fn in_span(
+        &self,
+        backward: bool,
+        show: &mut dyn FnMut(&[u8], &Arc<Image>) -> Result<bool, StoreError>,
+        stop: &dyn Fn(u64) -> bool,
+    ) -> Result<(), StoreError> {
+        let (app, bucket) = (&self.selection.app, &self.selection.bucket);
+        let dates = schemas::of(&self.snapshot.schemas, app).dates(bucket);
+        let prefix = keys::bucket(app, bucket).len();
+        let entries = self.in_piece(&self.piece);
+        let entries: Box<dyn Iterator<Item = fjall::Guard>> = if backward { Box::new(entries.rev()) } else { Box::new(entries) };
+        for entry in entries {
+            let (key, text) = entry.into_inner().map_err(|error| broken(&error))?;
+            let image = parse(&text, dates)?;
+            self.examined.set(self.examined.get() + 1);
+            if self.fits(&image) && !show(key.get(prefix..).unwrap_or_default(), &image)? {
+                break;
+            }
+            if stop(self.examined.get()) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Along an index. With as many as are needed it ends where the next ones are behind all of them in the order.
     fn in_order(
         &self,
         way: &Ordered,
+        needed: usize,
         show: &mut dyn FnMut(&[u8], &Arc<Image>) -> Result<bool, StoreError>,
-        stop: impl Fn(u64) -> bool,
+        stop: &dyn Fn(u64) -> bool,
     ) -> Result<(), StoreError> {
-        let needed = Collector::new(self.selection).needed().unwrap_or(usize::MAX);
         let (mut shown, mut group) = (0, Vec::new());
-        let entries = |range: &super::ranges::Range| {
+        let entries = |range: &ranges::Range| {
             let entries = self.snapshot.state.range(&self.snapshot.reading.indexes, &range.from[..]..&range.until[..]);
             if way.backward { Box::new(entries.rev()) as Box<dyn Iterator<Item = fjall::Guard>> } else { Box::new(entries) }
         };
@@ -334,7 +436,7 @@ impl<'q> Query<'q> {
     }
 
     /// An object, if it matches and the caller may read it.
-    fn look_up(&self, id: &[u8]) -> Result<Option<Arc<Image>>, StoreError> {
+    pub(super) fn look_up(&self, id: &[u8]) -> Result<Option<Arc<Image>>, StoreError> {
         let (app, bucket) = (&self.selection.app, &self.selection.bucket);
         let mut key = keys::bucket(app, bucket);
         key.extend_from_slice(id);
@@ -349,6 +451,12 @@ impl<'q> Query<'q> {
     fn fits(&self, image: &Image) -> bool {
         fits(self.selection, image)
     }
+
+    fn scan_report(&self, size: Option<u64>, backward: bool) -> PlanReport {
+        let whole = self.piece.is_all();
+        let kind = if whole && !backward { "scan" } else { "id range" };
+        PlanReport { kind, indexes: Vec::new(), ranges: 1, rows: size.filter(|_| whole), rows_at_least: None }
+    }
 }
 
 /// Whether an object belongs to a selection.
@@ -358,17 +466,24 @@ pub(in crate::store::embedded) fn fits(selection: &Selection, image: &Image) -> 
 
 /// Ids are looked up one by one however many there are: queries that name them are bounded by their size.
 fn ids_worth_naming() -> usize {
-    super::ranges::MOST
+    ranges::MOST
 }
 
-fn scan_report(size: Option<u64>) -> PlanReport {
-    PlanReport { kind: "scan", indexes: Vec::new(), ranges: 1, rows: size, rows_at_least: None }
+impl Chosen {
+    /// For people, where it has an order that an index has.
+    fn report(&self) -> Option<PlanReport> {
+        match self {
+            Chosen::Ordered(way) => Some(way.report()),
+            Chosen::Outwards(way) => Some(way.report()),
+            Chosen::Gathered(_) | Chosen::Scan { .. } => None,
+        }
+    }
 }
 
-fn id_of<'e>(index: &Index, key: &'e [u8], value: &[u8]) -> Result<&'e [u8], StoreError> {
+pub(super) fn id_of<'e>(index: &Index, key: &'e [u8], value: &[u8]) -> Result<&'e [u8], StoreError> {
     entries::id(index, key, value).ok_or_else(unreadable)
 }
 
-fn unreadable() -> StoreError {
+pub(super) fn unreadable() -> StoreError {
     StoreError::Broken("an entry of an index cannot be read".into())
 }

@@ -41,6 +41,23 @@ fn spread(bits: u64) -> u64 {
     bits
 }
 
+/// Every second bit, put together.
+fn gather(bits: u64) -> u64 {
+    let mut bits = bits & 0x5555_5555_5555_5555;
+    for (shift, mask) in
+        [(1, 0x3333_3333_3333_3333), (2, 0x0f0f_0f0f_0f0f_0f0f), (4, 0x00ff_00ff_00ff_00ff), (8, 0x0000_ffff_0000_ffff), (16, 0xffff_ffff)]
+    {
+        bits = (bits | bits >> shift) & mask;
+    }
+    bits
+}
+
+/// The middle of a cell: a few centimetres from every point of it.
+pub(super) fn point(cell: u64) -> Point {
+    let share = |halves: u64| (halves as f64 + 0.5) / f64::from(1u32 << LEVELS);
+    Point { longitude: share(gather(cell >> 1)) * 360.0 - 180.0, latitude: share(gather(cell)) * 180.0 - 90.0 }
+}
+
 /// The cell of a point.
 pub(super) fn cell(point: Point) -> u64 {
     spread(x(point.longitude)) << 1 | spread(y(point.latitude))
@@ -164,7 +181,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(8 * ProptestConfig::default().cases))]
         #[test]
         fn a_covering_has_every_point_of_the_box(one in points(), other in points(), share in (0.0..=1.0, 0.0..=1.0)) {
             let (west, east) = (one.longitude.min(other.longitude), one.longitude.max(other.longitude));
@@ -173,6 +190,11 @@ mod tests {
             let bounds = Bounds { west, east, south, north };
             prop_assert!(covers(bounds, inside));
             prop_assert!(covering(bounds).len() <= MOST * 3);
+        }
+
+        #[test]
+        fn a_cell_says_where_its_points_are(at in points()) {
+            prop_assert!(dataflows::query::geo::distance(at, point(cell(at))) < 0.05, "{:?}", point(cell(at)));
         }
 
         #[test]

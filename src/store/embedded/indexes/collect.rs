@@ -1,10 +1,11 @@
 //! Sort, skip and count of what was found, in bounded memory: no more objects are held than the answer may have, and as many
 //! again between two times that the last ones are let go.
 
+use super::primary;
 use crate::store::{Selection, StoreError};
 use dataflows::change::Image;
 use dataflows::query::ast::Predicate;
-use dataflows::query::sort::Sort;
+use dataflows::query::sort::{Direction, Sort};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub(in crate::store::embedded) struct Collector {
 impl Collector {
     pub(in crate::store::embedded) fn new(selection: &Selection) -> Collector {
         let order = match selection.predicate.nearest() {
+            _ if primary::direction(&selection.sort) == Some(Direction::Up) => Order::Ids,
             _ if !selection.sort.is_empty() => Order::Sort(selection.sort.clone()),
             Some(_) => Order::Distance(Arc::clone(&selection.predicate)),
             None => Order::Ids,
@@ -53,6 +55,11 @@ impl Collector {
     /// Whether the answer is in the order of ids.
     pub(in crate::store::embedded) fn is_by_id(&self) -> bool {
         matches!(self.order, Order::Ids)
+    }
+
+    /// Whether the nearest come first.
+    pub(in crate::store::embedded) fn is_by_distance(&self) -> bool {
+        matches!(self.order, Order::Distance(_))
     }
 
     /// Takes an object that matches; whether more are wanted. Where the answer is in the order of ids they come in that order.

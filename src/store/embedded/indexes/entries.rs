@@ -135,6 +135,13 @@ pub(super) fn id<'e>(index: &Index, key: &'e [u8], value: &[u8]) -> Option<&'e [
     key.get(index.prefix.len() + end(value, (value.len() / 2).checked_sub(1)?)?..)
 }
 
+/// The cell that is the component `place` of an entry.
+pub(super) fn cell_at(index: &Index, key: &[u8], value: &[u8], place: usize) -> Option<u64> {
+    let behind = leading(index, key, value, place)?.len();
+    let (tag, cell) = key.get(behind..behind + 9)?.split_first()?;
+    (*tag == encoding::CELL).then_some(u64::from_be_bytes(cell.try_into().ok()?))
+}
+
 /// The first `count` components of an entry, prefix included.
 pub(super) fn leading<'e>(index: &Index, key: &'e [u8], value: &[u8], count: usize) -> Option<&'e [u8]> {
     match count.checked_sub(1) {

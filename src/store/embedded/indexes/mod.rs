@@ -9,8 +9,10 @@
 //! * `builder`: the thread that has them built and frees dropped ones
 //! * `users`: the built-in index on the names of users, for directories from before it
 //! * `ranges`: what a predicate says about where in an index its objects lie
+//! * `primary`: what it says about ids, in whose order the bucket itself lies
 //! * `plan`: the ways to answer a query
 //! * `answer`: chooses a way by counting, and goes it
+//! * `nearest`: along a geo index outwards
 //! * `collect`: sort, skip and count of what was found
 
 pub(super) mod answer;
@@ -21,7 +23,9 @@ pub(super) mod changes;
 pub(super) mod collect;
 mod encoding;
 mod entries;
+mod nearest;
 mod plan;
+mod primary;
 mod ranges;
 pub(super) mod upkeep;
 pub(super) mod users;

@@ -1,16 +1,18 @@
 //! The ways to answer a query that its predicate and the indexes allow. Pure: which one is best is for whoever can count.
 
 use super::catalogue::Index;
+use super::primary::{Span, is_id};
 use super::ranges::{self, MOST, Narrowed, Range};
 use crate::store::{KeyOrder, PlanReport};
-use dataflows::query::ast::{Literal, Path, Predicate, Test};
+use dataflows::query::ast::{Literal, Predicate, Test};
 use dataflows::query::sort::{Direction, Sort};
 use std::sync::Arc;
 
-/// A set of objects in which all that match are: named by id, or in ranges of indexes.
+/// A set of objects in which all that match are: named by id, in pieces of the bucket, or in ranges of indexes.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Narrow {
     pub(super) ids: Vec<Box<str>>,
+    pub(super) pieces: Vec<Span>,
     pub(super) spans: Vec<(Arc<Index>, Vec<Range>)>,
     /// Keys of which something is known: without counting, more are better
     bound: usize,
@@ -41,6 +43,10 @@ pub(super) fn narrows(indexes: &[Arc<Index>], predicate: &Predicate) -> Vec<Narr
             _ => {}
         }
     }
+    let piece = Span::of(&parts);
+    if !piece.is_all() {
+        found.push(Narrow { pieces: vec![piece], bound: 1, ..Narrow::default() });
+    }
     for index in indexes {
         let Narrowed { ranges, bound, .. } = ranges::narrow(index, &parts);
         if bound > 0 {
@@ -48,10 +54,6 @@ pub(super) fn narrows(indexes: &[Arc<Index>], predicate: &Predicate) -> Vec<Narr
         }
     }
     found
-}
-
-fn is_id(path: &Path) -> bool {
-    matches!(&*path.components, [only] if &*only.name == "id")
 }
 
 fn ids(test: &Test) -> Option<Narrow> {
@@ -71,6 +73,7 @@ fn any_of(indexes: &[Arc<Index>], branches: &[Predicate]) -> Option<Narrow> {
     for branch in branches {
         let best = narrows(indexes, branch).into_iter().max_by_key(|narrow| narrow.bound)?;
         all.ids.extend(best.ids);
+        all.pieces.extend(best.pieces);
         all.spans.extend(best.spans);
         if all.range_count() > MOST {
             return None;
@@ -81,14 +84,23 @@ fn any_of(indexes: &[Arc<Index>], branches: &[Predicate]) -> Option<Narrow> {
 
 impl Narrow {
     pub(super) fn range_count(&self) -> usize {
-        self.ids.len() + self.spans.iter().map(|(_, ranges)| ranges.len()).sum::<usize>()
+        self.ids.len() + self.pieces.len() + self.spans.iter().map(|(_, ranges)| ranges.len()).sum::<usize>()
+    }
+
+    /// Whether all of it lies in one index.
+    pub(super) fn is_along(&self, index: &Arc<Index>) -> bool {
+        self.ids.is_empty() && self.pieces.is_empty() && self.spans.iter().all(|(of, _)| Arc::ptr_eq(of, index))
     }
 
     pub(super) fn report(&self) -> PlanReport {
         let mut indexes: Vec<_> = self.spans.iter().map(|(index, _)| index.definition.to_string()).collect();
         indexes.sort_unstable();
         indexes.dedup();
-        let kind = if indexes.is_empty() { "ids" } else { "index" };
+        let kind = match (indexes.is_empty(), self.pieces.is_empty()) {
+            (false, _) => "index",
+            (true, false) => "id range",
+            (true, true) => "ids",
+        };
         PlanReport { kind, indexes, ranges: self.range_count(), rows: None, rows_at_least: None }
     }
 }

@@ -8,7 +8,7 @@ use super::catalogue::Index;
 use super::{cells, encoding, entries};
 use crate::store::KeyOrder;
 use dataflows::index::literal_prefix;
-use dataflows::query::ast::{Comparison, Elements, Path, Predicate, Test};
+use dataflows::query::ast::{Comparison, Elements, Literal, Path, Predicate, Test};
 use dataflows::query::geo::{self, EARTH_RADIUS};
 
 /// Ranges that one query is answered with at most.
@@ -37,7 +37,7 @@ enum Known {
     /// It is one of these
     Points(Vec<Vec<u8>>),
     /// It lies in one of these, the end not included
-    Spans(Vec<(Vec<u8>, Vec<u8>)>),
+    Spans(Vec<Span>),
 }
 
 /// The parts that must all hold.
@@ -115,6 +115,14 @@ fn known(path: &Path, parts: &[&Predicate], regular: bool) -> Option<Known> {
         })
         .collect();
     let mut best = if regular { all_of(&tests) } else { tests.iter().filter_map(|test| all_of(&[test])).reduce(better) };
+    let absences = parts.iter().filter_map(|part| match part {
+        Predicate::Not(inner) => match &**inner {
+            Predicate::Field(at, test) if at == path => without(test),
+            _ => None,
+        },
+        _ => None,
+    });
+    best = best.into_iter().chain(absences).reduce(better);
     // A position chooses an array as a whole, whose elements are not in the index.
     if path.components.iter().all(|component| component.position.is_none()) {
         for test in tests {
@@ -135,6 +143,19 @@ fn known(path: &Path, parts: &[&Predicate], regular: bool) -> Option<Known> {
         }
     }
     best
+}
+
+/// What is known where nothing at the path satisfies a test. An object without a value there has the entry of null, or that of
+/// nothing.
+fn without(test: &Test) -> Option<Known> {
+    match test {
+        Test::Exists => Some(Known::Points(vec![vec![encoding::NOTHING], vec![encoding::NULL]])),
+        Test::Eq(Literal::Null) => {
+            let behind_null = encoding::NULL + 1;
+            Some(Known::Spans(vec![(vec![encoding::NOTHING], vec![encoding::NULL]), (vec![behind_null], vec![encoding::CELL])]))
+        }
+        _ => None,
+    }
 }
 
 /// Which of two narrows more, without looking at the data.
@@ -165,13 +186,28 @@ fn all_of(tests: &[&Test]) -> Option<Known> {
         points.dedup();
         return Some(Known::Points(points));
     }
-    let spans = tests.iter().filter_map(|test| span(test));
-    let (from, until) = spans.reduce(|(from, until), (other_from, other_until)| (from.max(other_from), until.min(other_until)))?;
-    Some(Known::Spans(if from < until { vec![(from, until)] } else { Vec::new() }))
+    tests.iter().filter_map(|test| spans(test)).reduce(|one, other| both(&one, &other)).map(Known::Spans)
+}
+
+/// Values from the first, the second not included.
+type Span = (Vec<u8>, Vec<u8>);
+
+/// What lies in one of each. Both are in order and apart, and so is what they have in common.
+fn both(one: &[Span], other: &[Span]) -> Vec<Span> {
+    let common = |(from, until): &Span, (other_from, other_until): &Span| (from.max(other_from).clone(), until.min(other_until).clone());
+    let pairs = one.iter().flat_map(|span| other.iter().map(move |other| common(span, other)));
+    pairs.filter(|(from, until)| from < until).collect()
+}
+
+/// Where the values lie that satisfy a test; none where that is not known, or anywhere.
+fn spans(test: &Test) -> Option<Vec<Span>> {
+    let Test::Type(types) = test else { return span(test).map(|span| vec![span]) };
+    let spans = encoding::tags(*types).into_iter().map(|tag| (vec![tag], vec![tag + 1]));
+    Some(spans.collect())
 }
 
 /// Where the values lie that satisfy a test; none where it is not one range.
-fn span(test: &Test) -> Option<(Vec<u8>, Vec<u8>)> {
+fn span(test: &Test) -> Option<Span> {
     match test {
         Test::Compare(comparison, operand) => {
             let tag = encoding::tag(operand);

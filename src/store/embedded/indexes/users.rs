@@ -1,4 +1,7 @@
 //! The built-in index on the names of users, for data directories in which it is not: older ones, and restored backups.
+//!
+//! In data of format 1 (and backups up to format 3) secrets said who has which name as well. The index is made of the objects, in
+//! the batch of each write, and can be made of them again; so it is what is kept, and those secrets go.
 
 use super::catalogue::Catalogue;
 use super::entries;
@@ -8,11 +11,14 @@ use crate::store::embedded::{Keyspaces, OpenError, keys, meta};
 use fjall::{Database, PersistMode};
 use std::sync::Arc;
 
-/// Objects whose entries are written in one batch.
+/// Entries that are written in one batch.
 const BATCH: usize = 4096;
 
-/// Adds the users of all apps to the index. What two of them have in common stays as it is: the next write of one of them is
-/// refused until its name is its own.
+/// What the names of the secrets begin with that once held the ids of users by their names.
+const FORMER: &str = "username/";
+
+/// Adds the users of all apps to the index and removes what went before it. What two of them have in common stays as it is: the
+/// next write of one of them is refused until its name is its own, and nobody logs in by it. Safe to repeat.
 pub(in crate::store::embedded) fn build(
     database: &Database,
     keyspaces: &Keyspaces,
@@ -38,6 +44,12 @@ pub(in crate::store::embedded) fn build(
                     std::mem::replace(&mut batch, database.batch()).commit()?;
                 }
             }
+        }
+    }
+    for entry in keyspaces.secrets.prefix(FORMER) {
+        batch.remove(&keyspaces.secrets, entry.key()?);
+        if batch.len() >= BATCH {
+            std::mem::replace(&mut batch, database.batch()).commit()?;
         }
     }
     batch.insert(&keyspaces.meta, meta::USERS_INDEXED, "true");

@@ -110,7 +110,7 @@ async fn what_holds_secrets_is_private() {
     use std::os::unix::fs::PermissionsExt;
     let house = House::new();
     let store = house.open();
-    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&house.config.store.data.join("store")), 0o700);
     let file = house.dir.path().join("copy");
     store.backup(backup::create_file(&file).unwrap(), &mut |_| {}).unwrap();

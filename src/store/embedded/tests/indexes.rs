@@ -23,32 +23,37 @@ pub(super) async fn declare(store: &Embedded, bucket: &str, definition: IndexDef
     found()
 }
 
-fn asking(bucket: &str, query: &str, sort: &str, skip: usize, count: Option<usize>) -> Selection {
+pub(super) fn asking(bucket: &str, query: &str, sort: &str, skip: usize, count: Option<usize>) -> Selection {
     let filter = Filter::parse(query, &QueryLimits::default()).unwrap();
     let sort = if sort.is_empty() { Sort::default() } else { Sort::parse(sort).unwrap() };
     Selection { predicate: filter.predicate, sort, skip, count, ..all(bucket) }
 }
 
-async fn explain(store: &Embedded, selection: Selection) -> QueryReport {
+pub(super) async fn explain(store: &Embedded, selection: Selection) -> QueryReport {
     store.snapshot().await.unwrap().explain(selection).await.unwrap()
 }
 
-async fn found(store: &Embedded, selection: Selection) -> Vec<String> {
+pub(super) async fn found(store: &Embedded, selection: Selection) -> Vec<String> {
     store.snapshot().await.unwrap().select(selection).await.unwrap().iter().map(|image| id_of(image)).collect()
 }
 
 /// The same from every object of the bucket, without any plan.
-async fn scanned(snapshot: &Arc<dyn Snapshot>, selection: &Selection) -> (Vec<String>, u64) {
+pub(super) async fn scanned(snapshot: &Arc<dyn Snapshot>, selection: &Selection) -> (Vec<String>, u64) {
     let everything = Selection { predicate: Arc::new(Predicate::True), sort: Sort::default(), skip: 0, count: None, ..selection.clone() };
     let mut images = snapshot.select(everything).await.unwrap();
     images.retain(|image| selection.predicate.matches(&image.document));
     let count = images.len() as u64;
-    images.sort_by(|left, right| selection.sort.compare(left, right).then_with(|| id_of(left).cmp(&id_of(right))));
+    let nearest = selection.predicate.nearest().filter(|_| selection.sort.is_empty());
+    let distance = |image: &Image| nearest.map_or(0.0, |nearest| nearest.distance(image.document.root()));
+    images.sort_by(|left, right| {
+        let first = distance(left).total_cmp(&distance(right)).then_with(|| selection.sort.compare(left, right));
+        first.then_with(|| id_of(left).cmp(&id_of(right)))
+    });
     let window = images.iter().skip(selection.skip).take(selection.count.unwrap_or(usize::MAX));
     (window.map(|image| id_of(image)).collect(), count)
 }
 
-fn house() -> House {
+pub(super) fn house() -> House {
     let mut house = House::new();
     house.config.store.durability = Durability::System;
     house
@@ -77,10 +82,12 @@ fn point() -> impl Strategy<Value = (i32, i32)> {
 
 fn document(arrays: bool) -> impl Strategy<Value = String> {
     let field = move || if arrays { value().boxed() } else { scalar().boxed() };
-    let place = prop::option::of(point()).prop_map(|point| match point {
-        Some((x, y)) => format!("{{\"longitude\":{x},\"latitude\":{y}}}"),
-        None => "null".to_owned(),
-    });
+    let text = |(x, y): (i32, i32)| format!("{{\"longitude\":{x},\"latitude\":{y}}}");
+    let place = prop_oneof![
+        1 => Just("null".to_owned()),
+        4 => point().prop_map(text),
+        1 => prop::collection::vec(point().prop_map(text), 0..3).prop_map(|points| format!("[{}]", points.join(","))),
+    ];
     (prop::option::of(field()), prop::option::of(field()), prop::option::of(scalar()), place).prop_map(|(a, b, o, place)| {
         let mut fields = vec![format!("\"loc\":{place}")];
         fields.extend(a.map(|value| format!("\"a\":{value}")));
@@ -119,8 +126,16 @@ fn step(arrays: bool) -> impl Strategy<Value = Step> {
     ]
 }
 
+fn paths() -> impl Strategy<Value = &'static str> + Clone {
+    prop::sample::select(vec!["a", "b", "a.x", "o.x", "a.0"])
+}
+
+fn id() -> impl Strategy<Value = String> {
+    prop_oneof![8 => (0u8..50).prop_map(|n| format!("\"/db/b/{n}\"")), 1 => scalar()]
+}
+
 fn test() -> impl Strategy<Value = String> {
-    let path = prop::sample::select(vec!["a", "b", "a.x", "o.x", "a.0"]);
+    let path = paths();
     let operator = prop::sample::select(vec!["$eq", "$lt", "$lte", "$gt", "$gte", "$ne"]);
     prop_oneof![
         4 => (path.clone(), operator, scalar()).prop_map(|(path, operator, value)| format!("{{\"{path}\":{{\"{operator}\":{value}}}}}")),
@@ -132,6 +147,19 @@ fn test() -> impl Strategy<Value = String> {
         1 => prop::collection::vec(0u8..50, 0..5).prop_map(|ids| {
             let ids: Vec<_> = ids.iter().map(|id| format!("\"/db/b/{id}\"")).collect();
             format!("{{\"id\":{{\"$in\":[{}]}}}}", ids.join(","))
+        }),
+        2 => (id(), id(), prop::sample::select(vec!["$gt", "$gte"]), prop::sample::select(vec!["$lt", "$lte"])).prop_map(|(low, high, above, below)| {
+            format!("{{\"id\":{{\"{above}\":{low},\"{below}\":{high}}}}}")
+        }),
+        1 => (id(), prop::sample::select(vec!["$gt", "$lte"])).prop_map(|(id, operator)| format!("{{\"id\":{{\"{operator}\":{id}}}}}")),
+        1 => (0u8..5).prop_map(|n| format!("{{\"id\":{{\"$regex\":\"^/db/b/{n}\"}}}}")),
+        2 => (paths(), prop::sample::select(vec!["{\"$exists\":true}", "{\"$exists\":false}", "{\"$ne\":null}", "{\"$exists\":true,\"$ne\":null}"]))
+            .prop_map(|(path, test)| format!("{{\"{path}\":{test}}}")),
+        2 => (paths(), prop::collection::vec(prop::sample::select(vec!["string", "number", "int", "double", "null", "array", "object", "bool"]), 1..3))
+            .prop_map(|(path, types)| format!("{{\"{path}\":{{\"$type\":{}}}}}", serde_json::to_string(&types).unwrap())),
+        2 => (point(), prop::option::of(0i64..3_000_000)).prop_map(|((x, y), most)| {
+            let most = most.map_or_else(String::new, |most| format!(",\"$maxDistance\":{most}"));
+            format!("{{\"loc\":{{\"$nearSphere\":{{\"$geometry\":{{\"type\":\"Point\",\"coordinates\":[{x},{y}]}}{most}}}}}}}")
         }),
         1 => (point(), 1..15).prop_map(|((x, y), size)| {
             let (x2, y2) = (x + size, y + size);
@@ -180,7 +208,7 @@ async fn take(store: &Embedded, step: &Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.div_ceil(6), max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     /// Whatever indexes there are, built, being built or just dropped: the answer is that of a scan of the same state.
     #[test]

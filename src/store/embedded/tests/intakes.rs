@@ -47,6 +47,27 @@ async fn its_writes_see_each_other_and_bear_one_time() {
 }
 
 #[tokio::test]
+async fn many_small_ones_do_not_carry_the_clock_away() {
+    let house = House::new();
+    let clock = Arc::new(AtomicI64::new(1_000));
+    let store = house.open_with(&clock);
+    let (log, mut from) = (store.changelog(), None);
+    let start = log.head();
+    for number in 0..50 {
+        let to = number.to_string();
+        // Each object twice, far apart.
+        let writes = vec![increment(&key("b", &(number % 25).to_string()))];
+        store.commit_intake(intake(from.as_deref(), &to, writes)).await.unwrap();
+        from = Some(to);
+    }
+    let (changes, _) = read_all(&log, start, 1 << 20).await.unwrap();
+    let times: Vec<_> = changes.iter().map(|change| change.at).collect();
+    assert!(times.is_sorted());
+    // No object is written twice at one time, and nothing more is taken from the future than that asks for.
+    assert_eq!((times[24], times[25], times[49]), (times[0], times[0] + 1, times[0] + 1));
+}
+
+#[tokio::test]
 async fn a_refusal_names_its_writes_and_nothing_happens() {
     let house = House::new();
     let store = house.open_with(&Arc::new(AtomicI64::new(1_000)));

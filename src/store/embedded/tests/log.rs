@@ -230,12 +230,12 @@ async fn a_record_of_a_newer_version_stops_the_reader() {
     commit(&store, put(key("b", "2"), String::new())).await;
     drop((store, log));
     let plant = |value: Option<&str>| {
-        let (database, keyspaces) = open_engine(&house.dir.path().join("data/store"), 1 << 20).unwrap();
+        let (database, keyspaces) = keyspaces::open_engine(&house.dir.path().join("data/store"), 1 << 20).unwrap();
         match value {
             Some(value) => keyspaces.log.insert(2u64.to_be_bytes(), value).unwrap(),
             None => keyspaces.log.remove(2u64.to_be_bytes()).unwrap(),
         }
-        database.persist(PersistMode::SyncAll).unwrap();
+        database.persist(fjall::PersistMode::SyncAll).unwrap();
     };
     plant(Some(&text.replace("\"kind\":\"object\"", "\"kind\":\"novelty\"")));
     {

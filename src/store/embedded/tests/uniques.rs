@@ -179,3 +179,108 @@ async fn names_of_users_are_unique_in_each_app_without_being_asked() {
     change(&store, "User", IndexChange::DropAll).await.unwrap();
     assert!(store.commit(user("app", "3", "ann")).await.is_err());
 }
+
+/// As format 1 left it: a secret for each name beside the index, and its own note of that.
+fn as_of_format_1(store: &Embedded) {
+    for name in ["ann", "eve"] {
+        store.keyspaces.secrets.insert(format!("username/app/{name}"), "/db/User/1").unwrap();
+    }
+    store.keyspaces.meta.remove(meta::USERS_INDEXED).unwrap();
+    store.keyspaces.meta.insert("users-indexed", "true").unwrap();
+    // And a user whom an even older version did not index.
+    let entries: Vec<_> = store.keyspaces.indexes.iter().map(|entry| entry.key().unwrap()).collect();
+    store.keyspaces.indexes.remove(entries.into_iter().next().unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn names_that_stood_in_secrets_stand_in_the_index_alone_after_the_next_start() {
+    let house = House::new();
+    let store = house.open();
+    for (id, name) in [("1", "ann"), ("2", "eve")] {
+        commit(&store, put(key("User", id), format!(r#""username":"{name}""#))).await;
+    }
+    as_of_format_1(&store);
+    let mut copy = Vec::new();
+    store.backup(&mut copy, &mut |_| {}).unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let format = house.config.store.data.join("format");
+    std::fs::write(&format, "tidegate data, format 1\n").unwrap();
+
+    let mut restored = House::new();
+    restored.config.store.data = restored.dir.path().join("other");
+    backup::restore(&copy[..], &restored.config.store.data, &mut |_| {}).unwrap();
+    for house in [house, restored] {
+        let store = house.open();
+        assert_eq!(std::fs::read_to_string(house.config.store.data.join("format")).unwrap(), "tidegate data, format 2\n");
+        assert!(store.keyspaces.secrets.prefix("username/").next().is_none());
+        let snapshot = store.snapshot().await.unwrap();
+        for (id, name) in [("/db/User/1", "ann"), ("/db/User/2", "eve")] {
+            let found = snapshot.find(&"app".into(), &"User".into(), "username", name).await.unwrap();
+            assert_eq!(found.as_deref().map(id_of).as_deref(), Some(id));
+            let namesake = store.commit(put(key("User", "3"), format!(r#""username":"{name}""#))).await;
+            assert!(matches!(&namesake, Err(StoreError::Refused(Refusal::NameTaken(taken))) if taken == name), "{namesake:?}");
+        }
+        commit(&store, put(key("User", "1"), r#""username":"Ann""#.into())).await;
+        commit(&store, put(key("User", "3"), r#""username":"ann""#.into())).await;
+    }
+}
+
+/// Registrations, new names and deletes by many at once: whoever has a name is the one user that is found by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_one_user_s_under_concurrency_and_after_a_crash() {
+    let mut house = House::new();
+    house.config.store.durability = Durability::System;
+    let mut store = Arc::new(house.open());
+    let user = |id: usize, name: usize| put(key("User", &id.to_string()), format!(r#""username":"n{name}""#));
+    for round in 0..3 {
+        let clients: Vec<_> = (0..6u64)
+            .map(|client| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let mut random = fastrand_like(round * 100 + client);
+                    let (mut taken, mut refused) = (0, 0);
+                    for _ in 0..60 {
+                        let (id, name) = (random(20), random(12));
+                        let outcome = match random(5) {
+                            0 => store.commit(delete(key("User", &id.to_string()))).await.map(drop),
+                            // Two who are renamed together.
+                            1 => {
+                                let writes = vec![user(id, name), user((id + 1) % 20, random(12))];
+                                let batch = store.commit_batch(Batch { writes, ..Batch::default() }).await;
+                                batch.map(drop).map_err(|error| match error {
+                                    BatchError::Write { error, .. } => error,
+                                    error => panic!("{error}"),
+                                })
+                            }
+                            _ => store.commit(user(id, name)).await.map(drop),
+                        };
+                        match outcome {
+                            Ok(()) => taken += 1,
+                            Err(StoreError::Refused(Refusal::NameTaken(_))) => refused += 1,
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                    (taken, refused)
+                })
+            })
+            .collect();
+        let (mut taken, mut refused) = (0, 0);
+        for client in clients {
+            let (more, fewer) = client.await.unwrap();
+            (taken, refused) = (taken + more, refused + fewer);
+        }
+        assert!(taken > 30 && refused > 30, "{taken} {refused}");
+        drop(Arc::into_inner(store).unwrap());
+        store = Arc::new(house.open());
+        let snapshot = store.snapshot().await.unwrap();
+        let users = snapshot.select(all("User")).await.unwrap();
+        for image in &users {
+            let Some(Value::String(name)) = image.document.root().get("username") else { panic!("{image:?}") };
+            let found = snapshot.find(&"app".into(), &"User".into(), "username", name).await.unwrap();
+            assert_eq!(found.as_deref().map(id_of), Some(id_of(image)), "{name}");
+        }
+        // Names of those who left them are free.
+        assert_eq!(store.keyspaces.indexes.len().unwrap(), users.len());
+    }
+}

@@ -175,3 +175,40 @@ async fn too_many_waiting_writes_are_refused() {
         write.await.unwrap();
     }
 }
+
+/// Who changes classes is judged by the roles of the state before that commit, whatever he had when he asked.
+#[tokio::test]
+async fn a_schema_is_changed_by_the_roles_of_the_commit_before() {
+    use dataflows::access::ADMIN_ROLE;
+    let house = House::new();
+    let store = house.open();
+    let role = |users: &str| {
+        let key = Key { app: "app".into(), bucket: "Role".into(), id: ADMIN_ROLE.into() };
+        put(key, format!(r#""users":[{users}]"#))
+    };
+    let declare = |name: &'static str, actor: Actor| {
+        let change: JudgedSchemaChange = Arc::new(move |schema: &Schema, caller: &Caller| {
+            if !caller.is_admin() {
+                return Err(Refusal::Denied(name.into()));
+            }
+            with_date(name)(schema)
+        });
+        store.commit_schema_by("app".into(), actor, change)
+    };
+    let joe = || Actor::User("/db/User/joe".into());
+    let assumed = || Actor::Assumed { user: "/db/User/joe".into(), role: ADMIN_ROLE.into() };
+    // All are in the queue before the first is decided, in this order.
+    let early = declare("early", joe());
+    let given = store.commit(role(r#""/db/User/joe""#));
+    let (first, second) = (declare("first", joe()), declare("second", assumed()));
+    let taken = store.commit(role(""));
+    let (third, fourth) = (declare("third", joe()), declare("fourth", assumed()));
+    given.await.unwrap();
+    taken.await.unwrap();
+    let denied = |outcome: Result<Arc<Schema>, StoreError>| matches!(outcome, Err(StoreError::Refused(Refusal::Denied(_))));
+    assert!(denied(early.await) && denied(third.await) && denied(fourth.await));
+    assert!(first.await.is_ok() && second.await.is_ok());
+    let schema = store.schema("app");
+    let declared = ["early", "first", "second", "third", "fourth"].map(|name| schema.class(name).is_some());
+    assert_eq!(declared, [false, true, true, false, false]);
+}
