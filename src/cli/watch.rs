@@ -24,7 +24,7 @@ const TOKEN: &str = "TIDEGATE_TOKEN";
     tidegate watch Lot '{\"price\":{\"$gte\":1000}}' --fields title,price --no-initial\n  \
     tidegate watch Bid '{}' --json --no-initial | jq .data.amount\n  \
     tidegate watch Lot '{\"state\":\"sold\"}' --count 10 --no-initial\n  \
-    tidegate watch Lot '{}' --url https://api.example.org --ca authority.pem\n\n\
+    tidegate watch Lot '{}' --url https://api.example.org/v1 --ca authority.pem\n\n\
     If the connection is lost, it comes back by itself and goes on where it was; standard error says so.\n\n\
     Exit codes:\n  \
     0  ended by ctrl-c, by --count, or because nobody reads the output any more\n  \
@@ -38,12 +38,12 @@ pub struct Watch {
     /// The query, JSON in MongoDB's language
     #[arg(default_value = "{}")]
     query: String,
-    /// The server
+    /// The server; its path, if there is one, is the base
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// First segment of the API's paths
-    #[arg(long, value_name = "BASE", default_value = "v1")]
-    base: String,
+    /// First segment of the API's paths, below the URL's own [default: v1, where the URL has no path]
+    #[arg(long, value_name = "BASE")]
+    base: Option<String>,
     /// File with the token of a user; without it the environment's TIDEGATE_TOKEN, else nobody's rights
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,

@@ -75,7 +75,10 @@ impl Api {
         let tls = HttpsConnectorBuilder::new().with_tls_config((*config).clone()).https_or_http().enable_http1().wrap_connector(tcp);
         let mut api = Api { http: Client::builder(TokioExecutor::new()).build(tls), endpoint: login.clone(), token: String::new() };
         let body = json!({"username": "root", "password": password}).to_string();
-        let answer = api.send(Method::POST, "/db/User/login", Media::Json, Some(whole(body))).await?;
+        let answer = api.send(Method::POST, "/db/User/login", Media::Json, Some(whole(body))).await.map_err(|error| match error {
+            ClientError::Refused { server, message, .. } => ClientError::Refused { server, what: "the login of root".to_owned(), message },
+            other => other,
+        })?;
         let token = answer.headers().get(TOKEN).and_then(|token| token.to_str().ok()).map(str::to_owned);
         let foreign = || ClientError::Foreign { server: login.http(), reason: "the login brought no token" };
         (api.token, api.endpoint) = (token.ok_or_else(foreign)?, endpoint);

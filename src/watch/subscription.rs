@@ -28,8 +28,8 @@ const MESSAGE: usize = 1 << 30;
 pub struct Target {
     /// `http://host:port`, or `https://…`
     pub url: String,
-    /// First segment of the API's paths
-    pub base: String,
+    /// First segment of the API's paths, below that of the URL; none: the URL's own path, or `v1`
+    pub base: Option<String>,
     /// The bucket
     pub bucket: String,
     /// The query's JSON text
@@ -120,7 +120,13 @@ pub struct Subscription {
 impl Subscription {
     /// A subscription that connects when it is first asked for something.
     pub fn new(target: Target, trust: Trust) -> Result<Subscription, WatchError> {
-        let endpoint = Endpoint::parse(&target.url)?.below(&target.base).below("events");
+        let server = Endpoint::parse(&target.url)?;
+        let base = match &target.base {
+            Some(base) => server.below(base),
+            None if server.path().is_empty() => server.below("v1"),
+            None => server,
+        };
+        let endpoint = base.below("events");
         Ok(Subscription {
             target,
             endpoint,
@@ -278,7 +284,7 @@ mod tests {
     use super::*;
 
     fn target(url: &str) -> Target {
-        Target { url: url.into(), base: "v1".into(), bucket: "Lot".into(), query: "{}".into(), token: None, initial: true }
+        Target { url: url.into(), base: None, bucket: "Lot".into(), query: "{}".into(), token: None, initial: true }
     }
 
     #[test]
@@ -287,7 +293,9 @@ mod tests {
         for url in ["http://127.0.0.1:8080", "http://127.0.0.1:8080/", "ws://127.0.0.1:8080"] {
             assert_eq!(address(url), "ws://127.0.0.1:8080/v1/events");
         }
-        assert_eq!(address("https://host/app"), "wss://host:443/app/v1/events");
+        assert_eq!(address("https://host/shop"), "wss://host:443/shop/events");
+        let below = Target { base: Some("v1".into()), ..target("http://host/api") };
+        assert_eq!(Subscription::new(below, Trust::default()).unwrap().endpoint.websocket(), "ws://host:80/api/v1/events");
         for url in ["127.0.0.1:8080", "ftp://host", "http://"] {
             assert_eq!(Subscription::new(target(url), Trust::default()).unwrap_err().exit_code(), 2, "{url}");
         }
