@@ -7,6 +7,7 @@
 //! * [`ingest`]: topics of other producers
 //! * [`kafka`]: what the log and ingest share of Kafka
 //! * [`clock`]: time that never runs backwards
+//! * [`json`]: texts of JSON, field by field
 //! * [`apps`]: one server, many apps
 //! * [`auth`]: tokens, passwords, sessions
 //! * [`bench`]: the load generator
@@ -24,6 +25,7 @@
 //! * [`cli`]: the command line, one file a command
 //! * [`console`]: the page at `/_tidegate/`
 //! * [`demo`]: an auction house to look at
+//! * [`client`]: how commands reach a server: URLs, certificates, connections
 //! * [`watch`]: a subscription on a terminal
 //!
 //! Arrows run one way: `http`, `live`, `ingest` -> `store`, `changelog` -> `dataflows`.
@@ -33,6 +35,7 @@ pub mod auth;
 pub mod bench;
 pub mod changelog;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod console;
@@ -40,6 +43,7 @@ pub mod demo;
 pub mod expiry;
 pub mod http;
 pub mod ingest;
+pub mod json;
 pub mod kafka;
 pub mod live;
 pub mod logs;

@@ -11,9 +11,11 @@ use tidegate::bench::BenchError;
 use tidegate::bench::http::{Base, HttpClient};
 use tidegate::bench::subscriber::Subscriber;
 use tidegate::bench::workload::Workload;
+use tidegate::client::trust::Trust;
 use tidegate::config::Durability;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio_util::either::Either;
 
 const BUN: &str = "bun@1.4.5";
 const BUCKET: &str = "Lots";
@@ -54,7 +56,7 @@ impl Publisher {
         assert!(done.success(), "npm could not install {BUN}");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/fan_out/uwebsockets.js");
         let server = Server::start(Command::new(directory.path().join("node_modules/.bin/bun")).args(["run", script]));
-        let base = Base::parse(&server.said).expect("an URL");
+        let base = Base::parse(&server.said, Trust::default()).expect("an URL");
         Publisher::UWebSockets { server, base, writer: None, _directory: directory }
     }
 
@@ -97,10 +99,13 @@ impl Publisher {
                 subscriber.flush().await?;
                 subscriber.results(1).await?;
                 // Nothing is under way to it now, so nothing that was read already is lost.
-                Ok(subscriber.into_socket())
+                match subscriber.into_stream() {
+                    Either::Left(stream) => Ok(stream),
+                    Either::Right(_) => Err(BenchError::Fault("the server of a bench speaks no TLS".to_owned())),
+                }
             }
             Publisher::BareLoop { sockets, .. } => bare_socket(sockets, "/").await,
-            Publisher::UWebSockets { base, .. } => bare_socket(&base.authority, "/").await,
+            Publisher::UWebSockets { base, .. } => bare_socket(&base.authority(), "/").await,
         }
     }
 

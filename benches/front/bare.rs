@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use tidegate::bench::http::{Answer, Base};
+use tidegate::client::trust::Trust;
 
 pub const ROLE: &str = "bare";
 /// A file: the status on the first line, then the body
@@ -27,7 +28,7 @@ impl Bare {
         let file = folder.path().join("answer");
         std::fs::write(&file, text).expect("a file");
         let server = Server::of_role(ROLE, &[(ANSWER, &file.display().to_string())]);
-        let base = Base::parse(&server.said).expect("an URL");
+        let base = Base::parse(&server.said, Trust::default()).expect("an URL");
         Bare { server, base, _folder: folder }
     }
 }

@@ -40,7 +40,7 @@ impl Tidegate {
         let durability = if durability == Durability::System { "system" } else { "disk" };
         let server = Server::of_role(ROLE, &[(DURABILITY, durability), (OPTIONS, &options.join("\n"))]);
         let (url, password) = server.said.split_once(' ').expect("URL and password");
-        let (base, password) = (Base::parse(url).expect("an URL"), password.to_owned());
+        let (base, password) = (Base::parse(url, ::tidegate::client::trust::Trust::default()).expect("an URL"), password.to_owned());
         Tidegate { server, base, password }
     }
 

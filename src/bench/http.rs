@@ -1,51 +1,53 @@
 //! A writer's connection: HTTP/1.1, kept alive, one request at a time.
 
 use super::BenchError;
+use crate::client::endpoint::Endpoint;
+use crate::client::stream::{self, Stream};
+use crate::client::trust::Trust;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH};
-use hyper::{HeaderMap, Method, Request, Uri};
+use hyper::{HeaderMap, Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::TcpStream;
 
 /// Carries a new token.
 const TOKEN: &str = "baqend-authorization-token";
 
-/// Where a server is: host and port, and the path that everything is below.
+/// Where a server is, and whose certificates are believed there.
 #[derive(Debug, Clone)]
 pub struct Base {
-    /// `host:port`
-    pub authority: String,
-    /// Without a slash at the end, such as `/v1`
-    pub path: String,
+    endpoint: Endpoint,
+    trust: Trust,
 }
 
 impl Base {
-    /// Reads an URL such as `http://127.0.0.1:8080/v1`.
-    pub fn parse(url: &str) -> Result<Base, BenchError> {
-        let refused = |reason: &str| BenchError::Url { url: url.to_owned(), reason: reason.to_owned() };
-        let uri: Uri = url.parse().map_err(|error: hyper::http::uri::InvalidUri| refused(&error.to_string()))?;
-        if uri.scheme_str() != Some("http") {
-            return Err(refused("it must begin with http:// (TLS would be measured along with the server)"));
-        }
-        let host = uri.host().ok_or_else(|| refused("it names no host"))?;
-        let path = uri.path().trim_end_matches('/');
-        let path = if path.is_empty() { "/v1" } else { path };
-        Ok(Base { authority: format!("{host}:{}", uri.port_u16().unwrap_or(80)), path: path.to_owned() })
+    /// Reads an URL such as `http://127.0.0.1:8080/v1`. Over TLS that is measured along with the server.
+    pub fn parse(url: &str, trust: Trust) -> Result<Base, BenchError> {
+        let endpoint = Endpoint::parse(url)?;
+        let endpoint = if endpoint.path().is_empty() { endpoint.below("v1") } else { endpoint };
+        Ok(Base { endpoint, trust })
+    }
+
+    /// `host:port`
+    pub fn authority(&self) -> String {
+        self.endpoint.authority()
+    }
+
+    /// As text.
+    pub fn url(&self) -> String {
+        self.endpoint.http()
     }
 
     /// Where events come from.
     pub fn events(&self) -> String {
-        format!("ws://{}{}/events", self.authority, self.path)
+        format!("{}/events", self.endpoint.websocket())
     }
 
     /// A connection without delay of small packets.
-    pub async fn connect(&self) -> Result<TcpStream, BenchError> {
-        let stream = TcpStream::connect(&self.authority).await.map_err(|error| BenchError::connection("connecting", error))?;
-        stream.set_nodelay(true).map_err(|error| BenchError::connection("connecting", error))?;
-        Ok(stream)
+    pub async fn connect(&self) -> Result<Stream, BenchError> {
+        Ok(stream::connect(&self.endpoint, &self.trust).await?)
     }
 }
 
@@ -63,7 +65,9 @@ pub struct Answer {
 /// One connection.
 #[derive(Debug)]
 pub struct HttpClient {
-    base: Base,
+    /// What every path is below, and what the header `Host` says
+    path: String,
+    host: String,
     sender: SendRequest<Full<Bytes>>,
     token: Option<String>,
 }
@@ -74,7 +78,7 @@ impl HttpClient {
         let stream = base.connect().await?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| BenchError::connection("connecting", error))?;
         tokio::spawn(connection);
-        Ok(HttpClient { base: base.clone(), sender, token })
+        Ok(HttpClient { path: base.endpoint.path().to_owned(), host: base.authority(), sender, token })
     }
 
     /// Sends a request and reads the whole answer. `path` is relative to the base.
@@ -84,7 +88,7 @@ impl HttpClient {
 
     /// As [`HttpClient::send`], with a value of `If-Match`.
     pub async fn send_if(&mut self, method: Method, path: &str, tag: Option<&str>, body: Option<String>) -> Result<Answer, BenchError> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base.path)).header(HOST, &self.base.authority);
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.path)).header(HOST, &self.host);
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("BAT {token}"));
         }
@@ -134,12 +138,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_read_or_refused_with_a_reason() {
-        let base = Base::parse("http://localhost:8080/v1/").unwrap();
-        assert_eq!((base.events().as_str(), base.path.as_str()), ("ws://localhost:8080/v1/events", "/v1"));
-        assert_eq!(Base::parse("http://[::1]:8080").unwrap().events(), "ws://[::1]:8080/v1/events");
-        for url in ["https://localhost", "localhost:8080", "/v1", ""] {
-            assert_eq!(Base::parse(url).unwrap_err().code(), "bench-url", "{url}");
-        }
+    fn the_base_is_v1_unless_it_is_named() {
+        let base = |url| Base::parse(url, Trust::default()).unwrap();
+        assert_eq!(
+            (base("http://[::1]:8080").events().as_str(), base("http://[::1]:8080/").url().as_str()),
+            ("ws://[::1]:8080/v1/events", "http://[::1]:8080/v1")
+        );
+        assert_eq!(base("https://localhost/shop").events(), "wss://localhost:443/shop/events");
+        assert_eq!(Base::parse("localhost:8080", Trust::default()).unwrap_err().code(), "client-address");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::BenchError;
 use super::http::Base;
+use crate::client::trust::Trust;
 use crate::config::{Durability, Layers};
 use crate::server::{Server, Setup};
 use crate::store::embedded::Statistics;
@@ -42,13 +43,13 @@ impl InProcess {
         let runtime = runtime.map_err(|error| failed(&error))?;
         let setup = Setup { config, root_password: Some(password.clone()), ..Setup::default() };
         let server = runtime.block_on(Server::start(setup)).map_err(|error| failed(&error))?;
-        let base = Base::parse(&server.url())?;
+        let base = Base::parse(&server.url(), Trust::default())?;
         Ok(InProcess { server: Some(server), runtime: Some(runtime), _data: data, password, base })
     }
 
     /// Where it is, as text.
     pub fn url(&self) -> String {
-        format!("http://{}{}", self.base.authority, self.base.path)
+        self.base.url()
     }
 
     /// Where it is.

@@ -22,17 +22,14 @@ pub mod table;
 pub mod whole;
 pub mod workload;
 
+use crate::client::ClientError;
+
 /// Why a run came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// Not an URL that can be talked to
-    #[error("{url:?} is not an URL that the bench can talk to: {reason}; give one like http://127.0.0.1:8080/v1")]
-    Url {
-        /// As given
-        url: String,
-        /// What is wrong with it
-        reason: String,
-    },
+    /// The server cannot be reached
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// A connection could not be made or broke
     #[error("the connection to the server failed while {doing}: {reason}; is it running, and may it have so many open files?")]
     Connection {
@@ -69,7 +66,7 @@ impl BenchError {
     /// A stable code.
     pub fn code(&self) -> &'static str {
         match self {
-            BenchError::Url { .. } => "bench-url",
+            BenchError::Client(error) => error.code(),
             BenchError::Connection { .. } => "bench-connection",
             BenchError::Refused { .. } => "bench-refused",
             BenchError::Start(_) => "bench-start",

@@ -2,11 +2,11 @@
 
 use super::BenchError;
 use super::http::Base;
+use crate::client::stream::Stream;
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -16,7 +16,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A connection.
 #[derive(Debug)]
 pub struct Subscriber {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Stream>,
 }
 
 /// What the server said.
@@ -113,8 +113,8 @@ impl Subscriber {
         Ok(sum)
     }
 
-    /// The bare socket, for who reads frames himself. What came and was not heard yet may be lost.
-    pub fn into_socket(self) -> TcpStream {
+    /// The bare stream, for who reads frames himself. What came and was not heard yet may be lost.
+    pub fn into_stream(self) -> Stream {
         self.socket.into_inner()
     }
 

@@ -1,8 +1,12 @@
 //! A running server's listener of administration, as `root`.
 
-use super::Failure;
+use super::{ConfigArgs, Failure, TrustArgs, runtime};
+use crate::client::api::{Api, Media, whole};
+use crate::client::endpoint::Endpoint;
 use crate::config::ServerOptions;
 use clap::Args;
+use hyper::Method;
+use serde_json::Value;
 
 /// Where the server is, and who asks.
 #[derive(Debug, Args)]
@@ -12,60 +16,48 @@ pub(super) struct AdministrationArgs {
     pub(super) admin_password: Option<String>,
     /// URL of the API, with its base, to log in there [default: the listener of administration takes logins too]
     #[arg(long, value_name = "URL", env = "TIDEGATE_SERVER_URL")]
-    pub(super) api: Option<String>,
+    api: Option<String>,
     /// URL of the listener of administration [default: from the configuration]
     #[arg(long, value_name = "URL")]
-    pub(super) admin: Option<String>,
+    admin: Option<String>,
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
-/// Logged in as root.
-pub(super) struct Administration {
-    client: reqwest::Client,
-    admin: String,
-    token: String,
-}
-
-impl Administration {
+impl AdministrationArgs {
     /// Logs in.
-    pub(super) async fn sign_in(args: &AdministrationArgs, server: &ServerOptions) -> Result<Administration, Failure> {
-        let password = args.admin_password.as_deref().ok_or("give the password of root in TIDEGATE_ADMIN_PASSWORD")?;
-        let admin = args.admin.clone().unwrap_or_else(|| format!("http://{}", server.admin_listen));
-        let api = args.api.clone().unwrap_or_else(|| admin.clone());
-        let client = reqwest::Client::new();
-        let login = serde_json::json!({"username": "root", "password": password});
-        let answer = client.post(format!("{api}/db/User/login")).json(&login).send().await?;
-        if !answer.status().is_success() {
-            return Err(format!("the server at {api} refused the login of root: {}", message(answer).await).into());
-        }
-        let token = answer.headers().get("baqend-authorization-token").and_then(|token| token.to_str().ok());
-        let token = token.ok_or_else(|| format!("{api} is no server of Tidegate: the login brought no token"))?.to_owned();
-        Ok(Administration { client, admin, token })
-    }
-
-    /// Asks for something; what is no success is an error that says so.
-    pub(super) async fn ask(
-        &self,
-        method: reqwest::Method,
-        path: &str,
-        body: Option<&serde_json::Value>,
-    ) -> Result<reqwest::Response, Failure> {
-        let request = self.client.request(method, format!("{}{path}", self.admin)).header("authorization", format!("BAT {}", self.token));
-        let request = match body {
-            Some(body) => request.json(body),
-            None => request,
+    pub(super) async fn sign_in(&self, server: &ServerOptions) -> Result<Api, Failure> {
+        let password = self.admin_password.as_deref().ok_or("give the password of root in TIDEGATE_ADMIN_PASSWORD")?;
+        let admin = match &self.admin {
+            Some(url) => Endpoint::parse(url)?,
+            None => Endpoint::parse(&format!("http://{}", server.admin_listen))?,
         };
-        let answer = request.send().await?;
-        if answer.status().is_success() {
-            Ok(answer)
-        } else {
-            Err(format!("the server at {} refused: {}", self.admin, message(answer).await).into())
-        }
+        let login = self.api.as_deref().map_or_else(|| Ok(admin.clone()), Endpoint::parse)?;
+        Ok(Api::sign_in(&login, admin, &self.trust.read()?, password).await?)
     }
 }
 
-/// What an error's body says.
-async fn message(answer: reqwest::Response) -> String {
-    let status = answer.status();
-    let body: Option<serde_json::Value> = answer.json().await.ok();
-    body.and_then(|body| body.get("message")?.as_str().map(str::to_owned)).unwrap_or_else(|| status.to_string())
+/// A command that asks for something once and shows the answer.
+#[derive(Debug, Args)]
+pub(super) struct Asking {
+    #[command(flatten)]
+    options: ConfigArgs,
+    #[command(flatten)]
+    administration: AdministrationArgs,
+    /// For machines
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Asking {
+    /// Asks the listener of administration.
+    pub(super) fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(Value, ServerOptions), Failure> {
+        let server = self.options.load()?.config.server;
+        let answer = runtime()?.block_on(async {
+            let api = self.administration.sign_in(&server).await?;
+            let body = body.map(|body| whole(body.to_string()));
+            Ok::<_, Failure>(api.ask(method, path, Media::Json, body).await?.json().await?)
+        })?;
+        Ok((answer, server))
+    }
 }

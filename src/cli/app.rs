@@ -1,10 +1,9 @@
 //! `tidegate app`: the apps of a running server.
 
-use super::administration::{Administration, AdministrationArgs};
-use super::{ConfigArgs, Failure, runtime};
+use super::Failure;
+use super::administration::Asking;
 use crate::apps::limits::OwnLimits;
-use crate::config::ServerOptions;
-use reqwest::Method;
+use hyper::Method;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -50,7 +49,7 @@ struct Create {
     #[arg(long, value_name = "PW", env = "TIDEGATE_APP_PASSWORD", hide_env_values = true)]
     root_password: Option<String>,
     #[command(flatten)]
-    target: Target,
+    asking: Asking,
 }
 
 /// Give an app other hosts or limits, at once.
@@ -76,7 +75,7 @@ struct Change {
     #[arg(long)]
     no_limits: bool,
     #[command(flatten)]
-    target: Target,
+    asking: Asking,
 }
 
 /// Show the apps, their hosts and what they use.
@@ -84,7 +83,7 @@ struct Change {
 #[command(after_help = "Examples:\n  tidegate app list\n  tidegate app list --json | jq '.apps[] | {name, usage}'")]
 struct List {
     #[command(flatten)]
-    target: Target,
+    asking: Asking,
 }
 
 /// Delete an app with all that it has. There is no way back but a backup.
@@ -98,18 +97,7 @@ struct Delete {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    target: Target,
-}
-
-#[derive(Debug, clap::Args)]
-struct Target {
-    #[command(flatten)]
-    options: ConfigArgs,
-    #[command(flatten)]
-    administration: AdministrationArgs,
-    /// For machines
-    #[arg(long)]
-    json: bool,
+    asking: Asking,
 }
 
 fn limit(text: &str) -> Result<(String, String), String> {
@@ -136,23 +124,11 @@ impl App {
     }
 }
 
-impl Target {
-    /// Asks the listener of administration.
-    fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<(Value, ServerOptions), Failure> {
-        let server = self.options.load()?.config.server;
-        let answer = runtime()?.block_on(async {
-            let administration = Administration::sign_in(&self.administration, &server).await?;
-            Ok::<_, Failure>(administration.ask(method, path, body.as_ref()).await?.json().await?)
-        })?;
-        Ok((answer, server))
-    }
-}
-
 impl Create {
     fn run(self) -> Result<(), Failure> {
         let asked = json!({"name": self.name, "hosts": self.hosts, "limits": own(&self.limits)?, "rootPassword": self.root_password});
-        let (app, server) = self.target.ask(Method::POST, "/apps", Some(asked))?;
-        if self.target.json {
+        let (app, server) = self.asking.ask(Method::POST, "/apps", Some(&asked))?;
+        if self.asking.json {
             println!("{app}");
             return Ok(());
         }
@@ -179,8 +155,8 @@ impl Change {
         if asked.is_empty() {
             return Err("nothing is to change: give --host, --no-hosts, --limit or --no-limits".into());
         }
-        let (app, _) = self.target.ask(Method::PUT, &path(&self.name), Some(asked.into()))?;
-        if self.target.json {
+        let (app, _) = self.asking.ask(Method::PUT, &path(&self.name), Some(&asked.into()))?;
+        if self.asking.json {
             println!("{app}");
         } else {
             print!("{}", shown(&app));
@@ -191,8 +167,8 @@ impl Change {
 
 impl List {
     fn run(self) -> Result<(), Failure> {
-        let (apps, _) = self.target.ask(Method::GET, "/apps", None)?;
-        if self.target.json {
+        let (apps, _) = self.asking.ask(Method::GET, "/apps", None)?;
+        if self.asking.json {
             println!("{apps}");
         } else {
             apps.get("apps").and_then(Value::as_array).into_iter().flatten().for_each(|app| print!("{}", shown(app)));
@@ -206,8 +182,8 @@ impl Delete {
         if !self.yes {
             return Err(format!("this deletes {} with all its objects and users; add --yes if that is meant", self.name).into());
         }
-        let (answer, _) = self.target.ask(Method::DELETE, &path(&self.name), None)?;
-        if self.target.json {
+        let (answer, _) = self.asking.ask(Method::DELETE, &path(&self.name), None)?;
+        if self.asking.json {
             println!("{answer}");
         } else {
             println!("the app {} does not answer any more; what it had is being removed", self.name);

@@ -1,14 +1,16 @@
 //! `tidegate backup`: a consistent copy, of a running server or of a directory at rest.
 
-use super::administration::{Administration, AdministrationArgs};
+use super::administration::AdministrationArgs;
 use super::{ConfigArgs, Failure, runtime};
 use crate::apps::registry;
+use crate::client::api::Media;
 use crate::config::ServerOptions;
 use crate::object::id::encode_component;
 use crate::store::Store;
 use crate::store::embedded::Embedded;
 use crate::store::embedded::backup::{OneApp, create_file};
 use futures_util::StreamExt;
+use hyper::Method;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -89,9 +91,9 @@ async fn fetch(
     file: &std::fs::File,
 ) -> Result<(), Failure> {
     let path = app.map_or_else(|| "/backup".to_owned(), |app| format!("/backup?app={}", encode_component(app)));
-    let answer = Administration::sign_in(administration, server).await?.ask(reqwest::Method::POST, &path, None).await?;
+    let answer = administration.sign_in(server).await?.ask(Method::POST, &path, Media::Json, None).await?;
     let (mut to, mut bytes) = (BufWriter::new(file), 0);
-    let mut stream = answer.bytes_stream();
+    let mut stream = answer.pieces();
     while let Some(piece) = stream.next().await {
         let piece = piece?;
         bytes += piece.len();

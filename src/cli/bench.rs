@@ -1,6 +1,6 @@
 //! `tidegate bench`: a load on a running server, or on one of its own.
 
-use super::Failure;
+use super::{Failure, TrustArgs};
 use crate::bench::in_process::InProcess;
 use crate::bench::whole::{WholeOptions, measure};
 use crate::bench::{http::Base, process};
@@ -19,7 +19,8 @@ use std::time::Duration;
 #[command(after_help = "Examples:
   tidegate bench
   tidegate bench --queries 10000 --connections 1000
-  tidegate bench --url http://127.0.0.1:8080/v1 --password-file root-password --seconds 30")]
+  tidegate bench --url http://127.0.0.1:8080/v1 --password-file root-password --seconds 30
+  tidegate bench --url https://api.example.org/v1 --ca authority.pem")]
 pub struct Bench {
     /// A running server; it gets a bucket of its own, whose objects are deleted at the end
     #[arg(long, value_name = "URL")]
@@ -31,6 +32,8 @@ pub struct Bench {
     /// The password itself; better in the environment than on the command line, where others can read it
     #[arg(long, value_name = "PASSWORD", env = "TIDEGATE_ADMIN_PASSWORD", hide_env_values = true, conflicts_with = "password_file")]
     admin_password: Option<String>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Distinct live queries
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     queries: u32,
@@ -68,7 +71,7 @@ impl Bench {
         };
         let (base, password) = match (&self.url, &own) {
             (None, Some(own)) => (own.base().clone(), Some(own.password().to_owned())),
-            (url, _) => (Base::parse(url.as_deref().unwrap_or_default())?, self.password()?),
+            (url, _) => (Base::parse(url.as_deref().unwrap_or_default(), self.trust.read()?)?, self.password()?),
         };
         let least = |asked: u32, brief: u32| if self.brief { asked.min(brief) } else { asked } as usize;
         let options = WholeOptions {

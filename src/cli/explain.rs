@@ -1,13 +1,13 @@
 //! `tidegate explain`: how a query would stand, and how it is answered.
 
-use super::administration::{Administration, AdministrationArgs};
-use super::{ConfigArgs, Failure, runtime};
+use super::Failure;
+use super::administration::Asking;
 use crate::object::id;
 use crate::server::APP;
 use dataflows::engine::QueryId;
 use dataflows::index::{Explanation, IndexOptions, QueryIndex};
 use dataflows::query::{Filter, QueryLimits};
-use reqwest::Method;
+use hyper::Method;
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -38,12 +38,7 @@ pub struct Explain {
     #[arg(long, requires = "ask", value_name = "APP")]
     app: Option<String>,
     #[command(flatten)]
-    options: ConfigArgs,
-    #[command(flatten)]
-    administration: AdministrationArgs,
-    /// For machines
-    #[arg(long)]
-    json: bool,
+    asking: Asking,
 }
 
 impl Explain {
@@ -57,7 +52,7 @@ impl Explain {
         let mut index = QueryIndex::new(IndexOptions::default());
         index.insert(&APP.into(), &bucket, QueryId(1), filter.predicate.clone())?;
         let explanation = index.explain(QueryId(1)).ok_or("the index does not know the query")?;
-        if self.json {
+        if self.asking.json {
             println!("{}", serde_json::json!({"query": &*filter.text, "explanation": explanation}));
         } else {
             println!("query        {}", filter.text);
@@ -67,7 +62,6 @@ impl Explain {
     }
 
     fn asked(self) -> Result<(), Failure> {
-        let server = self.options.load()?.config.server;
         let mut path = format!("/explain?bucket={}&q={}", id::encode_component(&self.bucket), id::encode_component(&self.query));
         let count = self.count.map(|count| count.to_string());
         for (name, value) in [("sort", &self.sort), ("count", &count), ("app", &self.app)] {
@@ -75,11 +69,8 @@ impl Explain {
                 path.push_str(&format!("&{name}={}", id::encode_component(value)));
             }
         }
-        let answer: Value = runtime()?.block_on(async {
-            let administration = Administration::sign_in(&self.administration, &server).await?;
-            Ok::<_, Failure>(administration.ask(Method::GET, &path, None).await?.json().await?)
-        })?;
-        if self.json {
+        let (answer, _) = self.asking.ask(Method::GET, &path, None)?;
+        if self.asking.json {
             println!("{answer}");
         } else {
             print!("{}", shown(&answer)?);

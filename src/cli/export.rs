@@ -4,6 +4,7 @@ use super::bucket::{Bucket, BucketArgs};
 use super::{ConfigArgs, Failure, runtime};
 use crate::object::id::encode_component;
 use futures_util::StreamExt;
+use hyper::Method;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -50,7 +51,7 @@ impl Export {
     async fn fetch(&self, server: &crate::config::ServerOptions, to: Box<dyn Write>, after: Option<String>) -> Result<u64, Failure> {
         let bucket = Bucket::open(&self.bucket, server).await?;
         let query = after.map_or_else(String::new, |after| format!("?after={}", encode_component(&after)));
-        let mut stream = bucket.ask(reqwest::Method::GET, &query, None).await?.bytes_stream();
+        let mut stream = bucket.ask(Method::GET, &query, None).await?.pieces();
         let (mut to, mut bytes) = (BufWriter::new(to), 0);
         // The end of what came: the last line is in it, as that of an export is short.
         let mut tail = Vec::new();

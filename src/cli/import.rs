@@ -2,7 +2,9 @@
 
 use super::bucket::{Bucket, BucketArgs, follow};
 use super::{ConfigArgs, Failure, runtime};
+use crate::client::api::pieces;
 use clap::ValueEnum;
+use hyper::Method;
 use std::path::PathBuf;
 use tokio_util::io::ReaderStream;
 
@@ -51,12 +53,12 @@ impl Import {
             Some(path) => {
                 let file = tokio::fs::File::open(path).await;
                 let file = file.map_err(|error| format!("the file {} cannot be read: {error}", path.display()))?;
-                reqwest::Body::wrap_stream(ReaderStream::with_capacity(file, 128 << 10))
+                pieces(ReaderStream::with_capacity(file, 128 << 10))
             }
-            None => reqwest::Body::wrap_stream(ReaderStream::with_capacity(tokio::io::stdin(), 128 << 10)),
+            None => pieces(ReaderStream::with_capacity(tokio::io::stdin(), 128 << 10)),
         };
         let mode = self.mode.to_possible_value().map(|mode| mode.get_name().to_owned()).unwrap_or_default();
-        let answer = bucket.ask(reqwest::Method::PUT, &format!("?mode={mode}&from={}", self.from), Some(body)).await?;
+        let answer = bucket.ask(Method::PUT, &format!("?mode={mode}&from={}", self.from), Some(body)).await?;
         let mut read = 0;
         let done = follow(answer, |step| match step["failed_at"].as_u64() {
             Some(line) => eprintln!("\rline {line}: {}", step["message"].as_str().unwrap_or_default()),

@@ -1,8 +1,8 @@
 //! `tidegate ingest`: how the topics that come in stand, and dead letters tried again.
 
-use super::administration::{Administration, AdministrationArgs};
-use super::{ConfigArgs, Failure, runtime};
-use reqwest::Method;
+use super::Failure;
+use super::administration::Asking;
+use hyper::Method;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -32,12 +32,7 @@ enum Action {
     The lag is counted in offsets, so marks of transactions count too, until the end is reached.")]
 struct Status {
     #[command(flatten)]
-    options: ConfigArgs,
-    #[command(flatten)]
-    administration: AdministrationArgs,
-    /// For machines
-    #[arg(long)]
-    json: bool,
+    asking: Asking,
 }
 
 /// Try dead letters again, read by the mapping as it is now.
@@ -61,12 +56,7 @@ struct Replay {
     #[arg(long, value_name = "BUCKET")]
     bucket: Option<String>,
     #[command(flatten)]
-    options: ConfigArgs,
-    #[command(flatten)]
-    administration: AdministrationArgs,
-    /// For machines
-    #[arg(long)]
-    json: bool,
+    asking: Asking,
 }
 
 fn place(text: &str) -> Result<(i32, i64), String> {
@@ -86,12 +76,8 @@ impl Ingest {
 
 impl Status {
     fn run(self) -> Result<(), Failure> {
-        let server = self.options.load()?.config.server;
-        let status: Value = runtime()?.block_on(async {
-            let administration = Administration::sign_in(&self.administration, &server).await?;
-            Ok::<_, Failure>(administration.ask(Method::GET, "/ingest", None).await?.json().await?)
-        })?;
-        if self.json {
+        let (status, _) = self.asking.ask(Method::GET, "/ingest", None)?;
+        if self.asking.json {
             println!("{status}");
         } else {
             print!("{}", shown(&status));
@@ -102,17 +88,13 @@ impl Status {
 
 impl Replay {
     fn run(self) -> Result<(), Failure> {
-        let server = self.options.load()?.config.server;
         let mut asked = json!({"topic": self.topic, "bucket": self.bucket});
         if let (Some((partition, offset)), Some(asked)) = (self.letter, asked.as_object_mut()) {
             asked.insert("letter".into(), json!({"partition": partition, "offset": offset}));
         }
-        let done: Value = runtime()?.block_on(async {
-            let administration = Administration::sign_in(&self.administration, &server).await?;
-            Ok::<_, Failure>(administration.ask(Method::POST, "/ingest/replay", Some(&asked)).await?.json().await?)
-        })?;
+        let (done, _) = self.asking.ask(Method::POST, "/ingest/replay", Some(&asked))?;
         let count = |name: &str| done.get(name).and_then(Value::as_u64).unwrap_or(0);
-        if self.json {
+        if self.asking.json {
             println!("{done}");
         } else {
             println!("{} replayed, {} had been before, {} still dead", count("replayed"), count("before"), count("failed"));

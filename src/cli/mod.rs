@@ -16,6 +16,7 @@ mod serve;
 mod truncate;
 mod watch;
 
+use crate::client::{ClientError, trust::Trust};
 use crate::config::{ConfigError, Effective, Layers};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -108,6 +109,21 @@ impl ConfigArgs {
         }
         flags(&mut layers)?;
         layers.finish()
+    }
+}
+
+/// Whose certificates a command believes, where a server is reached by https.
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// Certificates (PEM) to believe beside the system's: the one of your authority, or the server's own
+    #[arg(long, value_name = "FILE", env = "TIDEGATE_CA")]
+    pub ca: Option<PathBuf>,
+}
+
+impl TrustArgs {
+    /// Reads them.
+    pub fn read(&self) -> Result<Trust, ClientError> {
+        Trust::with(self.ca.as_deref())
     }
 }
 

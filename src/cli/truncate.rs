@@ -2,6 +2,7 @@
 
 use super::bucket::{Bucket, BucketArgs, follow};
 use super::{ConfigArgs, Failure, runtime};
+use hyper::Method;
 
 /// Delete all objects of a bucket, in pieces, by ordinary deletes that live queries see.
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,7 @@ impl Truncate {
         }
         runtime()?.block_on(async {
             let bucket = Bucket::open(&self.bucket, &config.server).await?;
-            let answer = bucket.ask(reqwest::Method::DELETE, "", None).await?;
+            let answer = bucket.ask(Method::DELETE, "", None).await?;
             let done = follow(answer, |step| match step["failed_at"].as_str() {
                 Some(id) => eprintln!("\r{id}: {}", step["message"].as_str().unwrap_or_default()),
                 None => eprint!("\r{} deleted, {} failed", step["deleted"], step["failed"]),

@@ -1,6 +1,6 @@
 //! `tidegate watch`: prints the events of a query as they come.
 
-use super::{end_of_process, runtime};
+use super::{TrustArgs, end_of_process, runtime};
 use crate::watch::line::Layout;
 use crate::watch::subscription::{Subscription, Target};
 use crate::watch::{self, WatchError};
@@ -23,7 +23,8 @@ const TOKEN: &str = "TIDEGATE_TOKEN";
     tidegate watch Lot '{\"city\":\"Paris\",\"state\":\"open\"}'\n  \
     tidegate watch Lot '{\"price\":{\"$gte\":1000}}' --fields title,price --no-initial\n  \
     tidegate watch Bid '{}' --json --no-initial | jq .data.amount\n  \
-    tidegate watch Lot '{\"state\":\"sold\"}' --count 10 --no-initial\n\n\
+    tidegate watch Lot '{\"state\":\"sold\"}' --count 10 --no-initial\n  \
+    tidegate watch Lot '{}' --url https://api.example.org/v1 --ca authority.pem\n\n\
     If the connection is lost, it comes back by itself and goes on where it was; standard error says so.\n\n\
     Exit codes:\n  \
     0  ended by ctrl-c, by --count, or because nobody reads the output any more\n  \
@@ -37,15 +38,17 @@ pub struct Watch {
     /// The query, JSON in MongoDB's language
     #[arg(default_value = "{}")]
     query: String,
-    /// The server
+    /// The server; its path, if there is one, is the base
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// First segment of the API's paths
-    #[arg(long, value_name = "BASE", default_value = "v1")]
-    base: String,
+    /// First segment of the API's paths, below the URL's own [default: v1, where the URL has no path]
+    #[arg(long, value_name = "BASE")]
+    base: Option<String>,
     /// File with the token of a user; without it the environment's TIDEGATE_TOKEN, else nobody's rights
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// One JSON object a line: event, operation, id, data, date, position
     #[arg(long)]
     json: bool,
@@ -88,7 +91,8 @@ impl Watch {
         };
         let bucket = self.bucket.strip_prefix("/db/").unwrap_or(&self.bucket).to_owned();
         let target = Target { url: self.url, base: self.base, bucket, query: self.query, token, initial: !self.no_initial };
-        let subscription = Subscription::new(target).map_err(Trouble::Watch)?;
+        let trust = self.trust.read().map_err(|error| Trouble::Watch(error.into()))?;
+        let subscription = Subscription::new(target, trust).map_err(Trouble::Watch)?;
         let layout = Layout { json: self.json, colour: !self.json && wants_colour(), fields: self.fields };
         let runtime = runtime().map_err(|error| error.to_string())?;
         let result = runtime.block_on(async {

@@ -5,12 +5,14 @@ mod layers;
 mod mail;
 mod oidc;
 mod secret;
+mod source;
 
 pub use kafka::{IngestFormat, IngestOptions, IngestRead, KafkaOptions};
-pub use layers::{ConfigError, Effective, Layers, OTHER_VARIABLES, Setting, Source};
+pub use layers::{Effective, Layers, OTHER_VARIABLES, Setting};
 pub use mail::{MailOptions, MailSecurity, MailTransport};
 pub use oidc::{OidcOptions, is_safe};
 pub use secret::{SecretError, SecretPlace};
+pub use source::{ConfigError, Source};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +67,8 @@ pub struct ServerOptions {
     pub base: String,
     /// Largest request body, bytes
     pub body_bytes: usize,
+    /// Shorter answers of queries are not compressed, bytes; 0: none is
+    pub compress_bytes: usize,
     /// Most writes in one batch
     pub batch_writes: usize,
     /// Connections at a time, all together

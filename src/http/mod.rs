@@ -10,6 +10,7 @@
 //! * `batch`: several objects written as one
 //! * `transfer`: export, import and truncate of a bucket
 //! * `logs`: entries of the app's own log
+//! * `compress`: long answers of queries, for who asks for it
 //! * `linger`: answers to requests that were not read to their end arrive
 //! * `banned`: who is kept out; `page`: what pages are made of
 //! * `connect`, `schema`, `objects`, `query`, `index`, `users`: the resources; `bridge`: the frame of browsers that come from elsewhere
@@ -25,6 +26,7 @@ mod banned;
 mod batch;
 pub mod body;
 mod bridge;
+mod compress;
 pub mod conditions;
 mod connect;
 pub mod error;
@@ -126,19 +128,23 @@ pub struct Front {
 
 /// The API below its base, such as `/v1`. `live` is the gateway's router.
 pub fn router(front: Arc<Front>, live: Router) -> Router {
+    let compress = middleware::from_fn_with_state(compress::Compressing::new(front.options.compress_bytes), compress::compress);
+    let data = Router::new()
+        .route("/schema", get(schema::read_all).post(schema::merge_all).put(schema::replace_all))
+        .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))
+        .route("/db/{bucket}/ids", get(query::ids))
+        .route_layer(compress);
     let resources = Router::new()
+        .merge(data)
         .route("/connect", get(connect::connect).post(bridge::page))
         .route("/banned", get(banned::list).delete(banned::lift_all))
         .route("/banned/{address}", get(banned::test).put(banned::ban).delete(banned::lift))
         .route("/status", get(connect::status))
-        .route("/schema", get(schema::read_all).post(schema::merge_all).put(schema::replace_all))
         .route("/schema/{bucket}", get(schema::read_one).post(schema::merge_one).put(schema::replace_one).delete(schema::delete_one))
         .merge(users::routes())
         .route("/batch", post(batch::batch))
         .route("/db/{bucket}", post(objects::insert).get(transfer::export).put(transfer::import).delete(transfer::truncate))
-        .route("/db/{bucket}/query", get(query::query).post(query::query_by_body))
         .route("/db/{bucket}/count", get(query::count).post(query::count_by_body))
-        .route("/db/{bucket}/ids", get(query::ids))
         .route("/index/{bucket}", get(index::list).post(index::change).delete(index::drop_all))
         .route("/db/{bucket}/{oid}", get(objects::load).put(objects::replace).post(partial::update).delete(objects::delete))
         .route("/db/{bucket}/{oid}/{field}", post(partial::update_field))

@@ -3,8 +3,10 @@
 //! Objects look as if they had been written at the API: our metadata first, then the source's fields in its order.
 
 use super::meaning::Fields;
-use crate::object::text::{self, object_entries};
+use crate::json::{self, object_entries};
+use crate::object::text;
 use crate::object::{id, time};
+use crate::schema::name::METADATA;
 use crate::store::{Actor, Decide, Decision, Key, Refusal, Stamp, Write};
 use dataflows::access::{Acl, Rights, Rule};
 use dataflows::change::{Image, Writer};
@@ -104,9 +106,9 @@ fn fields_text<'f>(entries: impl Iterator<Item = (&'f str, &'f RawValue)> + Clon
     let mut text = String::with_capacity(entries.clone().map(|(name, value)| name.len() + value.get().len() + 4).sum());
     for (name, value) in entries {
         text.push(',');
-        text::push_string(&mut text, name);
+        json::push_string(&mut text, name);
         text.push(':');
-        text::push_compact(&mut text, value.get());
+        json::push_compact(&mut text, value.get());
     }
     text
 }
@@ -114,7 +116,7 @@ fn fields_text<'f>(entries: impl Iterator<Item = (&'f str, &'f RawValue)> + Clon
 /// What was sent, with what is stored for what was not. In the stored order, so that an object that did not change is told
 /// by its text.
 fn completed<'e>(sent: &'e Fields, stored: &'e [(Cow<'e, str>, &'e RawValue)]) -> Vec<(Cow<'e, str>, &'e RawValue)> {
-    let stored = || stored.iter().filter(|(name, _)| !text::METADATA.contains(&&**name));
+    let stored = || stored.iter().filter(|(name, _)| !METADATA.contains(&&**name));
     let value_of = |name: &str| sent.values.iter().find(|(own, _)| **own == *name).map(|(_, value)| &**value);
     let kept = stored().filter_map(|(name, value)| {
         let unavailable = sent.unavailable.iter().any(|own| **own == **name);

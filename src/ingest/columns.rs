@@ -3,7 +3,7 @@
 use super::encoding::{Encoding, is_unavailable};
 use super::meaning::{BadRecord, Fields, Moments};
 use super::names;
-use crate::object::text::push_string;
+use crate::json::push_string;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;

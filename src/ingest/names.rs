@@ -6,7 +6,8 @@
 //! 2. `.` becomes `%2E`, a `$` at the beginning `%24`, the empty name `%`;
 //! 3. a `%` that would then read like one of these becomes `%25`.
 
-use crate::object::text::{METADATA, push_string};
+use crate::json::push_string;
+use crate::schema::name::METADATA;
 use std::borrow::Cow;
 
 /// The name of a field at the top level of an object.

@@ -4,6 +4,7 @@
 //! (CONTRACT section 6). Behind this file there is only the canonical form, so that two spellings of
 //! one id (`%2f`, `%2F`; `~`, `%7E`) are one object everywhere: in the store, in access lists, in queries.
 
+use crate::schema::name::{self, NameError};
 use crate::store::Key;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::sync::Arc;
@@ -23,8 +24,8 @@ const RESERVED: [&str; 3] = ["query", "count", "ids"];
 #[non_exhaustive]
 pub enum IdError {
     /// Not a bucket's name
-    #[error("{0:?} is not the name of a bucket: letters, digits, '_', '-' and '.' make one, 128 at most, beginning with a letter or '_'")]
-    Bucket(String),
+    #[error(transparent)]
+    Bucket(#[from] NameError),
     /// Not of the form of an id
     #[error("{0:?} is not an id: ids have the form /db/<bucket>/<encodeURIComponent(key)>")]
     Form(String),
@@ -46,11 +47,7 @@ pub fn encode_component(text: &str) -> String {
 
 /// The name of a bucket, from a path segment.
 pub fn bucket(segment: &str) -> Result<Arc<str>, IdError> {
-    let error = || IdError::Bucket(segment.chars().take(140).collect());
-    let name = percent_decode_str(segment).decode_utf8().map_err(|_| error())?;
-    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let fits = name.len() <= 128 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    if begins && fits { Ok(Arc::from(&*name)) } else { Err(error()) }
+    Ok(name::bucket(segment)?)
 }
 
 /// The canonical id of what a path segment behind a bucket names.
@@ -71,12 +68,12 @@ pub fn object(bucket: &str, segment: &str) -> Result<Arc<str>, IdError> {
 /// The canonical form of a whole id, such as stands in JSON, and its bucket.
 pub fn whole(text: &str) -> Result<(Arc<str>, Arc<str>), IdError> {
     let form = || IdError::Form(text.chars().take(200).collect());
-    let (name, segment) = text.strip_prefix("/db/").and_then(|rest| rest.split_once('/')).ok_or_else(form)?;
-    let name = bucket(name)?;
+    let (bucket, segment) = text.strip_prefix("/db/").and_then(|rest| rest.split_once('/')).ok_or_else(form)?;
+    let bucket = name::bucket(bucket)?;
     if segment.contains('/') {
         return Err(form());
     }
-    Ok((object(&name, segment)?, name))
+    Ok((object(&bucket, segment)?, bucket))
 }
 
 /// Where an object lives.

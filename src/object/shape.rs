@@ -3,7 +3,7 @@
 //! Fields that are not declared are dropped, declared ones that are missing become null, inherited ones
 //! belong to it. A value of another type is refused by the path of its field.
 
-use crate::object::text::{self, object_entries};
+use crate::json::{self, object_entries};
 use crate::object::{id, time};
 use crate::schema::{Kind, Schema};
 use serde_json::value::RawValue;
@@ -57,7 +57,7 @@ impl Shaping<'_> {
                 self.text.push(',');
             }
             comma = true;
-            text::push_string(&mut self.text, &field.name);
+            json::push_string(&mut self.text, &field.name);
             self.text.push(':');
             let found = match &by_name {
                 Some(by_name) => by_name.get(&*field.name).copied(),
@@ -82,7 +82,7 @@ impl Shaping<'_> {
         let first = value.bytes().next().unwrap_or(0);
         let number = first == b'-' || first.is_ascii_digit();
         match kind {
-            Kind::Json => text::push_compact(&mut self.text, value),
+            Kind::Json => json::push_compact(&mut self.text, value),
             Kind::Boolean if first == b't' || first == b'f' => self.text.push_str(value),
             Kind::Double if number => self.text.push_str(value),
             Kind::Integer if number => match integer(value) {
@@ -125,7 +125,7 @@ impl Shaping<'_> {
                     if position > 0 {
                         self.text.push(',');
                     }
-                    text::push_string(&mut self.text, &name);
+                    json::push_string(&mut self.text, &name);
                     self.text.push(':');
                     self.path.push(name.into_owned());
                     self.value((*element).clone(), declared, item.get(), depth - 1)?;
@@ -141,7 +141,7 @@ impl Shaping<'_> {
     fn echo(&mut self, declared: &str, value: &str, form: impl Fn(&str) -> Option<String>) -> Result<(), UnfitValue> {
         let echoed = serde_json::from_str::<Cow<'_, str>>(value).ok().and_then(|text| form(&text));
         let echoed = echoed.ok_or_else(|| self.unfit(declared, value))?;
-        text::push_string(&mut self.text, &echoed);
+        json::push_string(&mut self.text, &echoed);
         Ok(())
     }
 

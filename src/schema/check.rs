@@ -3,8 +3,8 @@
 use super::built_in::OBJECT;
 use super::expiry::{self, EXPIRES};
 use super::merge::{SchemaError, bucket_of};
+use super::name::METADATA;
 use super::{Class, Kind, Schema};
-use crate::object::text::METADATA;
 use std::collections::HashMap;
 
 /// Most fields of a class, and most classes of an app.

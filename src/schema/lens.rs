@@ -5,7 +5,7 @@
 //! has one, since a former name is not given to another field before every object is rewritten. So reading an object in
 //! its present form through the lens gives that form again.
 
-use crate::object::text::{self, object_entries};
+use crate::json::{self, object_entries};
 use crate::schema::{Kind, Schema};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -148,7 +148,7 @@ impl Table {
             if text.len() > 1 {
                 text.push(',');
             }
-            text::push_string(&mut text, name);
+            json::push_string(&mut text, name);
             text.push(':');
             let inner = moves.inner.iter().find(|(field, _)| **field == *name).map(|(_, inner)| inner);
             match inner.and_then(|inner| self.value(inner, value.get(), depth - 1)) {
@@ -188,7 +188,7 @@ impl Table {
                     if text.len() > 1 {
                         text.push(',');
                     }
-                    text::push_string(&mut text, name);
+                    json::push_string(&mut text, name);
                     text.push(':');
                     let read = self.value(value, entry.get(), depth);
                     changed |= read.is_some();

@@ -5,8 +5,8 @@
 
 use super::built_in::OBJECT;
 use super::expiry::EXPIRES;
+use super::name;
 use super::{Class, Field, Schema};
-use crate::object::id;
 use dataflows::access::{Caller, ClassRights};
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -124,7 +124,7 @@ pub(super) fn distinct(requests: &[ClassRequest]) -> Result<(), SchemaError> {
 pub(super) fn bucket_of(class: &str) -> Result<&str, SchemaError> {
     class
         .strip_prefix("/db/")
-        .filter(|bucket| id::bucket(bucket).is_ok_and(|canonical| *canonical == **bucket))
+        .filter(|bucket| name::bucket(bucket).is_ok_and(|canonical| *canonical == **bucket))
         .ok_or_else(|| SchemaError::Invalid(format!("{class:?} is not the name of a class: it has the form /db/<Name>")))
 }
 

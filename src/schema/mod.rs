@@ -11,6 +11,7 @@ mod kind;
 pub mod lens;
 mod merge;
 pub mod moves;
+pub mod name;
 
 pub use alteration::Alteration;
 pub use change::{Request, change};

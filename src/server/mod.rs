@@ -1,31 +1,39 @@
 //! The whole server in one process: store, log, dataflow, gateway, front stage, both listeners.
 //!
+//! * `check`: what only the whole configuration can say
+//! * `error`: why a server does not start
+//! * `measure`: figures of the parts, for the metrics
+//!
 //! `tidegate serve` runs it; tests, the demo and the bench start it in their own process, on port 0.
 
+mod check;
+mod error;
 mod measure;
 
+pub use error::StartError;
+
 use crate::apps::limits::{Limits, OwnLimits};
-use crate::apps::{AppError, Apps, Registry, registry};
+use crate::apps::{Apps, Registry, registry};
 use crate::auth::bans::Bans;
 use crate::auth::brake::Brake;
-use crate::auth::password::{PasswordError, Passwords};
+use crate::auth::password::Passwords;
 use crate::auth::{Authority, Lifetimes};
-use crate::changelog::kafka::{self, KafkaLog, KafkaLogError, Relay, Topic};
+use crate::changelog::kafka::{self, KafkaLog, Relay, Topic};
 use crate::changelog::{ChangeLog, Home, LogId};
 use crate::clock::Clock;
-use crate::config::{ChangelogOptions, Config, MailTransport, StoreOptions, is_safe};
+use crate::config::{ChangelogOptions, Config, StoreOptions};
 use crate::expiry::Expiry;
 use crate::http::admin::Admin;
 use crate::http::listener::Listener;
-use crate::http::tls::{Tls, TlsError};
+use crate::http::tls::Tls;
 use crate::http::{self, Front};
 use crate::ingest::{self, Ingest, IngestError};
 use crate::live::Gateway;
 use crate::logs::Logs;
 use crate::logs::retention::Retention;
-use crate::mail::{MailError, Mailing};
+use crate::mail::Mailing;
 use crate::metrics::Metrics;
-use crate::oidc::{Attempts, OidcError, Providers};
+use crate::oidc::{Attempts, Providers};
 use crate::store::embedded::{Embedded, OpenError};
 use crate::store::{Store, StoreError};
 use axum::Router;
@@ -75,84 +83,6 @@ impl From<Config> for Setup {
     }
 }
 
-/// Why a server does not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The data directory
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// An address
-    #[error("cannot listen on {address} ({option}): {reason}; stop what listens there, or choose another address with {flag}")]
-    Listen {
-        /// As configured
-        address: String,
-        /// Which option it is
-        option: &'static str,
-        /// How to give another
-        flag: &'static str,
-        /// What the operating system said
-        reason: String,
-    },
-    /// Certificate and key
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// Reading or writing what a server needs
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Hashing the password
-    #[error(transparent)]
-    Password(#[from] PasswordError),
-    /// An option that is of the right type and makes no sense
-    #[error("the option {option} cannot be {value:?}: {reason}")]
-    Option {
-        /// `section.key`
-        option: &'static str,
-        /// As configured
-        value: String,
-        /// What would do
-        reason: &'static str,
-    },
-    /// Mail
-    #[error(transparent)]
-    Mail(#[from] MailError),
-    /// Providers at which users log in
-    #[error(transparent)]
-    Oidc(#[from] OidcError),
-    /// Ingest
-    #[error(transparent)]
-    Ingest(#[from] IngestError),
-    /// The apps
-    #[error(transparent)]
-    App(#[from] AppError),
-    /// The change log
-    #[error(transparent)]
-    ChangeLog(#[from] KafkaLogError),
-    /// The dataflow
-    #[error("{0}")]
-    Engine(String),
-}
-
-impl StartError {
-    /// The stable code of the error.
-    pub fn code(&self) -> &'static str {
-        match self {
-            StartError::Open(error) => error.code(),
-            StartError::Listen { .. } => "listen",
-            StartError::Tls(error) => error.code(),
-            StartError::Store(error) => error.code(),
-            StartError::Password(error) => error.code(),
-            StartError::Option { .. } => "config-unfit-value",
-            StartError::Mail(error) => error.code(),
-            StartError::Oidc(error) => error.code(),
-            StartError::Ingest(error) => error.code(),
-            StartError::App(error) => error.code(),
-            StartError::ChangeLog(error) => error.code(),
-            StartError::Engine(_) => "engine",
-        }
-    }
-}
-
 /// A running server. Ends with [`Server::shutdown`]; merely dropped it stops taking requests.
 pub struct Server {
     api: SocketAddr,
@@ -180,7 +110,7 @@ impl Server {
     /// Starts everything; requests are answered when this resolves.
     pub async fn start(setup: impl Into<Setup>) -> Result<Server, StartError> {
         let Setup { config, root_password, pages } = setup.into();
-        check(&config)?;
+        check::check(&config)?;
         let (cert, key) = (config.server.tls_cert.clone(), config.server.tls_key.clone());
         let reading = tokio::task::spawn_blocking(move || Tls::configured(&cert, &key)).await;
         let tls = reading.map_err(|error| StartError::Engine(error.to_string()))??;
@@ -478,43 +408,6 @@ fn open(options: &(StoreOptions, ChangelogOptions), home: &Home, holds: Option<L
 fn engine_options(config: &Config) -> EngineOptions {
     let index = IndexOptions { residual_queries: config.engine.residual_queries, ..IndexOptions::default() };
     EngineOptions { workers: config.engine.workers, columns: config.engine.columns, index }
-}
-
-fn check(config: &Config) -> Result<(), StartError> {
-    let base = &config.server.base;
-    if base.is_empty() || !base.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
-        return Err(StartError::Option {
-            option: "server.base",
-            value: base.clone(),
-            reason: "one path segment of letters, digits, '-' and '_' is what clients can connect to",
-        });
-    }
-    let public = &config.server.public_url;
-    let option = |option, value: &str, reason| Err(StartError::Option { option, value: value.to_owned(), reason });
-    if (config.mail.transport != MailTransport::None || !config.oidc.is_empty()) && !is_origin(public) {
-        let reason = "mail and logins at providers need to know where the API is reached from outside, such as https://api.example.org, \
-                      without a path";
-        return option("server.public_url", public, reason);
-    }
-    if config.mail.verification && config.mail.transport == MailTransport::None {
-        return option("mail.verification", "true", "nobody takes mail (mail.transport), so nobody could ever log in");
-    }
-    if !config.oidc.is_empty() {
-        if !is_safe(public) {
-            return option("server.public_url", public, "providers send logins to it: https, or loopback");
-        }
-        if config.server.origins.iter().any(|origin| origin == "*") {
-            let reason = "with [[oidc]] it must name the pages that may receive logins: any page could have them otherwise";
-            return option("server.origins", "*", reason);
-        }
-    }
-    Ok(())
-}
-
-/// Scheme, host and port, and nothing else.
-fn is_origin(url: &str) -> bool {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    rest.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']) && url.parse::<axum::http::Uri>().is_ok())
 }
 
 async fn bind(address: &str, option: &'static str, flag: &'static str) -> Result<TcpListener, StartError> {

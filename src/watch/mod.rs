@@ -8,6 +8,7 @@ pub mod line;
 pub mod subscription;
 pub mod view;
 
+use crate::client::ClientError;
 use line::{Form, Layout};
 use std::io;
 use subscription::{Heard, Subscription};
@@ -27,15 +28,10 @@ pub enum Ended {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WatchError {
-    /// The address makes no sense
-    #[error("{url:?} is not an address to watch: {reason}")]
-    Address {
-        /// As given
-        url: String,
-        /// What would do
-        reason: &'static str,
-    },
-    /// The first connection failed. Later ones are tried for ever.
+    /// The address makes no sense, or the first connection failed
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The first connection led to no websocket. Later ones are tried for ever.
     #[error("cannot reach {url}: {reason}; is the server running there, and is the base right?")]
     Unreachable {
         /// Of the websocket
@@ -61,8 +57,8 @@ impl WatchError {
     pub fn exit_code(&self) -> u8 {
         match self {
             WatchError::Refused { .. } => 1,
-            WatchError::Address { .. } => 2,
-            WatchError::Unreachable { .. } => 3,
+            WatchError::Client(ClientError::Address { .. } | ClientError::Authority { .. }) => 2,
+            WatchError::Client(_) | WatchError::Unreachable { .. } => 3,
             WatchError::Output(_) => 4,
         }
     }

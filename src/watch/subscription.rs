@@ -2,17 +2,17 @@
 
 use super::WatchError;
 use super::view::{Match, Object};
+use crate::client::endpoint::Endpoint;
+use crate::client::stream::{self, CONNECT, Stream};
+use crate::client::trust::Trust;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-/// Connecting takes at most so long.
-const CONNECT: Duration = Duration::from_secs(10);
 /// A peer that says nothing for so long is asked whether it is there …
 const SILENCE: Duration = Duration::from_secs(20);
 /// … and is taken for dead after so many silences in a row.
@@ -26,10 +26,10 @@ const MESSAGE: usize = 1 << 30;
 /// What to subscribe to.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// `http://host:port`
+    /// `http://host:port`, or `https://…`
     pub url: String,
-    /// First segment of the API's paths
-    pub base: String,
+    /// First segment of the API's paths, below that of the URL; none: the URL's own path, or `v1`
+    pub base: Option<String>,
     /// The bucket
     pub bucket: String,
     /// The query's JSON text
@@ -96,14 +96,15 @@ struct ServerError {
     code: Option<String>,
 }
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Socket = WebSocketStream<Stream>;
 type Frame = Option<Result<Message, tungstenite::Error>>;
 
 /// A subscription.
 #[derive(Debug)]
 pub struct Subscription {
     target: Target,
-    address: String,
+    endpoint: Endpoint,
+    trust: Trust,
     socket: Option<Socket>,
     /// A frame that came before it was asked for
     early: Option<Frame>,
@@ -118,22 +119,18 @@ pub struct Subscription {
 
 impl Subscription {
     /// A subscription that connects when it is first asked for something.
-    pub fn new(target: Target) -> Result<Subscription, WatchError> {
-        let refused = |reason| WatchError::Address { url: target.url.clone(), reason };
-        let rest = match target.url.split_once("://") {
-            Some(("http" | "ws", rest)) => rest.trim_end_matches('/'),
-            Some(("https" | "wss", _)) => {
-                return Err(refused("TLS is not built in; watch from the host of the server, or through a tunnel"));
-            }
-            _ => return Err(refused("it begins with http://, such as http://127.0.0.1:8080")),
+    pub fn new(target: Target, trust: Trust) -> Result<Subscription, WatchError> {
+        let server = Endpoint::parse(&target.url)?;
+        let base = match &target.base {
+            Some(base) => server.below(base),
+            None if server.path().is_empty() => server.below("v1"),
+            None => server,
         };
-        if rest.is_empty() {
-            return Err(refused("there is no host in it"));
-        }
-        let address = format!("ws://{rest}/{}/events", target.base.trim_matches('/'));
+        let endpoint = base.below("events");
         Ok(Subscription {
             target,
-            address,
+            endpoint,
+            trust,
             socket: None,
             early: None,
             position: None,
@@ -158,8 +155,8 @@ impl Subscription {
                 }
                 match self.connect().await {
                     Ok(socket) => (self.socket, self.reached) = (Some(socket), true),
-                    Err(reason) if self.reached => return Ok(self.lost(reason)),
-                    Err(reason) => return Err(WatchError::Unreachable { url: self.address.clone(), reason }),
+                    Err(error) if self.reached => return Ok(self.lost(error.to_string())),
+                    Err(error) => return Err(error),
                 }
                 continue;
             };
@@ -236,14 +233,16 @@ impl Subscription {
         Heard::Lost { reason, pause }
     }
 
-    async fn connect(&self) -> Result<Socket, String> {
+    async fn connect(&self) -> Result<Socket, WatchError> {
+        let stream = stream::connect(&self.endpoint, &self.trust).await?;
+        let unreachable = |reason| WatchError::Unreachable { url: self.endpoint.websocket(), reason };
         let config = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
-        let connecting = tokio_tungstenite::connect_async_with_config(self.address.as_str(), Some(config), true);
-        let (mut socket, _) = match tokio::time::timeout(CONNECT, connecting).await {
-            Ok(connected) => connected.map_err(|error| error.to_string())?,
-            Err(_) => return Err(format!("no answer within {} s", CONNECT.as_secs())),
+        let asking = tokio_tungstenite::client_async_with_config(self.endpoint.websocket(), stream, Some(config));
+        let (mut socket, _) = match tokio::time::timeout(CONNECT, asking).await {
+            Ok(connected) => connected.map_err(|error| unreachable(error.to_string()))?,
+            Err(_) => return Err(unreachable(format!("no answer within {} s", CONNECT.as_secs()))),
         };
-        socket.send(Message::text(self.subscribe().to_string())).await.map_err(|error| error.to_string())?;
+        socket.send(Message::text(self.subscribe().to_string())).await.map_err(|error| unreachable(error.to_string()))?;
         Ok(socket)
     }
 
@@ -285,23 +284,26 @@ mod tests {
     use super::*;
 
     fn target(url: &str) -> Target {
-        Target { url: url.into(), base: "v1".into(), bucket: "Lot".into(), query: "{}".into(), token: None, initial: true }
+        Target { url: url.into(), base: None, bucket: "Lot".into(), query: "{}".into(), token: None, initial: true }
     }
 
     #[test]
     fn addresses() {
+        let address = |url| Subscription::new(target(url), Trust::default()).unwrap().endpoint.websocket();
         for url in ["http://127.0.0.1:8080", "http://127.0.0.1:8080/", "ws://127.0.0.1:8080"] {
-            assert_eq!(Subscription::new(target(url)).unwrap().address, "ws://127.0.0.1:8080/v1/events");
+            assert_eq!(address(url), "ws://127.0.0.1:8080/v1/events");
         }
-        assert_eq!(Subscription::new(target("http://host/app")).unwrap().address, "ws://host/app/v1/events");
-        for url in ["127.0.0.1:8080", "https://host", "ftp://host", "http://"] {
-            assert_eq!(Subscription::new(target(url)).unwrap_err().exit_code(), 2, "{url}");
+        assert_eq!(address("https://host/shop"), "wss://host:443/shop/events");
+        let below = Target { base: Some("v1".into()), ..target("http://host/api") };
+        assert_eq!(Subscription::new(below, Trust::default()).unwrap().endpoint.websocket(), "ws://host:80/api/v1/events");
+        for url in ["127.0.0.1:8080", "ftp://host", "http://"] {
+            assert_eq!(Subscription::new(target(url), Trust::default()).unwrap_err().exit_code(), 2, "{url}");
         }
     }
 
     #[test]
     fn the_position_goes_on_with_what_comes() {
-        let mut subscription = Subscription::new(target("http://h")).unwrap();
+        let mut subscription = Subscription::new(target("http://h"), Trust::default()).unwrap();
         for (text, position) in [
             (r#"{"type":"result","data":[],"position":"a-1","id":"x","date":"d"}"#, "a-1"),
             (r#"{"type":"match","matchType":"add","operation":"insert","data":{"id":"/db/Lot/1"},"position":"a-2"}"#, "a-2"),
@@ -316,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_refusal_ends_it_and_trouble_does_not() {
-        let mut subscription = Subscription::new(target("http://h")).unwrap();
+        let mut subscription = Subscription::new(target("http://h"), Trust::default()).unwrap();
         let mut hear = |status: u16| {
             let text = json!({"type": "error", "error": {"message": "no", "status": status, "code": "bad-query"}}).to_string();
             subscription.hear(serde_json::from_str(&text).unwrap())

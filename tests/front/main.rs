@@ -6,6 +6,7 @@ mod administration;
 mod banned;
 mod batch;
 mod bridge;
+mod compression;
 mod expiry;
 mod harness;
 mod indexes;

@@ -73,6 +73,29 @@ async fn one_connection_carries_many_requests_and_garbage_ends_alone() {
     }
 }
 
+/// What docs/api.md says of URLs: encoded they work, raw they are refused by the HTTP stack, and nobody else notices.
+#[tokio::test]
+async fn what_is_no_url_is_refused_by_the_http_stack() {
+    let rig = Rig::start().await;
+    let address = rig.server.api_address();
+    let answer = async |target: &str| {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("GET {target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut read = Vec::new();
+        stream.read_to_end(&mut read).await.unwrap();
+        String::from_utf8(read).unwrap()
+    };
+    for raw in [r#"/v1/db/Lot/query?q={"a":1}"#, "/v1/db/Lot/query?q={}<"] {
+        let refused = answer(raw).await;
+        assert!(refused.starts_with("HTTP/1.1 400") && refused.ends_with("\r\n\r\n"), "{refused}");
+    }
+    for fine in ["/v1/db/Lot/query?q={%22a%22:1}", "/v1/db/Lot/query?q=%7B%22a%22%3A1%7D"] {
+        assert!(answer(fine).await.starts_with("HTTP/1.1 200"), "{fine}");
+    }
+    // In a path the stack takes it, so it is an object that is not there.
+    assert!(answer(r#"/v1/db/Lot/"a""#).await.contains("no-such-object"));
+}
+
 #[tokio::test]
 async fn http_2_is_spoken_without_tls() {
     let rig = Rig::start().await;

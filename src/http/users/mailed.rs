@@ -7,9 +7,10 @@ use super::super::page::Page;
 use super::super::{Front, body};
 use crate::auth::credentials::Credentials;
 use crate::auth::mailed::{self, Purpose, Redeemed};
+use crate::json::push_string;
 use crate::mail::{Mailing, Place};
 use crate::object::id;
-use crate::object::text::{self, Body as ObjectBody, push_string};
+use crate::object::text::{self, Body as ObjectBody};
 use crate::store::{Actor, Batch, BatchError, Decision, Refusal, Stamp, StoreError, Write};
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, header};
@@ -64,6 +65,23 @@ pub(super) async fn commit(front: &Front, batch: Batch) -> Result<(), ApiError> 
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Changes the user whom a token was made for, and spends it. His credentials must still be those that it was made beside.
+pub(super) async fn spend(
+    front: &Front,
+    identity: &Identity,
+    redeemed: Redeemed,
+    credentials: Option<&Credentials>,
+    change: impl Fn(&Image) -> Option<Change> + Send + Sync + 'static,
+) -> Result<(), ApiError> {
+    let app = &identity.app.name;
+    let write = of_user(app, &redeemed.user, change)?;
+    let mut secrets = vec![redeemed.spent];
+    if let Some(credentials) = credentials {
+        secrets.push(credentials.write(app, &redeemed.user, Some(Some(credentials)))?);
+    }
+    commit(front, Batch { writes: vec![write], secrets, ..Batch::default() }).await
 }
 
 /// A write of a user by the server: what `change` says happens to him, if he is as it must find him. Those who are not are

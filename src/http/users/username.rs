@@ -13,6 +13,7 @@ use crate::store::Batch;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Response};
+use dataflows::change::Image;
 use std::sync::Arc;
 
 #[derive(serde::Deserialize)]
@@ -58,19 +59,12 @@ pub(in crate::http) async fn verify(
 ) -> Result<Response<Body>, ApiError> {
     let renamed = async {
         let (redeemed, credentials) = mailed::redeem(&front, &identity, Purpose::Rename, &token)?;
-        let app = &identity.app.name;
-        let address = redeemed.address;
+        let address = redeemed.address.clone();
         if Account::named(&front, &identity, &address).await?.is_some() {
             return Err(taken(&address));
         }
-        let renamed = mailed::of_user(app, &redeemed.user, move |user| {
-            (!is_inactive(Some(user))).then(|| Change::Field("username", Some(address.clone())))
-        })?;
-        let mut secrets = vec![redeemed.spent];
-        if let Some(credentials) = &credentials {
-            secrets.push(credentials.write(app, &redeemed.user, Some(Some(credentials)))?);
-        }
-        mailed::commit(&front, Batch { writes: vec![renamed], secrets, ..Batch::default() }).await
+        let rename = move |user: &Image| (!is_inactive(Some(user))).then(|| Change::Field("username", Some(address.clone())));
+        mailed::spend(&front, &identity, redeemed, credentials.as_ref(), rename).await
     };
     let result = renamed.await;
     mailed::opened(&headers, result, "Your new address is confirmed. Log in with it from now on.")

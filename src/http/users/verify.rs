@@ -10,10 +10,11 @@ use super::text_of;
 use crate::auth::mailed::{Purpose, Request, issue};
 use crate::mail::{Mail, Place, message};
 use crate::rights::is_inactive;
-use crate::store::{Batch, SecretWrite};
+use crate::store::SecretWrite;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Response};
+use dataflows::change::Image;
 use std::sync::Arc;
 
 /// The query of a link.
@@ -73,17 +74,12 @@ pub(in crate::http) async fn verify(
 ) -> Result<Response<Body>, ApiError> {
     let verified = async {
         let (redeemed, credentials) = mailed::redeem(&front, &identity, Purpose::Verify, &token)?;
-        let app = &identity.app.name;
-        let address = redeemed.address;
+        let address = redeemed.address.clone();
         // With another name since then, it is not the address that was verified.
-        let activated = mailed::of_user(app, &redeemed.user, move |user| {
+        let activate = move |user: &Image| {
             (is_inactive(Some(user)) && text_of(user, "username") == Some(&*address)).then_some(Change::Field("inactive", None))
-        })?;
-        let mut secrets = vec![redeemed.spent];
-        if let Some(credentials) = &credentials {
-            secrets.push(credentials.write(app, &redeemed.user, Some(Some(credentials)))?);
-        }
-        mailed::commit(&front, Batch { writes: vec![activated], secrets, ..Batch::default() }).await
+        };
+        mailed::spend(&front, &identity, redeemed, credentials.as_ref(), activate).await
     };
     let result = verified.await;
     mailed::opened(&headers, result, "Your address is confirmed. You can log in now.")

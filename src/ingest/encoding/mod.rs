@@ -12,7 +12,7 @@ pub(super) use unavailable::is_unavailable;
 
 use super::meaning::Moment;
 use super::names;
-use crate::object::text::{object_entries, push_string};
+use crate::json::{object_entries, push_string};
 use dataflows::document::DocumentLimits;
 use serde_json::value::RawValue;
 use std::borrow::Cow;

@@ -4,8 +4,8 @@ use super::node::Node;
 use super::place::{Place, entry};
 use super::typing::Typing;
 use super::{Operation, Step, UpdateError};
+use crate::json::{self, object_entries};
 use crate::object::shape;
-use crate::object::text::{self, object_entries};
 use crate::schema::{Kind, Schema};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -59,7 +59,7 @@ fn member(step: &Step, schema: &Schema, typing: &Typing<'_>) -> Result<String, U
         }
         _ => {
             let mut compact = String::new();
-            text::push_compact(&mut compact, &step.operand);
+            json::push_compact(&mut compact, &step.operand);
             Ok(compact)
         }
     }

@@ -5,7 +5,8 @@ use super::path::Path;
 use super::place::Place;
 use super::typing::Typing;
 use super::{Operation, Step, UpdateError};
-use crate::object::{text, time};
+use crate::json;
+use crate::object::time;
 use crate::schema::Kind;
 use std::borrow::Cow;
 
@@ -65,7 +66,7 @@ fn current_date<'t>(step: &'t Step, place: &mut Place<'t>, now: i64) -> Result<(
     };
     let told = told.ok_or_else(|| step.unsupported())?;
     let mut json = String::new();
-    text::push_string(&mut json, &told);
+    json::push_string(&mut json, &told);
     *place.make(step)? = Node::Text(Cow::Owned(if tagged { format!(r#"{{"$date":{json}}}"#) } else { json }));
     Ok(())
 }

@@ -21,9 +21,11 @@ mod place;
 mod tests;
 mod typing;
 
+use crate::json::object_entries;
 use crate::object::shape::{self, UnfitValue};
-use crate::object::text::{self, AclRequest, METADATA, object_entries};
+use crate::object::text::{self, AclRequest};
 use crate::schema::Schema;
+use crate::schema::name::METADATA;
 use path::Path;
 use place::Place;
 use serde_json::value::RawValue;

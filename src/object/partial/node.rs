@@ -2,7 +2,7 @@
 //!
 //! What nothing looks into stays the text that it was, so no number loses a digit.
 
-use crate::object::text::{self, object_entries};
+use crate::json::{self, object_entries};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -77,14 +77,14 @@ impl<'t> Node<'t> {
     /// Appends its text, without blanks.
     pub(super) fn write(&self, out: &mut String) {
         match self {
-            Node::Text(json) => text::push_compact(out, json),
+            Node::Text(json) => json::push_compact(out, json),
             Node::Object(entries) => {
                 out.push('{');
                 for (position, (name, value)) in entries.iter().enumerate() {
                     if position > 0 {
                         out.push(',');
                     }
-                    text::push_string(out, name);
+                    json::push_string(out, name);
                     out.push(':');
                     value.write(out);
                 }

@@ -4,7 +4,7 @@ use super::node::Node;
 use super::path::{Path, index};
 use super::typing::Typing;
 use super::{Step, UpdateError};
-use crate::object::text::METADATA;
+use crate::schema::name::METADATA;
 use crate::schema::{Kind, Schema};
 use serde_json::value::RawValue;
 use std::borrow::Cow;

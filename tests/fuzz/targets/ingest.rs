@@ -4,13 +4,13 @@
 //! Input: a byte that chooses the format, the key, a zero byte, the value.
 #![no_main]
 
+use tidegate::schema::name::METADATA;
 use libfuzzer_sys::fuzz_target;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 use tidegate::config::{IngestFormat, IngestOptions};
 use tidegate::ingest::mapping::Mapping;
 use tidegate::ingest::meaning::Meaning;
-use tidegate::object::text::METADATA;
 
 /// A field of each type, named like it without what no fuzzer would find: `date`, `decimal`, …
 fn mapping(format: IngestFormat) -> Mapping {

@@ -2,11 +2,11 @@
 //! the update does not name.
 #![no_main]
 
+use tidegate::json::object_entries;
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use tidegate::object::partial::Update;
 use tidegate::object::shape;
-use tidegate::object::text::object_entries;
 use tidegate::schema::{ClassRequest, Schema, merge};
 
 const CLASSES: &str = r#"[{"class":"/db/E","embedded":true,"fields":{"z":{"name":"z","type":"/db/Integer"},"e":{"name":"e","type":"/db/E"}}},

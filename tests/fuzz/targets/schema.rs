@@ -2,11 +2,11 @@
 //! nothing the second time, and every object that fitted before is read in the new shape.
 #![no_main]
 
+use tidegate::json::object_entries;
 use dataflows::access::Caller;
 use libfuzzer_sys::fuzz_target;
 use tidegate::schema::lens::Lens;
 use tidegate::object::shape;
-use tidegate::object::text::object_entries;
 use tidegate::schema::{ClassRequest, Request, Schema, alteration, change, moves};
 
 const START: &str = r#"[{"class":"/db/E","embedded":true,"fields":{"z":{"name":"z","type":"/db/Integer"},"e":{"name":"e","type":"/db/E"}}},

@@ -1,12 +1,13 @@
 //! Any text as an object of a class with a field of every type: refused, or brought to the class's shape, which is an object and is in that shape.
 #![no_main]
 
+use tidegate::json::object_entries;
 use bytes::Bytes;
 use dataflows::document::{Document, DocumentLimits};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use tidegate::object::shape;
-use tidegate::object::text::{Body, object_entries};
+use tidegate::object::text::Body;
 use tidegate::schema::{ClassRequest, Schema, merge};
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
