@@ -86,7 +86,7 @@ impl Mailer {
                     Ok(waiting) => {
                         let shared = mailer.shared.clone();
                         tokio::spawn(async move {
-                            shared.see_to(&waiting, Some(path)).await;
+                            shared.see_to(&waiting, Some(path), false).await;
                             drop(place);
                         });
                     }
@@ -131,7 +131,7 @@ impl Place {
             let path = shared.keep(&mail, until).await;
             // Nobody may wait any more.
             let _ = kept.send(());
-            shared.see_to(&(mail, until), path).await;
+            shared.see_to(&(mail, until), path, true).await;
             drop(place);
         });
         // Where the task is gone the runtime is ending.
@@ -152,8 +152,8 @@ impl Shared {
     }
 
     /// Tries until it is sent or given up, and then forgets it; at the end of the server it is left where it is.
-    async fn see_to(&self, waiting: &Waiting, path: Option<PathBuf>) {
-        let Some(counter) = self.deliver(waiting).await else { return };
+    async fn see_to(&self, waiting: &Waiting, path: Option<PathBuf>, fresh: bool) {
+        let Some(counter) = self.deliver(waiting, fresh).await else { return };
         if let Some(path) = path
             && let Err(error) = blocking(move || spool::forget(&path)).await
         {
@@ -162,11 +162,11 @@ impl Shared {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What became of it is counted there; none: the server ends.
-    async fn deliver(&self, (mail, until): &Waiting) -> Option<&AtomicU64> {
+    /// What became of it is counted there; none: the server ends. `fresh`: it was asked for just now, and is tried once at least.
+    async fn deliver(&self, (mail, until): &Waiting, fresh: bool) -> Option<&AtomicU64> {
         let mut interval = self.interval;
         for attempt in 1..=self.attempts {
-            let error = match self.once(mail, *until).await? {
+            let error = match self.once(mail, (attempt > 1 || !fresh).then_some(*until)).await? {
                 Ok(()) => return Some(&self.counted.sent),
                 Err(error) => error,
             };
@@ -186,13 +186,13 @@ impl Shared {
     }
 
     /// One try, which is finished once it is begun; none: the server ends.
-    async fn once(&self, mail: &Mail, until: i64) -> Option<Result<(), SendError>> {
+    async fn once(&self, mail: &Mail, until: Option<i64>) -> Option<Result<(), SendError>> {
         let turn = tokio::select! {
             turn = self.under_way.acquire() => turn,
             () = self.ended.cancelled() => return None,
         };
         let _turn = turn.ok()?;
-        if self.clock.now_ms() >= until {
+        if until.is_some_and(|until| self.clock.now_ms() >= until) {
             return Some(Err(SendError::Never("its link has ended before anybody took it".into())));
         }
         let timed = tokio::time::timeout(LIMIT, self.transport.send(mail)).await;

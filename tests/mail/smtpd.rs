@@ -79,9 +79,10 @@ impl Nobody {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 drop(stream);
-                if calls.send(*calls.borrow() + 1).is_err() {
+                if calls.is_closed() {
                     return;
                 }
+                calls.send_modify(|calls| *calls += 1);
             }
         });
         Nobody { port, called }
