@@ -109,8 +109,7 @@ impl Query<'_> {
         let (began, mut seen) = (self.examined.get(), HashSet::new());
         let mut best = Best { needed, distances: BinaryHeap::new() };
         let mut radius = FIRST_RING;
-        'rings: loop {
-            let Some(ring) = self.ring(way, &parts, radius, &seen)? else { break };
+        'rings: while let Some(ring) = self.ring(way, &parts, radius, &seen)? {
             for (distance, id) in ring {
                 if best.end().is_some_and(|end| distance > end) {
                     return Ok(());
