@@ -180,12 +180,16 @@ export class Table {
       cell.className = typeof value === "number" ? "number" : typeof value === "boolean" || value === null ? "dim" : "";
       const shown = text(value);
       if (this.hints.raise?.field === name && typeof value === "number") {
-        const button = cell.querySelector("button") ?? this.raiser(entry.object.id);
+        // A button that is there stays where it is: one that is moved under a finger loses the press.
+        if (!cell.querySelector("button")) {
+          const pair = Object.assign(document.createElement("div"), { className: "raised" });
+          pair.append(this.raiser(entry.object.id), "");
+          cell.replaceChildren(pair);
+        }
+        const [button, words] = cell.firstChild.childNodes;
+        words.data = shown;
         button.disabled = entry.goes > 0 || (entry.object.state !== undefined && entry.object.state !== "open");
         button.setAttribute("aria-label", `${this.hints.raise.label}: raise ${name} of ${key(entry.object.id)} above ${shown}`);
-        const pair = Object.assign(document.createElement("div"), { className: "raised" });
-        pair.append(button, shown);
-        cell.replaceChildren(pair);
       } else {
         cell.textContent = shown;
         cell.title = shown.length > 28 ? shown : "";

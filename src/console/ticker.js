@@ -43,7 +43,7 @@ export class Ticker {
 
   push(line) {
     this.fresh.push(line);
-    if (this.fresh.length > LINES) this.fresh.shift();
+    if (this.fresh.length > LINES) this.fresh.splice(oldest(this.fresh, (line) => line.kind === "note"), 1);
     this.schedule();
   }
 
@@ -58,7 +58,10 @@ export class Ticker {
     if (this.held) return;
     this.list.prepend(...this.fresh.reverse().map((line) => this.line(line)));
     this.fresh = [];
-    while (this.list.childElementCount > LINES) this.list.lastElementChild.remove();
+    while (this.list.childElementCount > LINES) {
+      const lines = [...this.list.children].reverse();
+      lines[oldest(lines, (line) => line.className === "note")].remove();
+    }
   }
 
   line({ kind, at, id, words }) {
@@ -76,6 +79,12 @@ export class Ticker {
     part("span", words, "words").title = words;
     return line;
   }
+}
+
+// Which of these lines goes first, the oldest being the first of them: the last note, an answer to what somebody did, stays.
+function oldest(lines, isNote) {
+  const note = lines.findLastIndex(isNote);
+  return note === 0 && lines.length > 1 ? 1 : 0;
 }
 
 function short(value) {

@@ -3,8 +3,8 @@
 use crate::PARTITIONS;
 use crate::load::Acknowledged;
 use crate::support::PATIENCE;
-use crate::support::kafka::Broker;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use crate::support::kafka::{Broker, watermarks};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::message::{Headers, Message, OwnedMessage};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ pub fn told(message: &OwnedMessage) -> Told {
 pub async fn settled(broker: &Broker, topic: &str) -> Vec<OwnedMessage> {
     let ends = |isolation: &str| {
         let consumer: BaseConsumer = broker.client().set("isolation.level", isolation).create().unwrap();
-        let end = |partition| consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap().1;
+        let end = |partition| watermarks(&consumer, topic, partition).1;
         (0..=PARTITIONS as i32).map(end).collect::<Vec<_>>()
     };
     let deadline = Instant::now() + PATIENCE;

@@ -298,8 +298,16 @@ impl Broker {
     pub async fn trim(&self, topic: &str, partition: i32, before: i64) {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(before)).unwrap();
-        let made = self.admin().delete_records(&list, &patient()).await.unwrap();
-        made.elements().iter().for_each(|partition| partition.error().unwrap());
+        let deadline = Instant::now() + super::PATIENCE;
+        loop {
+            // A broker that has just started answers before it leads its partitions again.
+            let made = self.admin().delete_records(&list, &patient()).await;
+            match made.and_then(|made| made.elements().iter().try_for_each(|partition| partition.error())) {
+                Ok(()) => return,
+                Err(error) => assert!(Instant::now() < deadline, "{topic} cannot be trimmed: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Produces in order, each partition's in the order given, and returns when all are there.
@@ -366,7 +374,7 @@ impl Broker {
         let consumer: BaseConsumer = self.client().create().unwrap();
         let metadata = consumer.fetch_metadata(Some(topic), super::PATIENCE).unwrap();
         let partitions = metadata.topics()[0].partitions().len() as i32;
-        (0..partitions).map(|partition| consumer.fetch_watermarks(topic, partition, super::PATIENCE).unwrap()).collect()
+        (0..partitions).map(|partition| watermarks(&consumer, topic, partition)).collect()
     }
 }
 
@@ -391,6 +399,18 @@ impl Record {
 
     pub fn in_partition(self, partition: i32) -> Record {
         Record { partition: Some(partition), ..self }
+    }
+}
+
+/// The first offset and the one after the last, from a broker that may just be starting.
+pub fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    let deadline = Instant::now() + super::PATIENCE;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, Duration::from_secs(10)) {
+            Ok(watermarks) => return watermarks,
+            Err(error) => assert!(Instant::now() < deadline, "{topic} [{partition}] does not tell its ends: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
