@@ -36,7 +36,7 @@ pub enum ClientError {
         reason: String,
     },
     /// No connection, or none any more
-    #[error("cannot talk to {server}: {reason}; is it running there?")]
+    #[error("cannot reach {server}: {reason}; is it running there?")]
     Unreachable {
         /// Host and port
         server: String,
@@ -134,7 +134,7 @@ mod tests {
         let error = ClientError::connection("h:443", &refused);
         assert_eq!(
             (error.code(), error.to_string().as_str()),
-            ("client-unreachable", "cannot talk to h:443: connection refused; is it running there?")
+            ("client-unreachable", "cannot reach h:443: connection refused; is it running there?")
         );
     }
 }

@@ -201,6 +201,12 @@ function result(objects, fresh) {
   if (!hints.examples && objects.length > 0) offer(examples(objects));
   table.load(objects, hints);
   if (fresh) ticker.note("too much at once: here is the result afresh");
+  const arrived = performance.now();
+  for (const [id, write] of own) {
+    const object = table.get(id);
+    if (object) write.arrived.set(object.version, arrived);
+    settleOwn(id);
+  }
   refreshOpened();
 }
 
@@ -243,7 +249,7 @@ function drawn(rows, objects) {
 async function raise(id, button) {
   const { field, count, by = {} } = hintsOf(bucket).raise;
   let object = table.get(id);
-  if (!object) return;
+  if (!object) return ticker.note(`${key(id)} has just left the result`);
   button.disabled = true;
   const write = { arrived: new Map() };
   own.set(id, write);
