@@ -32,8 +32,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Notify;
 
-/// The app that is there without any configuration.
-pub const DEFAULT_APP: &str = "app";
+pub use crate::config::DEFAULT_APP;
 
 /// Why something about an app cannot be done.
 #[derive(Debug, Clone, thiserror::Error)]

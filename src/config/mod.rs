@@ -19,6 +19,9 @@ use serde::{Deserialize, Serialize};
 /// The one source of defaults, as people read it.
 pub const DEFAULTS: &str = include_str!("default.toml");
 
+/// The app that is there without any configuration.
+pub const DEFAULT_APP: &str = "app";
+
 /// All of it. Every option is explained in `default.toml`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -32,7 +32,7 @@ pub struct OidcOptions {
 }
 
 fn default_app() -> String {
-    crate::apps::DEFAULT_APP.into()
+    super::DEFAULT_APP.into()
 }
 
 fn scopes() -> Vec<String> {
