@@ -59,13 +59,14 @@ impl Gateway {
         self.admits(connection, &bucket, session)?;
         let limits = QueryLimits { bytes: self.options.query_bytes, ..QueryLimits::default() };
         // The app's own costly queries wait for each other, as its results do.
-        let turn = if query::is_costly(&subscribe.query) { connection.app.quota.load().await } else { None };
+        let is_costly = query::is_costly(&subscribe.query);
+        let turn = if is_costly { connection.app.quota.load().await } else { None };
         let filter = query::parse(&subscribe.query, &limits).await.map_err(|error| refused_query(&error))?;
-        if turn.is_some() {
-            // Time has passed, in which the app or a right may have gone.
+        drop(turn);
+        if is_costly {
+            // Time has passed, also where nobody stood in line: the app or a right may have gone, or the address been banned.
             self.admits(connection, &bucket, session)?;
         }
-        drop(turn);
         // A position that cannot be read is one that cannot be resumed from: the client gets a fresh result.
         let start = match subscribe.position.as_deref().map(str::parse::<Position>) {
             None => Start::First,
