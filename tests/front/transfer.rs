@@ -238,12 +238,15 @@ async fn live_queries_see_it_and_an_export_is_of_one_state() {
     live.wait("the adds", |told| gone(told, "add") == 600).await;
 }
 
-/// Resident memory does not grow with what goes through.
+/// Resident memory does not grow with what goes through. What the engine takes for its tables in memory it takes with the first
+/// of it; with a disk that is slow for a while it is allowed four full tables and an open one of 32 MiB for the objects and as many for
+/// the log. So what goes through is twice what that can come to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_stays_what_it_was() {
-    const OBJECTS: usize = 3_000;
+    const FIRST: usize = 2_000;
+    const OBJECTS: usize = 12_000;
     const TEXT: usize = 64 << 10;
-    const GROWTH: u64 = 120 << 20;
+    const GROWTH: u64 = ((OBJECTS - FIRST) * TEXT / 2) as u64;
     let directory = tempfile::tempdir().unwrap();
     let mut command = serve(&directory.path().join("data"));
     for option in ["store.durability=system", "store.cache_bytes=8388608", "changelog.recent_bytes=1048576"] {
@@ -270,24 +273,23 @@ async fn memory_stays_what_it_was() {
         let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
         assert_eq!((&last["done"], &last["failed"]), (&json!(true), &json!(0)), "{last}");
     };
-    // What the engine takes for its tables it takes with the first of it.
-    send(0..OBJECTS / 2).await;
+    send(0..FIRST).await;
     let before = server.memory();
-    send(OBJECTS / 2..OBJECTS).await;
-    let imported = server.memory();
+    send(FIRST..OBJECTS).await;
+    let imported = server.most_memory();
     // A reader that takes little: the server waits for it.
     let request = root.request(Method::GET, "/db/Big").timeout(std::time::Duration::from_secs(300));
     let mut stream = request.send().await.unwrap().bytes_stream();
-    let (mut bytes, mut most, mut lines) = (0, 0, 0);
+    let (mut bytes, mut lines) = (0, 0);
     while let Some(piece) = stream.next().await {
         let piece = piece.unwrap();
         bytes += piece.len();
         lines += piece.iter().filter(|byte| **byte == b'\n').count();
-        most = most.max(server.memory());
     }
     assert_eq!(lines, OBJECTS + 2);
     assert!(bytes > OBJECTS * TEXT);
-    assert!(imported < before + GROWTH && most < before + GROWTH, "{before} bytes, then {imported}, then {most} for {bytes}");
+    let most = server.most_memory();
+    assert!(most < before + GROWTH, "{before} bytes, then at most {imported} while importing, and {most} with an export of {bytes}");
 }
 
 #[tokio::test]
