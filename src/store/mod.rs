@@ -46,7 +46,8 @@ pub struct Stamp<'a> {
     pub commit: CommitNumber,
     /// One more than the version before; 1 for an insert
     pub version: u64,
-    /// Milliseconds since 1970; larger than that of every earlier commit of this object
+    /// Milliseconds since 1970; not smaller than that of any earlier commit, and larger than that of the object's last one
+    /// unless it is written a thousand times a second
     pub now: i64,
     /// Whose rights are judged, with the roles that he has in the state before this commit
     pub caller: &'a Caller,

@@ -131,7 +131,7 @@ impl Embedded {
         let Started { id, mut state, gaps, cuts, progress } = start(&database, &keyspaces, options, &home, holds)?;
         // No object may be written again at the time of its last commit, and which those were is forgotten.
         state.at = state.at.saturating_add(1);
-        clock.raise(state.at);
+        clock.begin(state.at);
 
         let schemas = Arc::new(schemas::load(&keyspaces.schemas).map_err(OpenError::Damaged)?);
         let apps: Vec<Arc<str>> = places::apps(&keyspaces)?.into_iter().map(Arc::from).collect();

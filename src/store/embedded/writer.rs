@@ -84,7 +84,7 @@ pub(super) struct Writer {
     /// What the apps store and may
     pub(super) stored: Arc<Stored>,
     pub(super) state: meta::State,
-    /// Keys of the objects written at `state.at`, so that the next write of one of them gets a later time
+    /// Keys of the objects written at `state.at`, so that the next write of one of them gets a later time, see [`Writer::now`]
     pub(super) moment: HashSet<Vec<u8>>,
     /// Why nothing can be written any more
     pub(super) failed: Option<StoreError>,
@@ -327,8 +327,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The time of the next commit: not before the last one, and behind the last one of this object. With the
-    /// clock set back it stands still, and moves on only where an object is written again.
+    /// The time of the next commit: not before the last one, and behind the last one of this object as far as commits may
+    /// run ahead of the clock. With the clock set back it stands still, and moves on only where an object is written again.
     pub(super) fn now(&self, key: &[u8]) -> i64 {
         self.now_unless(|moment| moment.contains(key))
     }
@@ -337,7 +337,7 @@ impl Writer {
     pub(super) fn now_unless(&self, taken: impl FnOnce(&HashSet<Vec<u8>>) -> bool) -> i64 {
         let now = self.clock.now_ms().max(self.state.at);
         let taken = now == self.state.at && (self.moment.len() >= MOMENT_OBJECTS || taken(&self.moment));
-        if taken { now.saturating_add(1) } else { now }
+        if taken && now < self.clock.furthest() { now.saturating_add(1) } else { now }
     }
 
     /// Adds a record to the log and moves the state on.
