@@ -75,6 +75,7 @@ kinds! {
     NO_SUCH_BUCKET = 461, "no-such-bucket", "BucketNotFound", "The schema has no class of this name.";
     UNFIT_VALUE = 463, "unfit-value", "InvalidType", "A value does not have the type that its field is declared with. The message names the field.";
     DENIED = 466, "permission-denied", "PermissionDenied", "The rights of the class or the access list of the object do not let the caller do this.";
+    NAME_UNCONFIRMED = 466, "name-unconfirmed", "PermissionDenied", "Mail goes to user names here, so a name changes when the new one is confirmed (POST /db/User/changeUsername). Only administrators write it into a user's object.";
     BUCKET_INGESTED = 466, "bucket-ingested", "PermissionDenied", "The bucket is filled from a topic, and by that alone: write to the topic. Nobody writes it here, not even an administrator.";
     BAD_INDEX = 400, "bad-index", "BadIndex", "The index cannot be declared. The message says why.";
     SCHEMA_INCOMPATIBLE = 469, "schema-incompatible", "SchemaIncompatible", "A field or class is there already and is declared otherwise: fields keep their types, classes their parents.";
@@ -170,6 +171,7 @@ impl From<Refusal> for ApiError {
             Refusal::Missing(_) => NO_SUCH_OBJECT,
             Refusal::Denied(_) | Refusal::ClassDenied { .. } => DENIED,
             Refusal::NameTaken(_) => NAME_TAKEN,
+            Refusal::NameUnconfirmed(_) => NAME_UNCONFIRMED,
             Refusal::Invalid(_) => BAD_REQUEST,
             Refusal::Taken { .. } => UNIQUE_VIOLATED,
             Refusal::Index(_) => BAD_INDEX,

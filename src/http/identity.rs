@@ -59,6 +59,12 @@ impl Identity {
         Identity::of(front, self.app.clone(), claims, self.address)
     }
 
+    /// Whether an administrator asks who has logged in as himself. Who has assumed a role, even that of administrators, gives no
+    /// user a new password without the old one: such a token is made to be handed on.
+    pub fn is_administrator(&self) -> bool {
+        self.session.user.is_some() && self.session.caller.is_admin()
+    }
+
     /// Whose rights a write of his is judged by, inside the store's transaction.
     pub fn actor(&self) -> Actor {
         match (&self.session.user, self.claims.as_ref().and_then(|claims| claims.assumed().map(|role| (&claims.user, role)))) {

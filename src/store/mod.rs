@@ -111,6 +111,12 @@ pub enum Refusal {
     /// Another user has this name
     #[error("there is a user {0:?} already; choose another name")]
     NameTaken(String),
+    /// Mail to a user goes to his name, and nobody has shown that it reaches him under the new one
+    #[error(
+        "the name of {0} is the address that mail to him goes to, so it changes when the new one is confirmed: \
+         POST /db/User/changeUsername; only administrators change it otherwise"
+    )]
+    NameUnconfirmed(String),
     /// The object cannot be stored as it is
     #[error("{0}")]
     Invalid(String),
@@ -245,6 +251,7 @@ impl Refusal {
             Refusal::ClassDenied { .. } => "class-denied",
             Refusal::Denied(_) => "object-denied",
             Refusal::NameTaken(_) => "name-taken",
+            Refusal::NameUnconfirmed(_) => "name-unconfirmed",
             Refusal::Invalid(_) => "object-invalid",
             Refusal::Taken { .. } => "unique-index-violated",
             Refusal::Index(_) => "index-refused",
