@@ -4,7 +4,8 @@
 //! tell a former holder whether somebody took over or only the brokers ended its transaction, as they do when it was
 //! silent for longer than a transaction may take (a suspended machine, a long outage). So each process
 //! leaves its own name, the *claim*, as metadata of an offset that is committed in its first transaction: who finds
-//! his own claim there may open another session, who finds another must stop.
+//! his own claim there may open another session, who finds another must stop. Brokers forget a claim after a while
+//! (`offsets.retention.minutes`, a week); who finds none is held back by what the topic holds, which is looked at first.
 
 use super::error::KafkaLogError;
 use super::format::{self, Place};
