@@ -57,7 +57,7 @@ pub(crate) fn consumer(options: &KafkaOptions) -> Result<BaseConsumer<Heard>, Ka
     config.set("auto.offset.reset", "error");
     config.set("enable.partition.eof", "true");
     config.set("allow.auto.create.topics", "false");
-    config.create_with_context(Heard::default()).map_err(|error| KafkaError::Property(error.to_string()))
+    config.create_with_context(Heard::default()).map_err(|error| kafka::refused(&config, &error))
 }
 
 /// A thread with a consumer and some partitions of a topic.

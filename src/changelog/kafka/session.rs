@@ -157,7 +157,7 @@ impl Session {
         config.set("linger.ms", "0");
         config.set("transactional.id", group(log));
         let producer = BaseProducer::from_config_and_context(&config, Heard::default());
-        let producer = producer.map_err(|error| KafkaError::Property(error.to_string()))?;
+        let producer = producer.map_err(|error| kafka::refused(&config, &error))?;
         Ok(Session { producer, topic: topic.address.topic.clone(), name: group(log) })
     }
 
