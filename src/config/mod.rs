@@ -7,6 +7,7 @@ mod oidc;
 mod secret;
 mod source;
 
+pub(crate) use kafka::kafka_property_is_harmless;
 pub use kafka::{IngestFormat, IngestOptions, IngestRead, KafkaOptions};
 pub use layers::{Effective, Layers, OTHER_VARIABLES, Setting};
 pub use mail::{MailOptions, MailSecurity, MailTransport};
