@@ -41,7 +41,8 @@ function ask(source) {
   ticker.clear();
   own.clear();
   history.replaceState(null, "", `#bucket=${encodeURIComponent(bucket)}&q=${encodeURIComponent(source)}`);
-  $("command").textContent = `tidegate watch ${bucket} '${source.replaceAll("'", "'\\''")}'${location.host === "127.0.0.1:8080" ? "" : ` --url ${location.origin}`}`;
+  const at = `${location.origin}/${base}`;
+  $("command").textContent = `tidegate watch ${bucket} '${source.replaceAll("'", "'\\''")}'${at === "http://127.0.0.1:8080/v1" ? "" : ` --url ${at}`}`;
   mark();
   live.subscribe(bucket, source, api.token);
 }
