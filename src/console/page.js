@@ -41,8 +41,8 @@ function ask(source) {
   ticker.clear();
   own.clear();
   history.replaceState(null, "", `#bucket=${encodeURIComponent(bucket)}&q=${encodeURIComponent(source)}`);
-  const at = `${location.origin}/${base}`;
-  $("command").textContent = `tidegate watch ${bucket} '${source.replaceAll("'", "'\\''")}'${at === "http://127.0.0.1:8080/v1" ? "" : ` --url ${at}`}`;
+  const usual = location.host === "127.0.0.1:8080" && base === "v1";
+  $("command").textContent = `tidegate watch ${bucket} '${source.replaceAll("'", "'\\''")}'${usual ? "" : ` --url ${location.origin}/${base}`}`;
   mark();
   live.subscribe(bucket, source, api.token);
 }
