@@ -4,7 +4,7 @@
 pub(super) const PREFIX: &str = "TIDEGATE_";
 
 /// Read elsewhere: by the command line and the benches. docs/operating.md says what they are for.
-pub const OTHER_VARIABLES: [&str; 7] = [
+pub(super) const OTHER_VARIABLES: [&str; 7] = [
     "TIDEGATE_CONFIG",
     "TIDEGATE_CA",
     "TIDEGATE_ADMIN_PASSWORD",

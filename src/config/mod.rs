@@ -8,7 +8,6 @@ mod oidc;
 mod secret;
 mod source;
 
-pub use environment::OTHER_VARIABLES;
 pub use kafka::{IngestFormat, IngestOptions, IngestRead, KafkaOptions};
 pub use layers::{Effective, Layers, Setting};
 pub use mail::{MailOptions, MailSecurity, MailTransport};

@@ -24,7 +24,7 @@ use std::sync::OnceLock;
 /// Which declared fields hold times, so that their strings are read as instants.
 ///
 /// A `$date` operand never matches a string of an undeclared field, and a declared one is compared as
-/// an instant (docs/query.md, "Values"); so the parser must know which fields are declared as times.
+/// an instant (CONTRACT section 5 and 9); so the parser must know which fields are declared as times.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DateFields {
     /// (name, what stands there), in no particular order; looked up by name at the object's top level.
