@@ -15,7 +15,7 @@ use dataflows::access::{ADMIN_ROLE, Acl};
 use dataflows::change::Writer;
 use std::sync::Arc;
 
-/// The name of the administrator that every app has (CONTRACT section 6).
+/// The name of the administrator that every app has (docs/operating.md).
 const ROOT_NAME: &str = "root";
 
 /// Makes what is missing. The password of `root`, if it was generated just now.

@@ -37,6 +37,7 @@ pub struct KafkaOptions {
     /// `HOST:PORT`, comma separated
     pub brokers: String,
     /// Properties of librdkafka. A value `file:PATH` or `env:NAME` stands for what is there. Never print the values.
+    #[serde(default)]
     pub properties: BTreeMap<String, String>,
 }
 

@@ -1,7 +1,7 @@
 //! Who asks: from the token of a request to a session, and renewal of the token on the way out.
 //!
 //! A token travels in `Authorization: BAT <token>`. `GET /connect` and `GET /file/…` also take `?BAT=`, which is no token but opens
-//! this one path (CONTRACT section 4). One that is not valid is nobody's, never an error. Renewal: only a successful answer to a
+//! this one path (docs/users.md). One that is not valid is nobody's, never an error. Renewal: only a successful answer to a
 //! request with the header, of a token that is two seconds old, never on connect or logout.
 
 use super::error::{self, ApiError};

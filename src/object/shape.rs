@@ -1,4 +1,4 @@
-//! The shape that a class gives its objects: declared fields only, each with its type (CONTRACT section 5).
+//! The shape that a class gives its objects: declared fields only, each with its type (docs/schema.md).
 //!
 //! Fields that are not declared are dropped, declared ones that are missing become null, inherited ones
 //! belong to it. A value of another type is refused by the path of its field.

@@ -1,6 +1,6 @@
 //! Rights as they are now, in memory: who belongs to which role, and whose tokens are dead.
 //!
-//! Fed by what the control stream tells (DESIGN: "Rights are changes too"): committed changes of roles and of users, and
+//! Fed by what the control stream tells, as rights are changes, too: committed changes of roles and of users, and
 //! revocations.
 //! Whoever judges asks here and not the token: what a token says of roles is for the edge alone. The store's writer keeps
 //! a [`Membership`] of its own, current to the write before, by which it judges inside its transaction.

@@ -77,7 +77,7 @@ pub enum Decision {
     Nothing,
 }
 
-/// Why a decision refused; the front stage makes a status code of it (CONTRACT section 2).
+/// Why a decision refused; the front stage makes a status code of it (docs/errors.md).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {

@@ -1,4 +1,4 @@
-//! New passwords: by the old one, by an administrator (by a mailed link: tests/mail); and what becomes of tokens (CONTRACT section 7).
+//! New passwords: by the old one, by an administrator (by a mailed link: tests/mail); and what becomes of tokens (docs/users.md).
 
 use super::harness::{Answer, PASSWORD, Rig};
 use super::registration::TOKEN;

@@ -1,4 +1,4 @@
-//! Registering, names, and what goes with a user who goes (CONTRACT section 7).
+//! Registering, names, and what goes with a user who goes (docs/users.md).
 
 use super::harness::{Answer, Rig};
 use reqwest::Method;

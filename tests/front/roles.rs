@@ -1,4 +1,4 @@
-//! Membership as it is now, and roles that are assumed (CONTRACT sections 6 and 7).
+//! Membership as it is now, and roles that are assumed (docs/users.md).
 
 use super::harness::{PASSWORD, Rig};
 use super::registration::TOKEN;
