@@ -382,6 +382,7 @@ impl std::fmt::Debug for Server {
 }
 
 async fn start_ingest(config: &Config, store: &Arc<Embedded>) -> Result<Option<Arc<Ingest>>, IngestError> {
+    ingest::forget_unmapped(&**store, APP, &config.ingest).await?;
     if config.ingest.is_empty() {
         return Ok(None);
     }
