@@ -49,9 +49,14 @@ pub(crate) async fn catch_up(
     }
     let (connection, slot) = (&subscription.connection, subscription.slot);
     let way = Way { gateway, subscription, standing, user: left_off.user.as_deref(), until: until.commit() };
-    let Some(first) = way.look_through(from).await? else { return Ok(false) };
+    let mut next = None;
+    if from.commit() < until.commit() {
+        next = way.look_through(from).await?;
+        if next.is_none() {
+            return Ok(false);
+        }
+    }
     connection.announce(slot, messages::resumed(&subscription.id, from));
-    let mut next = first;
     while let Some(batch) = next.take() {
         let at = batch.through.clone();
         let missed = batch.changes.into_iter().filter(|change| standing.is_about(change) && snapshot.contains(change)).collect();
@@ -88,12 +93,9 @@ struct Turns {
 }
 
 impl Way<'_> {
-    /// Whether all of it may be judged by the rights and the names of today. If so: its first batch; none where it has none.
-    #[allow(clippy::option_option)]
-    async fn look_through(&self, from: &Position) -> Result<Option<Option<Batch>>, Refused> {
-        if from.commit() >= self.until {
-            return Ok(Some(None));
-        }
+    /// The first batch of what comes after a position, which is not the end. None: not all of it can be had, or judged by the
+    /// rights and the names of today.
+    async fn look_through(&self, from: &Position) -> Result<Option<Batch>, Refused> {
         let mut first = None;
         let mut at = from.clone();
         while at.commit() < self.until {
@@ -104,7 +106,7 @@ impl Way<'_> {
             at = batch.through.clone();
             first.get_or_insert(batch);
         }
-        Ok(Some(first))
+        Ok(first)
     }
 
     /// What comes after a position, which is not the end. None: it cannot be had.

@@ -167,6 +167,10 @@ impl Transport {
         if let Some(end) = self.poll_send(gateway, connection, context) {
             return Poll::Ready(Turn::End(end));
         }
+        // First: a client that says something all the time does not put it off.
+        if self.ticks.poll_tick(context).is_ready() {
+            return Poll::Ready(Turn::Tick);
+        }
         if !self.congested {
             match Pin::new(&mut self.socket).poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
@@ -180,7 +184,7 @@ impl Transport {
                 Poll::Pending => {}
             }
         }
-        self.ticks.poll_tick(context).map(|_| Turn::Tick)
+        Poll::Pending
     }
 
     /// Writes until there is nothing left or the client does not take more.
@@ -295,7 +299,9 @@ mod tests {
     fn a_websocket_is_what_is_asked_for_by_that_name() {
         let asks = |values: &[&str]| {
             let mut headers = HeaderMap::new();
-            values.iter().for_each(|value| drop(headers.append(header::UPGRADE, value.parse().unwrap())));
+            for value in values {
+                headers.append(header::UPGRADE, value.parse().unwrap());
+            }
             asks_for_websocket(&headers)
         };
         for values in [&["websocket"][..], &["WebSocket"], &["h2c, Websocket"], &["h2c", "websocket"]] {

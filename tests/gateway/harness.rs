@@ -22,7 +22,7 @@ use tidegate::rights::Rights;
 use tidegate::schema::{self, Request};
 use tidegate::store::embedded::Embedded;
 use tidegate::store::{Actor, Committed, Decision, Key, Store, Write};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -103,6 +103,17 @@ impl Server {
 
     pub(crate) async fn client(&self) -> Client {
         Client::connect(self.address).await
+    }
+
+    /// One whose sockets take little that nobody reads.
+    pub(crate) async fn small_client(&self) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        socket.set_send_buffer_size(16 << 10).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(self.address).await.unwrap());
+        let request = format!("ws://{}/v1/events", self.address).into_client_request().unwrap();
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        Client { socket }
     }
 
     pub(crate) async fn put(&self, id: &str, object: Value) -> Committed {

@@ -101,9 +101,37 @@ async fn a_client_that_never_reads_does_not_keep_the_server_from_stopping() {
     assert_eq!(server.gateway.statistics().queued_events, 0);
 }
 
+/// Each of its answers has the id in it, of which every byte is six there.
+fn malformed() -> Message {
+    Message::Text(json!({"id": "\u{1}".repeat(256)}).to_string().into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_reads_is_not_listened_to_for_long() {
+    /// Several times what the buffers of both sides' sockets take.
+    const MOST: usize = 200 << 20;
+    /// As long as this nobody who is listened to waits.
+    const STUCK: Duration = Duration::from_secs(10);
+    let server = Server::start_with(|config| config.live.dead_seconds = 3600).await;
+    let (mut client, frame) = (server.small_client().await, malformed());
+    let mut sent = 0;
+    while let Ok(done) = tokio::time::timeout(STUCK, client.socket.feed(frame.clone())).await {
+        done.unwrap();
+        sent += frame.len();
+        assert!(sent < MOST, "the server takes and takes");
+    }
+    // It reads: everything that it said is answered.
+    let (mut send, receive) = client.socket.split();
+    let answers = receive.filter(|message| std::future::ready(message.as_ref().is_ok_and(Message::is_text)));
+    let reading = answers.take(sent / frame.len()).count();
+    let (flushed, answered) = tokio::time::timeout(PATIENCE, async { tokio::join!(send.flush(), reading) }).await.expect("in time");
+    flushed.unwrap();
+    assert_eq!(answered, sent / frame.len());
+}
+
 /// Whoever sends and sends and reads nothing: what the server keeps for him would grow for as long as he likes.
 async fn is_let_go(server: &Server, frame: Message) {
-    let client = server.client().await;
+    let client = server.small_client().await;
     let (mut send, _reads_nothing) = client.socket.split();
     let sending = tokio::spawn(async move { while send.send(frame.clone()).await.is_ok() {} });
     server.until("it is taken for dead, whatever it says", |now| now.connections == 0).await;
@@ -113,9 +141,7 @@ async fn is_let_go(server: &Server, frame: Message) {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_sends_and_never_reads_is_let_go() {
     let server = Server::start_with(|config| config.live.dead_seconds = 2).await;
-    // The answer repeats the id, and each of its bytes as six.
-    let malformed = json!({"id": "\u{1}".repeat(256)}).to_string();
-    is_let_go(&server, Message::Text(malformed.into())).await;
+    is_let_go(&server, malformed()).await;
     is_let_go(&server, Message::Ping(vec![1; 125].into())).await;
 }
 
