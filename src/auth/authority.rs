@@ -237,6 +237,11 @@ impl Authenticate for Authority {
         self.claims(app, token).map(|claims| self.session_of(app, &claims))
     }
 
+    fn again(&self, app: &str, session: &Session) -> Option<Session> {
+        let now = || session.claims.as_ref().map_or_else(|| session.clone(), |claims| self.session_of(app, claims));
+        Authenticate::is_alive(self, app, session).then(now)
+    }
+
     fn is_alive(&self, app: &str, session: &Session) -> bool {
         session.claims.as_ref().is_none_or(|claims| Authority::is_alive(self, app, claims) && self.now() < claims.expires)
     }

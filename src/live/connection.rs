@@ -135,6 +135,7 @@ impl Connection {
                 slot,
                 connection,
                 membership,
+                left: Notify::new(),
                 _place: place,
             })
         });
@@ -278,17 +279,23 @@ impl Connection {
         if batch.is_empty() && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             state.waker = Some(context.waker().clone());
         }
-        let (messages, subscriptions) = (state.outbox.messages(), state.outbox.subscriptions());
-        Work { end: state.end, care: state.outbox.needs_care(), congested: messages > 64 + 2 * subscriptions, vacant: subscriptions == 0 }
+        let State { outbox, end, .. } = &*state;
+        Work { end: *end, care: outbox.needs_care(), congested: outbox.is_congested(), vacant: outbox.subscriptions() == 0 }
     }
 
-    /// For a transport whose client takes nothing at the moment: whether it is to end, and to be told if it is later.
-    pub(crate) fn blocked(&self, context: &Context<'_>) -> Option<End> {
+    /// For a transport whose client takes nothing at the moment: what it has to do, and to be told if it is to end later.
+    pub(crate) fn blocked(&self, context: &Context<'_>) -> Work {
         let mut state = lock(&self.state);
         if state.end.is_none() && !state.blocked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             state.blocked = Some(context.waker().clone());
         }
-        state.end
+        let State { outbox, end, .. } = &*state;
+        Work { end: *end, care: outbox.has_ended(), congested: outbox.is_congested(), vacant: outbox.subscriptions() == 0 }
+    }
+
+    /// Whether the subscription has not been let go.
+    pub(crate) fn holds(&self, slot: SlotKey) -> bool {
+        lock(&self.state).outbox.holds(slot)
     }
 
     /// Subscriptions that ended from within (to be let go of), and those to be loaded afresh.

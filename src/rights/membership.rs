@@ -149,7 +149,7 @@ impl Membership {
 }
 
 /// The users whom a role lists.
-fn members(role: Option<&Image>) -> BTreeSet<&str> {
+pub(super) fn members(role: Option<&Image>) -> BTreeSet<&str> {
     match role.and_then(|image| image.document.root().get("users")) {
         Some(Value::Array(users)) => {
             users.iter().filter_map(|user| if let Value::String(user) = user { Some(user) } else { None }).collect()

@@ -36,6 +36,12 @@ pub fn concerns(change: &Change) -> bool {
     }
 }
 
+/// Whether a change makes a user a member of a role, or takes him out of it.
+pub fn moves(change: &Change, user: &str) -> bool {
+    let lists = |role: &Option<Arc<Image>>| membership::members(role.as_deref()).contains(user);
+    *change.bucket == *ROLES && lists(&change.before) != lists(&change.after)
+}
+
 /// Whether a user's object says that he may not log in.
 pub fn is_inactive(user: Option<&Image>) -> bool {
     user.is_some_and(|user| matches!(user.document.root().get("inactive"), Some(Value::Bool(true))))

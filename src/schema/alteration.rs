@@ -22,6 +22,9 @@ pub struct Alteration {
     pub moved: Vec<Moved>,
     /// Fields that are read as times now and were not, or the other way round
     pub retyped: Vec<Box<str>>,
+    /// Whether others than before may ask for its objects or load them
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rights: bool,
 }
 
 /// A path that was renamed or removed.
@@ -85,8 +88,9 @@ pub fn between(old: &Schema, new: &Schema) -> Vec<Alteration> {
         } else {
             search.collect(bucket, &mut Vec::new(), &mut alteration.moved);
             retyped(old, new, bucket, &mut alteration);
+            alteration.rights = is_for_others(old, new, bucket);
         }
-        if alteration.gone || !alteration.moved.is_empty() || !alteration.retyped.is_empty() {
+        if alteration.gone || alteration.rights || !alteration.moved.is_empty() || !alteration.retyped.is_empty() {
             alterations.push(alteration);
         }
     }
@@ -94,11 +98,17 @@ pub fn between(old: &Schema, new: &Schema) -> Vec<Alteration> {
     for bucket in new.classes.keys().filter(|bucket| old.class(bucket).is_none()) {
         let mut alteration = Alteration { bucket: bucket.clone(), ..Alteration::default() };
         retyped(old, new, bucket, &mut alteration);
-        if !alteration.retyped.is_empty() {
+        alteration.rights = is_for_others(old, new, bucket);
+        if alteration.rights || !alteration.retyped.is_empty() {
             alterations.push(alteration);
         }
     }
     alterations
+}
+
+fn is_for_others(old: &Schema, new: &Schema, bucket: &str) -> bool {
+    let (before, after) = (old.rights_of(bucket), new.rights_of(bucket));
+    before.query != after.query || before.load != after.load
 }
 
 /// The classes whose objects, or what is embedded in them, a move of this version reaches.
@@ -251,6 +261,20 @@ mod tests {
         ] {
             assert_eq!(effect(lot, path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn who_may_see_objects_is_told_and_is_nothing_to_those_who_look_on() {
+        let request = |text: &str| Request::Merge(vec![serde_json::from_str(text).unwrap()]);
+        let closed = r#"{"class":"/db/Lot","acl":{"query":{"/db/Role/7":"allow"}},"fields":{}}"#;
+        let found = altered(&lots(), request(closed));
+        assert!(matches!(&found[..], [one] if &*one.bucket == "Lot" && one.rights && effect(one, "a") == "none"), "{found:?}");
+        let text = serde_json::to_string(&found).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<Alteration>>(&text).unwrap(), found);
+        // A bucket without a class is everybody's.
+        let found = altered(&lots(), request(&closed.replace("Lot", "New")));
+        assert!(matches!(&found[..], [one] if &*one.bucket == "New" && one.rights), "{found:?}");
+        assert!(altered(&lots(), request(&closed.replace("query", "insert"))).is_empty());
     }
 
     #[test]
