@@ -131,6 +131,9 @@ fn operators(dice: &mut Dice, depth: u32) -> Value {
         6 => json!({ "$in": (0..dice.roll(5)).map(|_| scalar(dice)).collect::<Vec<_>>() }),
         7 => json!({ "$nin": (0..dice.roll(5)).map(|_| scalar(dice)).collect::<Vec<_>>() }),
         8 => json!({ "$exists": dice.roll(2) == 1 }),
+        9 if depth > 0 && dice.roll(2) == 0 => {
+            json!({ "$all": (0..1 + dice.roll(2)).map(|_| json!({ "$elemMatch": operators(dice, depth - 1) })).collect::<Vec<_>>() })
+        }
         9 => json!({ "$all": (0..1 + dice.roll(2)).map(|_| scalar(dice)).collect::<Vec<_>>() }),
         10 => json!({ "$size": dice.roll(3) }),
         11 => json!({ "$mod": [1 + dice.roll(3), dice.roll(2)] }),
@@ -145,7 +148,7 @@ fn operators(dice: &mut Dice, depth: u32) -> Value {
             }
         }
         16 => json!({ "$not": operators(dice, depth - 1) }),
-        17 => json!({ "$elemMatch": operators(dice, 0) }),
+        17 => json!({ "$elemMatch": operators(dice, depth - 1) }),
         _ => json!({ "$elemMatch": query(dice, depth - 1) }),
     }
 }
@@ -392,6 +395,33 @@ fn hostile_input_stays_linear() {
 }
 
 #[test]
+fn arrays_within_arrays_are_found() {
+    let within = |inner: Value| json!({ "a": { "$elemMatch": { "$elemMatch": inner } } });
+    let mut index = index(&[
+        within(json!({ "$eq": 5 })),
+        within(json!({ "b": 5 })),
+        within(json!({ "$gte": 5, "$lt": 6 })),
+        within(json!({ "$size": 1 })),
+        within(json!({ "$elemMatch": { "$in": [5, 6] } })),
+        json!({ "a": { "$all": [{ "$elemMatch": { "$elemMatch": { "$eq": 5 } } }, { "$elemMatch": { "$size": 1 } }] } }),
+        json!({ "a": { "$elemMatch": { "$or": [{ "$elemMatch": { "$eq": 5 } }, { "$eq": 7 }] } } }),
+        json!({ "a": { "$elemMatch": { "$elemMatch": { "$eq": 5 }, "$size": 2 } } }),
+        json!({ "a": 5 }),
+    ]);
+    for (document, expected) in [
+        (json!({ "a": [[5]] }), &[0, 2, 5, 6][..]),
+        (json!({ "a": [[{ "b": 5 }]] }), &[1]),
+        (json!({ "a": [[[5]]] }), &[3, 4]),
+        (json!({ "a": [[5, 1]] }), &[0, 2, 6, 7]),
+        (json!({ "a": [7] }), &[6]),
+        (json!({ "a": [5] }), &[8]),
+        (json!({ "a": 5 }), &[8]),
+    ] {
+        assert_eq!(matching(&mut index, &document), expected, "{document}");
+    }
+}
+
+#[test]
 fn the_quota_is_for_each_app_and_only_for_what_no_entry_fits() {
     let bucket: Arc<str> = "things".into();
     let (one, other): (Arc<str>, Arc<str>) = ("one".into(), "other".into());
@@ -444,11 +474,13 @@ fn explains_what_a_query_hangs_on() {
 
 #[test]
 fn stamps_start_again_before_they_run_out() {
-    let mut index = index(&[json!({ "a": 1 }), json!({ "a": { "$ne": 1 } })]);
-    assert_eq!(matching(&mut index, &json!({ "a": 1 })), [0]);
+    let mut index = index(&[json!({ "a": 1 }), json!({ "a": { "$ne": 1 } }), json!({ "t": { "$regex": "word" } })]);
+    let number = |a: u64| json!({ "a": a, "t": "a word" });
+    // As the first change after the stamps start again.
+    assert_eq!(matching(&mut index, &number(1)), [0, 2]);
     index.stamp = u32::MAX - 6;
     for _ in 0..4 {
-        assert_eq!(matching(&mut index, &json!({ "a": 1 })), [0]);
-        assert_eq!(matching(&mut index, &json!({ "a": 2 })), [1]);
+        assert_eq!(matching(&mut index, &number(1)), [0, 2]);
+        assert_eq!(matching(&mut index, &number(2)), [1, 2]);
     }
 }
