@@ -148,6 +148,7 @@ fn operators(dice: &mut Dice, depth: u32) -> Value {
             }
         }
         16 => json!({ "$not": operators(dice, depth - 1) }),
+        17 if dice.roll(2) == 0 => json!({ "$elemMatch": { "$elemMatch": operators(dice, depth - 1) } }),
         17 => json!({ "$elemMatch": operators(dice, depth - 1) }),
         _ => json!({ "$elemMatch": query(dice, depth - 1) }),
     }
@@ -305,6 +306,52 @@ proptest! {
             assert!(index.remove(QueryId(*id)));
         }
         assert_empty(&index);
+    }
+
+    /// One field with arrays within arrays, and `$elemMatch` within `$elemMatch` around all that looks at elements.
+    #[test]
+    fn finds_the_same_in_arrays_within_arrays(seed: u64) {
+        fn nested(dice: &mut Dice, depth: u32) -> Value {
+            match dice.roll(4) {
+                0..=2 if depth > 0 => (0..1 + dice.roll(2)).map(|_| nested(dice, depth - 1)).collect(),
+                3 if depth > 0 => json!({ "b": nested(dice, depth - 1) }),
+                _ => json!(dice.roll(4)),
+            }
+        }
+        fn element(dice: &mut Dice, depth: u32) -> Value {
+            match dice.roll(if depth > 0 { 12 } else { 5 }) {
+                0 => json!({ "$eq": nested(dice, 1) }),
+                1 => json!({ "$gte": dice.roll(3), "$lt": 1 + dice.roll(4) }),
+                2 => json!({ "$size": 1 + dice.roll(2) }),
+                3 => json!({ "$in": [nested(dice, 1), dice.roll(4)] }),
+                4 => json!({ "b": dice.roll(4) }),
+                5 => json!({ "b": { "$elemMatch": element(dice, depth - 1) } }),
+                6 => json!({ "$or": [{ "$elemMatch": element(dice, depth - 1) }, { "$eq": dice.roll(4) }] }),
+                7 => json!({ "$elemMatch": element(dice, depth - 1), "$size": 1 + dice.roll(2) }),
+                8 => json!({ "$not": { "$elemMatch": element(dice, depth - 1) } }),
+                _ => json!({ "$elemMatch": element(dice, depth - 1) }),
+            }
+        }
+        let mut dice = Dice(seed);
+        let (app, bucket) = names();
+        let mut index = QueryIndex::new(IndexOptions { residual_queries: usize::MAX, scan: false });
+        let mut standing = Standing::new();
+        while standing.len() < 60 {
+            let path = *dice.of(&["a", "a", "a.b", "a.0", "a.0.b"]);
+            let test = match dice.roll(4) {
+                0 => json!({ "$all": [{ "$elemMatch": element(&mut dice, 2) }, { "$elemMatch": element(&mut dice, 1) }] }),
+                _ => json!({ "$elemMatch": element(&mut dice, 2) }),
+            };
+            let query = json!({ path: test });
+            let Ok(filter) = Filter::parse(&query.to_string(), &QueryLimits::default()) else { continue };
+            let id = standing.len() as u64;
+            index.insert(&app, &bucket, QueryId(id), filter.predicate.clone()).unwrap();
+            standing.insert(id, (query, filter.predicate));
+        }
+        for _ in 0..20 {
+            let [before, after] = [(); 2].map(|()| json!({ "a": nested(&mut dice, 4) }));
+            compare(&mut index, &standing, &change(Some(&before), Some(&after)));
+        }
     }
 
     #[test]
