@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Which declared fields hold times, so that their strings are read as instants.
 ///
 /// A `$date` operand never matches a string of an undeclared field, and a declared one is compared as
-/// an instant (CONTRACT section 5 and 9); so the parser must know which fields are declared as times.
+/// an instant (docs/query.md); so the parser must know which fields are declared as times.
 ///
 /// Classes embed and inherit each other in any number of ways, so what several have in common is shared: written out, the
 /// declarations of a small schema can be larger than any memory.
