@@ -166,6 +166,8 @@ pub struct LiveOptions {
     pub connections: usize,
     /// Subscriptions of one connection
     pub subscriptions: usize,
+    /// Bytes that the queries of one connection's subscriptions take, estimated; 0: no bound
+    pub subscription_bytes: usize,
     /// Largest message of a client, bytes
     pub message_bytes: usize,
     /// Largest query, bytes
@@ -247,6 +249,8 @@ pub struct LimitOptions {
     pub connections: usize,
     /// Subscriptions, all connections together
     pub subscriptions: usize,
+    /// Bytes that their queries take, estimated; 0: no bound
+    pub subscription_bytes: usize,
     /// Bytes of objects, their keys and JSON texts; 0: no bound
     pub stored_bytes: u64,
 }

@@ -208,7 +208,7 @@ mod tests {
         let text = format!(
             r#"{{"id":"{ID}","version":{version},"acl":{acl},"createdAt":"1970-01-01T00:00:01Z","updatedAt":"1970-01-01T00:00:02Z"}}"#
         );
-        let dates = DateFields { fields: vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)] };
+        let dates = DateFields::new(vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)]);
         Image::parse(Bytes::from(text), &dates, DocumentLimits::default()).unwrap()
     }
 
