@@ -83,7 +83,7 @@ fn a_paused_server_that_wakes_beside_its_successor_writes_nothing_more() {
         assert_eq!((refused.status, &refused.json()["reason"]), (503, &json!("log-lost")));
         let message = refused.json()["message"].as_str().unwrap().to_owned();
         assert!(message.contains("another process has taken over"), "{message}");
-        assert_eq!(old.metric("tidegate_relay_ended").await, Some(1.0));
+        old.until("tidegate_relay_ended", |ended| ended == 1.0).await;
         load.end().await;
         // Reads go on.
         assert_eq!(http.query(BUCKET, "{}").await.status, 200);
@@ -192,7 +192,7 @@ fn a_server_that_was_silent_for_too_long_goes_on_where_nobody_took_over() {
         load.on(150).await;
         let acknowledged = load.end().await;
         relayed(&process).await;
-        assert_eq!(process.metric("tidegate_relay_up").await, Some(1.0));
+        process.until("tidegate_relay_up", |up| up == 1.0).await;
         let all = check_chain(&broker.read(&topic).await);
         check_acknowledged(&all, &acknowledged);
     });

@@ -1,5 +1,6 @@
 //! The provider: npm `oidc-provider`, on loopback; and a server whose users it brings.
 
+use crate::support::ports::free_port;
 use crate::support::server::{config, start};
 use crate::support::{PATIENCE, npm};
 use serde_json::{Value, json};
@@ -69,11 +70,6 @@ impl Drop for Provider {
     }
 }
 
-/// A port that is free now: what is redirected to must be known before the server listens.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// The allowed origin of the app, where nobody listens in most tests.
 pub const APP: &str = "http://127.0.0.1:1";
 
@@ -98,6 +94,7 @@ impl Rig {
     pub async fn with(claims: Value, change: impl FnOnce(&mut Config)) -> Rig {
         let directory = TempDir::new().unwrap();
         let mut config = config(directory.path());
+        // What is redirected to must be known before the server listens.
         let port = free_port();
         config.server.listen = format!("127.0.0.1:{port}");
         config.server.public_url = format!("http://127.0.0.1:{port}");
