@@ -82,6 +82,9 @@ pub const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
 /// A body that does not arrive within this is given up.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Of each app: buckets that are filled from topics, with their topics.
+pub type Ingested = HashMap<Arc<str>, HashMap<Arc<str>, String>>;
+
 /// What the handlers share.
 pub struct Front {
     /// The apps; the URL of a request says which one it is for
@@ -116,8 +119,8 @@ pub struct Front {
     pub answers: Arc<Answers>,
     /// Sessions with live subscriptions, which a renewal carries along
     pub sessions: Arc<Sessions>,
-    /// Buckets that are filled from topics, with their topics: nobody else writes them
-    pub ingested: HashMap<Arc<str>, String>,
+    /// Buckets that are filled from topics, by the app's name in the store: nobody else writes them there
+    pub ingested: Ingested,
     /// The apps' own logs
     pub logs: Arc<Logs>,
     /// Exports, imports and truncations at a time
@@ -222,8 +225,8 @@ impl Front {
     }
 
     /// Refuses writes to a bucket that a topic fills: the next record would undo them, or they would hide one.
-    fn require_own(&self, bucket: &str) -> Result<(), ApiError> {
-        match self.ingested.get(bucket) {
+    fn require_own(&self, app: &App, bucket: &str) -> Result<(), ApiError> {
+        match self.ingested.get(&*app.name).and_then(|buckets| buckets.get(bucket)) {
             None => Ok(()),
             Some(topic) => {
                 let message = format!("the bucket {bucket} is filled from the topic {topic} and is written there only");

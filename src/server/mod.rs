@@ -195,7 +195,7 @@ impl Server {
             clock: store.clock().clone(),
             answers: gateway.answers().clone(),
             sessions: gateway.sessions().clone(),
-            ingested: config.ingest.iter().map(|mapping| (mapping.bucket.as_str().into(), mapping.topic.clone())).collect(),
+            ingested: ingested(&config),
             metrics: metrics.clone(),
         });
         let router = http::router(front.clone(), gateway.router()).merge(pages);
@@ -377,12 +377,20 @@ impl std::fmt::Debug for Server {
     }
 }
 
+/// The app whose buckets topics fill.
+const INGESTED: &str = APP;
+
+fn ingested(config: &Config) -> http::Ingested {
+    let buckets = config.ingest.iter().map(|mapping| (mapping.bucket.as_str().into(), mapping.topic.clone()));
+    [(INGESTED.into(), buckets.collect())].into()
+}
+
 async fn start_ingest(config: &Config, store: &Arc<Embedded>) -> Result<Option<Arc<Ingest>>, IngestError> {
     if config.ingest.is_empty() {
         return Ok(None);
     }
     let setup = ingest::Setup {
-        app: APP.into(),
+        app: INGESTED.into(),
         kafka: &config.kafka,
         mappings: &config.ingest,
         data: &config.store.data,

@@ -79,7 +79,7 @@ pub(in crate::http) async fn import(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, ApiError> {
-    front.require_own(&bucket)?;
+    front.require_own(&identity.app, &bucket)?;
     let turn = begin(&front, &identity, "insert", &bucket)?;
     Ok(report::answer(wants_json(&headers), |report| async move {
         Import { front, identity, bucket, asked, count: Count::default(), report, turn }.run(body).await;
