@@ -30,6 +30,8 @@ pub struct Quota {
     hashings: Line,
     connections: Arc<AtomicUsize>,
     subscriptions: Arc<AtomicUsize>,
+    /// Bytes of bodies that arrive or are worked on
+    bodies: Arc<AtomicUsize>,
     /// Requests that wait in any line
     waiting: AtomicUsize,
     admitted: AtomicU64,
@@ -61,6 +63,7 @@ impl Quota {
             limits: RwLock::new(limits),
             connections: Arc::default(),
             subscriptions: Arc::default(),
+            bodies: Arc::default(),
             waiting: AtomicUsize::new(0),
             admitted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -126,6 +129,11 @@ impl Quota {
         self.count(&self.connections, limit)
     }
 
+    /// Counts the bytes of bodies that arrive or are worked on; [`super::bodies`] bounds them.
+    pub fn bodies(&self) -> &Arc<AtomicUsize> {
+        &self.bodies
+    }
+
     /// A place for a subscription.
     pub fn subscription(&self) -> Option<Place> {
         self.count(&self.subscriptions, self.limits().subscriptions)
@@ -147,6 +155,7 @@ impl Quota {
             waiting: self.waiting.load(Ordering::Relaxed),
             connections: self.connections.load(Ordering::Relaxed),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
+            body_bytes: self.bodies.load(Ordering::Relaxed),
         }
     }
 }
@@ -165,6 +174,8 @@ pub struct Usage {
     pub connections: usize,
     /// Subscriptions
     pub subscriptions: usize,
+    /// Bytes of bodies that arrive or are worked on
+    pub body_bytes: usize,
 }
 
 /// Kept while a request is worked on.

@@ -12,6 +12,7 @@ mod measure;
 
 pub use error::StartError;
 
+use crate::apps::bodies::Bodies;
 use crate::apps::limits::{Limits, OwnLimits};
 use crate::apps::{Apps, Registry, registry};
 use crate::auth::bans::Bans;
@@ -179,6 +180,7 @@ impl Server {
         let front = Arc::new(Front {
             apps: apps.clone(),
             logs: logs.clone(),
+            bodies: Bodies::new(config.server.bodies_bytes),
             transfers: Arc::default(),
             query_limits: QueryLimits { bytes: config.live.query_bytes, ..QueryLimits::default() },
             options: config.server.clone(),

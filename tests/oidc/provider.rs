@@ -77,6 +77,9 @@ pub fn free_port() -> u16 {
 /// The allowed origin of the app, where nobody listens in most tests.
 pub const APP: &str = "http://127.0.0.1:1";
 
+/// Another app, to which the provider may send browsers as well.
+pub const SHOP: &str = "shop";
+
 /// A server with one provider, `acme`.
 pub struct Rig {
     pub server: Server,
@@ -102,7 +105,8 @@ impl Rig {
         config.server.listen = format!("127.0.0.1:{port}");
         config.server.public_url = format!("http://127.0.0.1:{port}");
         config.server.origins = vec![APP.into()];
-        let provider = Provider::start(&[format!("http://127.0.0.1:{port}/v1/db/User/OAuth/acme")], claims);
+        let redirects = ["v1", SHOP].map(|word| format!("http://127.0.0.1:{port}/{word}/db/User/OAuth/acme"));
+        let provider = Provider::start(&redirects, claims);
         let secret = directory.path().join("secret");
         std::fs::write(&secret, SECRET).unwrap();
         config.oidc = vec![options(&provider.issuer, &secret)];
