@@ -267,7 +267,7 @@ async fn memory_stays_what_it_was() {
     };
     let send = async |range: std::ops::Range<usize>| {
         let pieces = futures_util::stream::iter(range.map(move |n| Ok::<_, std::io::Error>(object(n))));
-        let request = root.request(Method::PUT, "/db/Big").timeout(std::time::Duration::from_secs(300));
+        let request = root.request(Method::PUT, "/db/Big").timeout(std::time::Duration::from_secs(1200));
         let answer = root.send(request.body(reqwest::Body::wrap_stream(pieces))).await;
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
         let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
@@ -278,7 +278,7 @@ async fn memory_stays_what_it_was() {
     send(FIRST..OBJECTS).await;
     let imported = server.most_memory();
     // A reader that takes little: the server waits for it.
-    let request = root.request(Method::GET, "/db/Big").timeout(std::time::Duration::from_secs(300));
+    let request = root.request(Method::GET, "/db/Big").timeout(std::time::Duration::from_secs(1200));
     let mut stream = request.send().await.unwrap().bytes_stream();
     let (mut bytes, mut lines) = (0, 0);
     while let Some(piece) = stream.next().await {
