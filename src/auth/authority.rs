@@ -123,7 +123,7 @@ impl Authority {
     /// What makes a user's tokens of older generations dead; to be committed with what it is about.
     pub fn revocation(&self, app: &str, user: &str, generation: u32) -> Revocation {
         let until = self.rights.forgotten_at(i64::from(self.now()));
-        Revocation { app: app.into(), user: user.into(), generation, until }
+        Revocation { app: app.into(), user: user.into(), generation, gone: false, until }
     }
 
     /// What the token of a request says, if it is valid now.

@@ -6,6 +6,7 @@ pub mod brake;
 pub mod credentials;
 pub mod keys;
 pub mod mailed;
+pub mod network;
 pub mod pace;
 pub mod password;
 pub mod second_factor;

@@ -1,5 +1,6 @@
 //! One typed configuration: file, environment, flags, in that order; `default.toml` is the one source of defaults.
 
+mod environment;
 mod kafka;
 mod layers;
 mod mail;
@@ -7,8 +8,9 @@ mod oidc;
 mod secret;
 mod source;
 
+pub(crate) use kafka::kafka_property_is_harmless;
 pub use kafka::{IngestFormat, IngestOptions, IngestRead, KafkaOptions};
-pub use layers::{Effective, Layers, OTHER_VARIABLES, Setting};
+pub use layers::{Effective, Layers, Setting};
 pub use mail::{MailOptions, MailSecurity, MailTransport};
 pub use oidc::{OidcOptions, is_safe};
 pub use secret::{SecretError, SecretPlace};
@@ -35,6 +37,7 @@ pub struct Config {
     /// The change log
     pub changelog: ChangelogOptions,
     /// Topics of other producers
+    #[serde(default)]
     pub ingest: Vec<IngestOptions>,
     /// The dataflow
     pub engine: EngineOptions,
@@ -47,6 +50,7 @@ pub struct Config {
     /// Mail
     pub mail: MailOptions,
     /// Providers at which users log in
+    #[serde(default)]
     pub oidc: Vec<OidcOptions>,
     /// Logs and traces
     pub log: LogOptions,
@@ -205,6 +209,7 @@ pub struct LogsOptions {
     /// Entries below this level are dropped
     pub level: LogLevel,
     /// The same for single apps, by name
+    #[serde(default)]
     pub levels: std::collections::BTreeMap<String, LogLevel>,
 }
 

@@ -173,8 +173,7 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .layer(middleware::from_fn_with_state(front, observe))
 }
 
-/// Browsers: any of the app's origins, echoed, with credentials; every header that the SDK sends or reads
-/// (CONTRACT section 1).
+/// Browsers: any of the app's origins, echoed, with credentials; every header that the SDK sends or reads.
 fn cors(front: Arc<Front>) -> CorsLayer {
     let name = HeaderName::from_static;
     let origin = AllowOrigin::predicate(move |origin, head| {

@@ -1,4 +1,4 @@
-//! `/db/:bucket` and `/db/:bucket/:oid`: objects (CONTRACT section 6).
+//! `/db/:bucket` and `/db/:bucket/:oid`: objects (docs/api.md, "Objects").
 //!
 //! The order of judging: the class's rights here, before anything is looked at; the object's access list in
 //! the store's transaction, by [`crate::object::decide`].
@@ -242,7 +242,7 @@ pub(super) fn permit(rights: &Rights, right: &str, bucket: &str, identity: &Iden
 
 /// A role without a list of its own is its creator's, so that nobody else makes himself a member. Who has assumed a role makes
 /// it that role's: the user behind it is told to nobody. Nobody's role stays public: there is nobody to give it to, and
-/// whoever made it could do nothing more with it (CONTRACT section 6).
+/// whoever made it could do nothing more with it.
 fn of_creator(identity: &Identity) -> AclRequest {
     let creator = match identity.actor() {
         Actor::User(user) => user,

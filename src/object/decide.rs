@@ -1,4 +1,4 @@
-//! The decisions on writes of one object: (image before, stamp, request) to what happens (CONTRACT section 6).
+//! The decisions on writes of one object: (image before, stamp, request) to what happens (docs/api.md, "Objects").
 //!
 //! The store runs them inside of its transaction and perhaps more than once, so they are pure. The class's
 //! rights were judged before; here the object's own access list is judged, against what is really there.

@@ -1,4 +1,4 @@
-//! Instants as text: `YYYY-MM-DDTHH:MM:SS[.fff]Z`, without trailing zeros of the fraction (CONTRACT section 5).
+//! Instants as text: `YYYY-MM-DDTHH:MM:SS[.fff]Z`, without trailing zeros of the fraction (as the SDK compares it).
 
 use jiff::Timestamp;
 

@@ -18,7 +18,7 @@ pub struct Alteration {
     pub bucket: Box<str>,
     /// Its class is gone
     pub gone: bool,
-    /// Paths that were renamed or removed; `*` stands for any key of a map
+    /// Paths that were renamed or removed; `*` stands for any key of a map, an empty last name for something below that is not told
     pub moved: Vec<Moved>,
     /// Fields that are read as times now and were not, or the other way round
     pub retyped: Vec<Box<str>>,
@@ -137,8 +137,9 @@ impl Search<'_> {
         }
         if self.left == 0 || above.len() > DEPTH {
             // Something has moved there, under a path that is not told.
-            if moved.is_empty() {
-                moved.push(Moved { path: vec!["".into()], to: None });
+            let untold = Moved { path: above.iter().take(1).cloned().chain(["".into()]).collect(), to: None };
+            if !moved.contains(&untold) {
+                moved.push(untold);
             }
             return;
         }

@@ -42,7 +42,7 @@ pub struct Schema {
     pub altered: Vec<Alteration>,
 }
 
-/// A declared class, in the JSON form of CONTRACT section 5.
+/// A declared class, in the JSON form of docs/schema.md.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Class {

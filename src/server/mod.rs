@@ -134,6 +134,9 @@ impl Server {
         // Behind the store, which makes the data directory that mail may be put into.
         let ended = CancellationToken::new();
         let mail = Mailing::start(&config.mail, &config.server.public_url, &config.store.data, store.clock().clone(), ended.clone())?;
+        if mail.is_some() {
+            store.rights().confirm_names();
+        }
         let (relay, topic_log) = match topic.zip(store.outbox()) {
             Some((topic, outbox)) => {
                 let log = Arc::new(KafkaLog::new(&topic, &outbox)?);
@@ -169,6 +172,7 @@ impl Server {
         };
         let (registry, root_password) = Registry::open(setup, root_password).await?;
         measure::measure_apps(&metrics, &apps);
+        measure::measure_passwords(&metrics, &passwords);
         measure::measure(&metrics, &store, &gateway, &engine);
         if let Some(relay) = &relay {
             measure::measure_relay(&metrics, relay);

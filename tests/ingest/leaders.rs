@@ -1,10 +1,12 @@
 //! A topic in a cluster: leaders of its partitions are killed and moved while records come, and each counts once.
 
 use crate::crash::{history, made};
-use crate::harness::{House, mapping};
+use crate::harness::{House, mapping, record};
 use crate::support::cluster::Cluster;
+use crate::support::kafka::patient;
 use crate::support::run;
-use serde_json::Value;
+use rdkafka::admin::{NewTopic, TopicReplication};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -50,6 +52,36 @@ fn leaders_of_a_topic_are_killed_and_moved_and_each_record_counts_once() {
                 cluster.restart(broker, &topic);
             }
         }
+    });
+}
+
+#[test]
+fn partitions_without_a_leader_keep_nobody_waiting() {
+    // If each of them were waited for, it would be for minutes.
+    const PARTITIONS: i32 = 60;
+    run(async {
+        let cluster = Cluster::start();
+        let [dark, late] = ["dark", "late"].map(|name| format!("{name}-{:08x}", rand::random::<u32>()));
+        // All of it is on one broker, but for the last partition.
+        let (gone, stays): (&[i32], &[i32]) = (&[3], &[1]);
+        let replicas: Vec<&[i32]> = (1..=PARTITIONS).map(|partition| if partition < PARTITIONS { gone } else { stays }).collect();
+        let wanted = NewTopic::new(&dark, PARTITIONS, TopicReplication::Variable(&replicas)).set("min.insync.replicas", "1");
+        for made in cluster.any().admin().create_topics([&wanted], &patient()).await.unwrap() {
+            made.unwrap();
+        }
+        cluster.numbered(3).kill();
+        cluster.until_nobody_leads(&dark, PARTITIONS - 1);
+        let house = House::new();
+        let server = house.start_at(cluster.addresses(), &(mapping(&dark, "Dark", "") + &mapping(&late, "Late", ""))).await;
+        // What can be read is, and a topic that comes later is found.
+        let record = |key: &str| record(key, json!({"n": 1}).to_string());
+        cluster.any().produce(&dark, [record("1").in_partition(PARTITIONS - 1)]).await;
+        server.until("Dark", |objects| objects.len() == 1).await;
+        cluster.any().make_topic(&late, 1, &[]).await;
+        cluster.any().produce(&late, [record("1")]).await;
+        server.until("Late", |objects| objects.len() == 1).await;
+        let ended = tokio::task::spawn_blocking(move || server.process.terminate()).await.unwrap();
+        assert_eq!(ended.code(), Some(0));
     });
 }
 

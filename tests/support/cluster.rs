@@ -64,12 +64,17 @@ impl Cluster {
         &self.brokers[0]
     }
 
+    /// The one of this number, from 1 on.
+    pub fn numbered(&self, node: i32) -> &Broker {
+        &self.brokers[usize::try_from(node - 1).unwrap()]
+    }
+
     /// Which of them leads a partition, once all are in sync.
     pub fn leader(&self, topic: &str, partition: i32) -> &Broker {
         self.until_whole(topic);
         let of = |partitions: &[MetadataPartition]| partitions.iter().find(|one| one.id() == partition).map(MetadataPartition::leader);
         let node = self.partitions(topic, of).expect("there is no such partition");
-        &self.brokers[usize::try_from(node - 1).unwrap()]
+        self.numbered(node)
     }
 
     /// Which of them keeps the transactions of a transactional id: the leader of its partition of the topic that they are in.
@@ -92,6 +97,11 @@ impl Cluster {
         let node = self.node(broker);
         let led = |partition: &MetadataPartition| partition.leader() > 0 && partition.leader() != node && !partition.isr().contains(&node);
         self.until(topic, "others lead", led);
+    }
+
+    /// Waits until nobody leads any of its partitions but this one.
+    pub fn until_nobody_leads(&self, topic: &str, but: i32) {
+        self.until(topic, "nobody leads", |partition| (partition.leader() > 0) == (partition.id() == but));
     }
 
     /// Starts it again and waits until it has all that the others have.

@@ -275,6 +275,7 @@ fn is_moved(index: &Index, altered: &Alteration) -> bool {
     names.any(|first| {
         altered.moved.iter().any(|moved| match &moved.path[..] {
             [] => true,
+            [only] if only.is_empty() => true,
             [only] => *only == first.name || moved.to.as_ref() == Some(&first.name),
             [above, ..] => *above == first.name,
         })
