@@ -31,6 +31,8 @@ pub struct Quota {
     connections: Arc<AtomicUsize>,
     subscriptions: Arc<AtomicUsize>,
     subscription_bytes: Arc<AtomicUsize>,
+    /// Bytes of bodies that arrive or are worked on
+    bodies: Arc<AtomicUsize>,
     /// Requests that wait in any line
     waiting: AtomicUsize,
     admitted: AtomicU64,
@@ -63,6 +65,7 @@ impl Quota {
             connections: Arc::default(),
             subscriptions: Arc::default(),
             subscription_bytes: Arc::default(),
+            bodies: Arc::default(),
             waiting: AtomicUsize::new(0),
             admitted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -128,6 +131,11 @@ impl Quota {
         self.count(&self.connections, 1, limit)
     }
 
+    /// Counts the bytes of bodies that arrive or are worked on; [`super::bodies`] bounds them.
+    pub fn bodies(&self) -> &Arc<AtomicUsize> {
+        &self.bodies
+    }
+
     /// A place for a subscription.
     pub fn subscription(&self) -> Option<Place> {
         self.count(&self.subscriptions, 1, self.limits().subscriptions)
@@ -159,6 +167,7 @@ impl Quota {
             connections: self.connections.load(Ordering::Relaxed),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
             subscription_bytes: self.subscription_bytes.load(Ordering::Relaxed),
+            body_bytes: self.bodies.load(Ordering::Relaxed),
         }
     }
 }
@@ -179,6 +188,8 @@ pub struct Usage {
     pub subscriptions: usize,
     /// Bytes that their queries take, estimated
     pub subscription_bytes: usize,
+    /// Bytes of bodies that arrive or are worked on
+    pub body_bytes: usize,
 }
 
 /// Kept while a request is worked on.
