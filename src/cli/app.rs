@@ -34,7 +34,7 @@ enum Action {
     tidegate app create acme\n  \
     tidegate app create acme --host acme.example --host www.acme.example --limit scans=4\n\n\
     Limits: requests_per_second, requests, waiting, writes, scans, hashings, connections, subscriptions,\n\
-    stored_bytes; section [limits] of the configuration explains them. The password of the app's root\n\
+    subscription_bytes, stored_bytes; section [limits] of the configuration explains them. The password of the app's root\n\
     is generated and shown once, unless one is given.")]
 struct Create {
     /// A word that can stand in a URL: small letters, digits and '-'

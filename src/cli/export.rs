@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:\n  \
     TIDEGATE_ADMIN_PASSWORD=… tidegate export Lot lots.ndjson\n  \
     tidegate export Lot lots.ndjson --resume\n  \
-    tidegate export Lot --api http://10.0.0.5:8080/shop | gzip > lots.ndjson.gz\n\n\
+    tidegate export Lot --api https://db.example.org/shop | gzip > lots.ndjson.gz\n\n\
     Credentials are never in it.")]
 pub struct Export {
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! One typed configuration: file, environment, flags, in that order; `default.toml` is the one source of defaults.
 
+mod environment;
 mod kafka;
 mod layers;
 mod mail;
@@ -9,7 +10,7 @@ mod source;
 
 pub(crate) use kafka::kafka_property_is_harmless;
 pub use kafka::{IngestFormat, IngestOptions, IngestRead, KafkaOptions};
-pub use layers::{Effective, Layers, OTHER_VARIABLES, Setting};
+pub use layers::{Effective, Layers, Setting};
 pub use mail::{MailOptions, MailSecurity, MailTransport};
 pub use oidc::{OidcOptions, is_safe};
 pub use secret::{SecretError, SecretPlace};
@@ -36,6 +37,7 @@ pub struct Config {
     /// The change log
     pub changelog: ChangelogOptions,
     /// Topics of other producers
+    #[serde(default)]
     pub ingest: Vec<IngestOptions>,
     /// The dataflow
     pub engine: EngineOptions,
@@ -48,6 +50,7 @@ pub struct Config {
     /// Mail
     pub mail: MailOptions,
     /// Providers at which users log in
+    #[serde(default)]
     pub oidc: Vec<OidcOptions>,
     /// Logs and traces
     pub log: LogOptions,
@@ -163,6 +166,8 @@ pub struct LiveOptions {
     pub connections: usize,
     /// Subscriptions of one connection
     pub subscriptions: usize,
+    /// Bytes that the queries of one connection's subscriptions take, estimated; 0: no bound
+    pub subscription_bytes: usize,
     /// Largest message of a client, bytes
     pub message_bytes: usize,
     /// Largest query, bytes
@@ -202,6 +207,7 @@ pub struct LogsOptions {
     /// Entries below this level are dropped
     pub level: LogLevel,
     /// The same for single apps, by name
+    #[serde(default)]
     pub levels: std::collections::BTreeMap<String, LogLevel>,
 }
 
@@ -243,6 +249,8 @@ pub struct LimitOptions {
     pub connections: usize,
     /// Subscriptions, all connections together
     pub subscriptions: usize,
+    /// Bytes that their queries take, estimated; 0: no bound
+    pub subscription_bytes: usize,
     /// Bytes of objects, their keys and JSON texts; 0: no bound
     pub stored_bytes: u64,
 }

@@ -1,5 +1,4 @@
-//! `POST /connect`: the page that a browser's SDK loads into a hidden frame when the app comes from another origin
-//! (CONTRACT sections 3 and 4).
+//! `POST /connect`: the page that a browser's SDK loads into a hidden frame when the app comes from another origin.
 //!
 //! It holds what `GET /connect` answers, and a script that makes requests for the page around it. It speaks to the origins of
 //! `server.origins` only, may load nothing but the API, and whoever is not among those origins cannot even frame it.

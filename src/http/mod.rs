@@ -169,8 +169,7 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .layer(middleware::from_fn_with_state(front, observe))
 }
 
-/// Browsers: any configured origin, echoed, with credentials; every header that the SDK sends or reads
-/// (CONTRACT section 1).
+/// Browsers: any configured origin, echoed, with credentials; every header that the SDK sends or reads.
 fn cors(origins: &[String]) -> CorsLayer {
     let name = HeaderName::from_static;
     let origin = if origins.iter().any(|origin| origin == "*") {

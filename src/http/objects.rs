@@ -1,4 +1,4 @@
-//! `/db/:bucket` and `/db/:bucket/:oid`: objects (CONTRACT section 6).
+//! `/db/:bucket` and `/db/:bucket/:oid`: objects (docs/api.md, "Objects").
 //!
 //! The order of judging: the class's rights here, before anything is looked at; the object's access list in
 //! the store's transaction, by [`crate::object::decide`].

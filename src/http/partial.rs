@@ -1,4 +1,4 @@
-//! `POST /db/:bucket/:oid`: partial updates (CONTRACT section 8).
+//! `POST /db/:bucket/:oid`: partial updates (docs/schema.md).
 //!
 //! What the operations mean is decided in the store's transaction, on what is really there.
 

@@ -14,7 +14,7 @@ fn cost(method: &Method, path: &str) -> Cost {
     let mut segments = path.trim_matches('/').split('/');
     let (first, bucket, last) = (segments.next(), segments.next(), segments.next());
     match (first, bucket, last) {
-        (Some("db"), Some("User"), Some("login" | "register" | "password")) if *method != Method::GET => Cost::Hash,
+        (Some("db"), Some("User"), Some("login" | "register" | "password" | "changeUsername")) if *method != Method::GET => Cost::Hash,
         (Some("db"), Some(_), Some("query" | "count")) => Cost::Scan,
         // Whole buckets: exports are read, imports written, both long.
         (Some("db"), Some(_), None) if *method == Method::GET || *method == Method::PUT => Cost::Scan,
@@ -74,6 +74,7 @@ mod tests {
             (Method::POST, "/db/User/login", Cost::Hash),
             (Method::POST, "/db/User/register", Cost::Hash),
             (Method::POST, "/db/User/password", Cost::Hash),
+            (Method::POST, "/db/User/changeUsername", Cost::Hash),
         ] {
             assert_eq!(cost(&method, path), costs, "{method} {path}");
         }

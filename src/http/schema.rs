@@ -1,4 +1,4 @@
-//! `/schema`: reading and changing the classes of an app (CONTRACT section 5). What a change comes to is decided in [`crate::schema`].
+//! `/schema`: reading and changing the classes of an app (docs/schema.md). What a change comes to is decided in [`crate::schema`].
 
 use super::Front;
 use super::body::{self, Whole};

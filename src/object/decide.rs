@@ -1,4 +1,4 @@
-//! The decisions on writes of one object: (image before, stamp, request) to what happens (CONTRACT section 6).
+//! The decisions on writes of one object: (image before, stamp, request) to what happens (docs/api.md, "Objects").
 //!
 //! The store runs them inside of its transaction and perhaps more than once, so they are pure. The class's
 //! rights were judged before; here the object's own access list is judged, against what is really there.
@@ -208,7 +208,7 @@ mod tests {
         let text = format!(
             r#"{{"id":"{ID}","version":{version},"acl":{acl},"createdAt":"1970-01-01T00:00:01Z","updatedAt":"1970-01-01T00:00:02Z"}}"#
         );
-        let dates = DateFields { fields: vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)] };
+        let dates = DateFields::new(vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)]);
         Image::parse(Bytes::from(text), &dates, DocumentLimits::default()).unwrap()
     }
 

@@ -133,6 +133,9 @@ impl Server {
         // Behind the store, which makes the data directory that mail may be put into.
         let ended = CancellationToken::new();
         let mail = Mailing::start(&config.mail, &config.server.public_url, &config.store.data, store.clock().clone(), ended.clone())?;
+        if mail.is_some() {
+            store.rights().confirm_names();
+        }
         let (relay, topic_log) = match topic.zip(store.outbox()) {
             Some((topic, outbox)) => {
                 let log = Arc::new(KafkaLog::new(&topic, &outbox)?);
@@ -168,6 +171,7 @@ impl Server {
         };
         let (registry, root_password) = Registry::open(setup, root_password).await?;
         measure::measure_apps(&metrics, &apps);
+        measure::measure_passwords(&metrics, &passwords);
         measure::measure(&metrics, &store, &gateway, &engine);
         if let Some(relay) = &relay {
             measure::measure_relay(&metrics, relay);
@@ -378,6 +382,7 @@ impl std::fmt::Debug for Server {
 }
 
 async fn start_ingest(config: &Config, store: &Arc<Embedded>) -> Result<Option<Arc<Ingest>>, IngestError> {
+    ingest::forget_unmapped(&**store, APP, &config.ingest).await?;
     if config.ingest.is_empty() {
         return Ok(None);
     }

@@ -1,6 +1,6 @@
-//! Membership as it is now, and roles that are assumed (CONTRACT sections 6 and 7).
+//! Membership as it is now, and roles that are assumed (docs/users.md).
 
-use super::harness::Rig;
+use super::harness::{PASSWORD, Rig};
 use super::registration::TOKEN;
 use serde_json::{Value, json};
 
@@ -109,4 +109,38 @@ async fn roles_are_assumed_by_members_and_administrators() {
     let assumed = rig.post_as(&rig.root, &assume, "").await;
     let assumed = assumed.header(TOKEN).unwrap();
     assert_eq!(rig.post_as(assumed, "/schema", r#"{"class":"/db/A"}"#).await.status, 466, "an administrator with less");
+}
+
+/// Anybody may make a role with anybody in it: it must keep nobody out.
+#[tokio::test]
+async fn whoever_is_in_very_many_roles_logs_in_all_the_same() {
+    let rig = Rig::start().await;
+    let (joe, _) = rig.person("joe").await;
+    let mut last = String::new();
+    for _ in 0..200 {
+        let made = rig.post("/db/Role", &json!({ "users": ["/db/User/1", &*joe] }).to_string()).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        last = made.json()["id"].as_str().unwrap().to_owned();
+    }
+    let root = rig.login("root", PASSWORD).await;
+    let root = root.header(TOKEN).unwrap();
+    assert!(root.len() <= 4 * 1024, "it is a header of every request: {}", root.len());
+    assert!(rig.is_alive(root).await);
+    assert_eq!(rig.get_as(root, "/banned").await.status, 200, "as an administrator");
+    let api = rig.post_as(root, &format!("{joe}/token"), "").await.json();
+    assert!(rig.is_alive(api.as_str().unwrap()).await);
+    rig.advance(2_100);
+    let renewed = rig.get_as(root, "/db/User/me").await;
+    let renewed = renewed.header(TOKEN).unwrap();
+    assert!(renewed != root && rig.is_alive(renewed).await);
+    // He has the rights of those that his token has no room for as well.
+    let token = rig.login("joe", "secret").await;
+    let token = token.header(TOKEN).unwrap();
+    for role in [&*last, "/db/Role/of-nobody"] {
+        rig.of_role(&format!("/db/Lot/{}", role.len()), role).await;
+    }
+    assert_eq!(rig.get_as(token, &format!("/db/Lot/{}", last.len())).await.status, 200);
+    assert_eq!(rig.get_as(token, &format!("/db/Lot/{}", "/db/Role/of-nobody".len())).await.status, 404);
+    let assumed = rig.post_as(token, &format!("{last}/assume"), "").await;
+    assert_eq!(rig.get_as(assumed.header(TOKEN).unwrap(), &format!("/db/Lot/{}", last.len())).await.status, 200);
 }
