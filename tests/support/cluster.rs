@@ -21,6 +21,11 @@ pub struct Cluster {
 impl Cluster {
     /// Returns when all of them answer.
     pub fn start() -> Cluster {
+        Cluster::start_with(&[])
+    }
+
+    /// The same with other properties.
+    pub fn start_with(more: &[(&str, &str)]) -> Cluster {
         let doors: Vec<(u16, u16)> = (0..BROKERS).map(|_| (free_port(), free_port())).collect();
         let voters: Vec<String> = doors.iter().zip(1..).map(|((_, controller), node)| format!("{node}@127.0.0.1:{controller}")).collect();
         let bootstrap = doors.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
@@ -40,7 +45,7 @@ impl Cluster {
                 // Three of them on a busy machine: who is only slow is not to be taken for dead.
                 ("broker.session.timeout.ms", "5000"),
             ];
-            Broker::prepare(&properties).in_cluster(&cluster, node, &bootstrap)
+            Broker::prepare(&[&properties, more].concat()).in_cluster(&cluster, node, &bootstrap)
         };
         let cluster = Cluster { brokers: (1..).zip(&doors).map(prepare).collect(), bootstrap: bootstrap.clone() };
         cluster.brokers.iter().for_each(Broker::launch);
@@ -104,11 +109,6 @@ impl Cluster {
         let node = self.node(broker);
         let led = |partition: &MetadataPartition| partition.leader() > 0 && partition.leader() != node && !partition.isr().contains(&node);
         self.until(topic, "others lead", led);
-    }
-
-    /// Waits until nobody leads any of its partitions but this one.
-    pub fn until_nobody_leads(&self, topic: &str, but: i32) {
-        self.until(topic, "nobody leads", |partition| (partition.leader() > 0) == (partition.id() == but));
     }
 
     /// Starts it again and waits until it has all that the others have.
