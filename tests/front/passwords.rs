@@ -14,7 +14,7 @@ impl Rig {
 
     pub(crate) fn advance(&self, milliseconds: i64) {
         let clock = self.server.store().clock();
-        clock.raise(clock.now_ms() + milliseconds);
+        clock.begin(clock.now_ms() + milliseconds);
     }
 }
 

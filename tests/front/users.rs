@@ -92,7 +92,7 @@ async fn tokens_are_renewed_by_success_after_two_seconds() {
     assert_eq!(fresh.header(TOKEN), None, "within the second of login");
     // The server's own clock decides: one that reads two seconds more makes the token old.
     let clock = rig.server.store().clock();
-    clock.raise(clock.now_ms() + 2_100);
+    clock.begin(clock.now_ms() + 2_100);
     let renewed = rig.get_as(&rig.root, "/db/User/me").await;
     let token = renewed.header(TOKEN).unwrap();
     assert_ne!(token, rig.root);
