@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The list of mappings.
 pub(super) const INGEST: &str = "ingest";
 /// What a mapping can say.
-pub(super) const FIELDS: [&str; 7] = ["topic", "bucket", "format", "read", "owner", "types", "dead_letter_topic"];
+pub(super) const FIELDS: [&str; 8] = ["topic", "bucket", "format", "read", "owner", "types", "dead_letter_topic", "snapshot_removes"];
 /// The properties of the client.
 const PROPERTIES: &str = "kafka.properties";
 /// Properties whose values are no secrets. Of all others nobody knows: librdkafka gets new ones, and plugins have their own.
@@ -72,6 +72,14 @@ pub struct IngestOptions {
     /// Where bad records go; none: a file in the data directory
     #[serde(default)]
     pub dead_letter_topic: Option<String>,
+    /// Whether a snapshot of Debezium that is complete removes the objects that it did not contain. Not where snapshots of a
+    /// part of the table are taken: their records look like those of the whole.
+    #[serde(default = "always")]
+    pub snapshot_removes: bool,
+}
+
+fn always() -> bool {
+    true
 }
 
 /// What can be shown of a setting. A value `file:…` or `env:…` only says where the secret is.
@@ -170,6 +178,7 @@ impl IngestOptions {
             owner: None,
             types: BTreeMap::new(),
             dead_letter_topic: None,
+            snapshot_removes: true,
         }
     }
 }

@@ -44,7 +44,7 @@ kinds! {
     MAIL_DISABLED = 400, "mail-disabled", "BadRequest", "Email verification not enabled: the server has nobody to send mail through (mail.transport).";
     BAD_LINK = 400, "bad-link", "BadRequest", "The link has been used, is too old, or is not whole. Ask for a new one.";
     NO_SUCH_PROVIDER = 400, "no-such-provider", "BadRequest", "The app has no provider of this name ([[oidc]]).";
-    BAD_LOGIN = 400, "bad-login", "BadRequest", "The login at a provider was not begun in this browser, or took too long, or is to end at an address that is not allowed. Begin it again.";
+    BAD_LOGIN = 400, "bad-login", "BadRequest", "The login at a provider was not begun in this browser, or took too long, or is to end at a page that is of no origin of the app. Begin it again.";
     BAD_CODE = 400, "bad-code", "BadRequest", "MFA code invalid";
     BAD_NAME = 400, "bad-username", "BadRequest", "A user cannot be registered by this name. The message says why.";
     BAD_PASSWORD = 400, "bad-password", "BadRequest", "The new password is missing, empty, or longer than 1024 bytes.";
@@ -63,7 +63,7 @@ kinds! {
     UNIQUE_VIOLATED = 409, "unique-index-violated", "UniqueIndexViolation", "Another object has the same values in a unique index. The message says which index and value.";
     INDEX_FAILED = 409, "index-failed", "IndexFailed", "The index cannot be built over the objects that are there. The message says which value stands in the way; GET /index/:bucket keeps it until the index is declared again or dropped.";
     TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes, a log entry than logs.entry_bytes, or a batch has more writes than server.batch_writes.";
-    BAD_APP = 400, "bad-app", "BadRequest", "No app can be called so, have such a host or such limits. The message says which.";
+    BAD_APP = 400, "bad-app", "BadRequest", "No app can be called so, have such a host, such an origin or such limits. The message says which.";
     NO_SUCH_APP = 404, "no-such-app", "NotFound", "There is no app of this name.";
     APP_CONFLICT = 409, "app-conflict", "Conflict", "The name or host is another app's, or the app is one that stays. The message says which.";
     OVER_QUOTA = 429, "over-quota", "TooManyRequests", "The app has used up what it may have of what all apps share (section limits of the configuration). Come again after the seconds in Retry-After.";
@@ -88,6 +88,7 @@ kinds! {
     OVERLOADED = 503, "overloaded", "Overloaded", "More writes wait for the disk than store.queue allows. Try again in a moment.";
     OUTBOX_FULL = 503, "outbox-full", "Unavailable", "The brokers of the change log have taken nothing for so long that no more changes may wait (changelog.outbox_bytes). Reads go on; writes go on as soon as the brokers do.";
     LOG_LOST = 503, "log-lost", "Unavailable", "Nothing of this server gets into its change log any more, mostly because another process has taken over its store. The message says why; it needs a person.";
+    TOO_MANY_BODIES = 503, "too-many-bodies", "Overloaded", "Bodies of requests that arrive or are worked on take all the memory that there is for them (server.bodies_bytes). Try again in a moment.";
     BUSY = 503, "busy", "Unavailable", "The server does that for somebody else just now. Try again later.";
     STORAGE_FULL = 507, "storage-full", "StorageFull", "The app's objects have as many bytes as they may (limits.stored_bytes). Delete some, or let an administrator of the server raise the limit.";
     CLOSING = 503, "closing", "Unavailable", "The server is shutting down. Try again in a moment.";
@@ -189,7 +190,9 @@ impl From<AppError> for ApiError {
             AppError::Store(error) => return error.into(),
             AppError::Missing(_) => NO_SUCH_APP,
             AppError::Exists(_) | AppError::HostTaken { .. } | AppError::TooMany(_) | AppError::Default => APP_CONFLICT,
-            AppError::Name { .. } | AppError::Host { .. } | AppError::Limit { .. } | AppError::Password(_) => BAD_APP,
+            AppError::Name { .. } | AppError::Host { .. } | AppError::Origin { .. } | AppError::Limit { .. } | AppError::Password(_) => {
+                BAD_APP
+            }
             AppError::Hashing(_) => CRASHED,
         };
         ApiError::new(kind, error.to_string())

@@ -176,7 +176,7 @@ async fn try_commit(front: &Front, identity: &Identity, request: &Arc<Request>) 
     }
     for moved in changed.moves.iter().filter(|moved| moved.since > known.version) {
         // The next record would bring the former name back.
-        front.require_own(&moved.class).map_err(|error| Failed::Other(Box::new(error)))?;
+        front.require_own(&identity.app, &moved.class).map_err(|error| Failed::Other(Box::new(error)))?;
     }
     let refused: Arc<Mutex<Option<SchemaError>>> = Arc::default();
     let (told, request) = (refused.clone(), request.clone());

@@ -1,7 +1,7 @@
 //! Who of a topic's partitions can be asked: those whose leader is there and answers.
 //!
-//! A client waits for a leader that is not there until its time is over, partition by partition. So one look at a topic asks
-//! nobody where there is none, asks nobody twice who did not answer, and waits for a while only.
+//! A client waits for a leader that cannot be reached until its time is over, partition by partition. So one look at a topic
+//! asks nobody twice who did not answer, and waits for a while only.
 
 use super::wait::Stop;
 use rdkafka::metadata::MetadataTopic;

@@ -88,8 +88,17 @@ impl Gateway {
             refreshes: subscribe.extensions || (subscribe.reconnects && subscribe.initial),
             extensions: subscribe.extensions,
         };
+        let bytes = filter.weight();
+        let query = connection.subscribed(bytes, self.options.subscription_bytes).ok_or_else(|| {
+            let (limit, of_app) = (self.options.subscription_bytes, connection.app.quota.limits().subscription_bytes);
+            let message = format!(
+                "the query would take about {bytes} bytes of memory; those of a connection take at most {limit} together, and those of its app \
+                 {of_app}: end some subscriptions, or ask with fewer operands and smaller regular expressions"
+            );
+            Refused::new(429, "subscriptions-too-large", message)
+        })?;
         let subscription =
-            connection.open(&subscribe.id, quoted(&subscribe.id), terms, session, self.options.subscriptions).ok_or_else(|| {
+            connection.open(&subscribe.id, quoted(&subscribe.id), terms, session, query, self.options.subscriptions).ok_or_else(|| {
                 let (limit, of_app) = (self.options.subscriptions, connection.app.quota.limits().subscriptions);
                 let message = format!("a connection has at most {limit} subscriptions, and its app {of_app}; end some of them");
                 Refused::new(429, "too-many-subscriptions", message)

@@ -53,6 +53,8 @@ pub(crate) struct Subscription {
     pub(crate) left: Notify,
     /// Given back with the subscription
     pub(crate) _place: Place,
+    /// As well, by bytes: of the connection and of its app
+    pub(crate) _query: [Place; 2],
     /// Set once by the registry
     pub(crate) membership: OnceLock<Membership>,
 }

@@ -1,7 +1,8 @@
 //! What a version of the schema changed for those who read: worked out with the commit and kept with the schema, so that
 //! the live side, whoever resumes and other readers of the log need no former version.
 
-use super::{Kind, Schema};
+use super::{Dates, Kind, Schema};
+use dataflows::document::Shapes;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -77,6 +78,7 @@ impl Alteration {
 /// What `new` changes for the objects that `old` described.
 pub fn between(old: &Schema, new: &Schema) -> Vec<Alteration> {
     let mut alterations = Vec::new();
+    let mut retyping = Retyping { old: Dates::new(old), new: Dates::new(new), shapes: Shapes::default() };
     let mut search = Search { old, new, reached: reached(old, new), left: LOOKED_INTO };
     for (bucket, class) in &old.classes {
         if class.embedded {
@@ -87,7 +89,7 @@ pub fn between(old: &Schema, new: &Schema) -> Vec<Alteration> {
             alteration.gone = true;
         } else {
             search.collect(bucket, &mut Vec::new(), &mut alteration.moved);
-            retyped(old, new, bucket, &mut alteration);
+            alteration.retyped = retyping.fields(old, new, bucket);
             alteration.rights = is_for_others(old, new, bucket);
         }
         if alteration.gone || alteration.rights || !alteration.moved.is_empty() || !alteration.retyped.is_empty() {
@@ -97,7 +99,7 @@ pub fn between(old: &Schema, new: &Schema) -> Vec<Alteration> {
     // A bucket that gets a class may hold objects already.
     for bucket in new.classes.keys().filter(|bucket| old.class(bucket).is_none()) {
         let mut alteration = Alteration { bucket: bucket.clone(), ..Alteration::default() };
-        retyped(old, new, bucket, &mut alteration);
+        alteration.retyped = retyping.fields(old, new, bucket);
         alteration.rights = is_for_others(old, new, bucket);
         if alteration.rights || !alteration.retyped.is_empty() {
             alterations.push(alteration);
@@ -183,19 +185,20 @@ fn keys(kind: &Kind<'_>, path: &mut Vec<Box<str>>) {
     }
 }
 
-fn retyped(old: &Schema, new: &Schema, bucket: &str, alteration: &mut Alteration) {
-    let (before, after) = (old.dates(bucket).fields, new.dates(bucket).fields);
-    let moves: Vec<_> = new.moves_of(bucket).filter(|one| one.since > old.version).collect();
-    let is_moved = |name: &str| moves.iter().any(|one| *one.from == *name || one.to.as_deref() == Some(name));
-    let mut differing: Vec<Box<str>> = Vec::new();
-    for (one, other) in [(&before, &after), (&after, &before)] {
-        for entry in one.iter().filter(|entry| !other.contains(entry) && !is_moved(&entry.0)) {
-            if !differing.contains(&entry.0) {
-                differing.push(entry.0.clone());
-            }
-        }
+/// Finds the fields that hold times in only one of two schemas.
+struct Retyping<'s> {
+    old: Dates<'s>,
+    new: Dates<'s>,
+    shapes: Shapes,
+}
+
+impl Retyping<'_> {
+    fn fields(&mut self, old: &Schema, new: &Schema, bucket: &str) -> Vec<Box<str>> {
+        let mut differing = self.shapes.differing(&self.old.of(bucket), &self.new.of(bucket));
+        let moves: Vec<_> = new.moves_of(bucket).filter(|one| one.since > old.version).collect();
+        differing.retain(|name| !moves.iter().any(|one| one.from == *name || one.to.as_ref() == Some(name)));
+        differing
     }
-    alteration.retyped = differing;
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub use index::{
     IndexChange, IndexDefinition, IndexError, IndexKey, IndexReport, IndexState, KeyOrder, LONGEST_PATH, MOST_INDEXES, MOST_KEYS,
     PlanReport, QueryReport,
 };
-pub use intake::{Intake, IntakeError, Intakes, Note};
+pub use intake::{Intake, IntakeError, Intakes, Note, Piece};
 
 use crate::changelog::Position;
 use crate::changelog::gate::Closed;

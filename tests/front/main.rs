@@ -5,6 +5,7 @@ mod access;
 mod administration;
 mod banned;
 mod batch;
+mod bodies;
 mod bridge;
 mod compression;
 mod expiry;

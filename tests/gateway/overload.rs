@@ -5,7 +5,6 @@ use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
 use tidegate::changelog::{Batch, ChangeLog, Follower, LogError, Position, Reading};
 use tidegate::config::{Config, Durability};
 use tidegate::store::embedded::Embedded;
@@ -85,7 +84,7 @@ async fn a_client_that_never_reads_is_bounded_and_nobody_else_notices() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_reads_does_not_keep_the_server_from_stopping() {
-    let server = Server::start().await;
+    let server = Server::start_with(|config| config.live.dead_seconds = 3_600).await;
     let mut stuck = server.client().await;
     stuck.subscribe("s", json!({}), json!({})).await;
     stuck.expect("result").await;
@@ -97,8 +96,8 @@ async fn a_client_that_never_reads_does_not_keep_the_server_from_stopping() {
         }
         server.put(&format!("{n}"), json!({"text": text})).await;
     }
-    tokio::time::timeout(Duration::from_secs(40), server.gateway.drain()).await.expect("long before it would be taken for dead");
-    assert_eq!(server.gateway.statistics().queued_events, 0);
+    tokio::time::timeout(PATIENCE, server.gateway.drain()).await.expect("long before it would be taken for dead");
+    server.until("nothing is queued", |now| now.queued_events == 0).await;
 }
 
 /// Each of its answers has the id in it, of which every byte is six there.
