@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use tidegate::changelog::{Batch, ChangeLog, Follower, LogError, Position, Reading};
 use tidegate::config::{Config, Durability};
 use tidegate::store::embedded::Embedded;
@@ -19,6 +20,8 @@ async fn a_client_that_never_reads_is_bounded_and_nobody_else_notices() {
     let server = Server::start_with(|config| {
         config.live.queue_events = 60;
         config.live.queue_bytes = 1 << 20;
+        // However long this takes: it is not taken for dead.
+        config.live.dead_seconds = 3600;
     })
     .await;
     let mut stuck = server.client().await;

@@ -23,9 +23,9 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Far above what it takes, far below what somebody would notice as an outage.
+    /// Far above what it takes, also where other suites run beside this one; far below what it takes behind somebody who is waited for.
     pub fn is_sane(&self) -> bool {
-        self.p50 < Duration::from_millis(200) && self.p99 < Duration::from_millis(500)
+        self.p50 < Duration::from_millis(500) && self.p99 < Duration::from_secs(2)
     }
 }
 
