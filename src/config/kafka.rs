@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The list of mappings.
 pub(super) const INGEST: &str = "ingest";
 /// What a mapping can say.
-pub(super) const FIELDS: [&str; 7] = ["topic", "bucket", "format", "read", "owner", "types", "dead_letter_topic"];
+pub(super) const FIELDS: [&str; 8] = ["topic", "bucket", "format", "read", "owner", "types", "dead_letter_topic", "snapshot_removes"];
 /// The properties of the client.
 const PROPERTIES: &str = "kafka.properties";
 /// Properties whose values are no secrets. Of all others nobody knows: librdkafka gets new ones, and plugins have their own.
@@ -37,6 +37,7 @@ pub struct KafkaOptions {
     /// `HOST:PORT`, comma separated
     pub brokers: String,
     /// Properties of librdkafka. A value `file:PATH` or `env:NAME` stands for what is there. Never print the values.
+    #[serde(default)]
     pub properties: BTreeMap<String, String>,
 }
 
@@ -71,6 +72,14 @@ pub struct IngestOptions {
     /// Where bad records go; none: a file in the data directory
     #[serde(default)]
     pub dead_letter_topic: Option<String>,
+    /// Whether a snapshot of Debezium that is complete removes the objects that it did not contain. Not where snapshots of a
+    /// part of the table are taken: their records look like those of the whole.
+    #[serde(default = "always")]
+    pub snapshot_removes: bool,
+}
+
+fn always() -> bool {
+    true
 }
 
 /// What can be shown of a setting. A value `file:…` or `env:…` only says where the secret is.
@@ -85,10 +94,15 @@ pub(super) fn shown<'v>(key: &str, value: &'v toml::Value) -> Cow<'v, toml::Valu
     let toml::Value::Table(properties) = value else { return Cow::Owned(hidden()) };
     let properties = properties.iter().map(|(name, value)| {
         let elsewhere = value.as_str().is_some_and(|text| text.starts_with("file:") || text.starts_with("env:"));
-        let value = if elsewhere || HARMLESS.contains(&&**name) { value.clone() } else { hidden() };
+        let value = if elsewhere || kafka_property_is_harmless(name) { value.clone() } else { hidden() };
         (name.clone(), value)
     });
     Cow::Owned(toml::Value::Table(properties.collect()))
+}
+
+/// Whether the values of a property of the client can be shown.
+pub(crate) fn kafka_property_is_harmless(name: &str) -> bool {
+    HARMLESS.contains(&name)
 }
 
 /// The first field in a list of mappings that no mapping has, as `ingest.<field>`.
@@ -164,6 +178,7 @@ impl IngestOptions {
             owner: None,
             types: BTreeMap::new(),
             dead_letter_topic: None,
+            snapshot_removes: true,
         }
     }
 }

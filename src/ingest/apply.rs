@@ -43,6 +43,31 @@ impl Target {
     }
 }
 
+/// The object gets the access list that the mapping says, whatever it has; its fields stay. One that has it is not written.
+pub(crate) fn list_anew(target: &Arc<Target>, key: Key) -> Write {
+    let (target, id) = (Arc::clone(target), Arc::clone(&key.id));
+    let decide: Decide = Arc::new(move |before, stamp| {
+        let Some(image) = before else { return Ok(Decision::Nothing) };
+        let stored = object_entries(image.json()).map_err(|error| Refusal::Invalid(format!("what is stored of {id}: {error}")))?;
+        let own = || stored.iter().filter(|(name, _)| !METADATA.contains(&&**name)).map(|(name, value)| (&**name, *value));
+        let acl = acl(target.owner.as_deref(), own());
+        if acl.clone().unwrap_or_default() == image.acl {
+            return Ok(Decision::Nothing);
+        }
+        let created = instant(image, "createdAt").unwrap_or(stamp.now);
+        let text = text::canonical(&id, stamp.version, acl.as_ref(), created, stamp.now, &fields_text(own()));
+        Ok(Decision::Put(text.into()))
+    });
+    Write { key, decide, actor: Actor::server(), writer: WRITER }
+}
+
+fn instant(image: &Image, name: &str) -> Option<i64> {
+    match image.document.root().get(name) {
+        Some(Value::Date(at)) => Some(at),
+        _ => None,
+    }
+}
+
 /// The object is gone.
 pub(crate) fn delete(key: Key) -> Write {
     static DELETE: std::sync::OnceLock<Decide> = std::sync::OnceLock::new();
@@ -79,10 +104,6 @@ impl Put {
             acl = Cow::Owned(self::acl(self.target.owner.as_deref(), entries.iter().map(|(name, value)| (&**name, *value))));
             fields = Cow::Owned(fields_text(entries.iter().map(|(name, value)| (&**name, *value))));
         }
-        let instant = |image: &Image, name: &str| match image.document.root().get(name) {
-            Some(Value::Date(at)) => Some(at),
-            _ => None,
-        };
         let acl = acl.as_ref().as_ref();
         let created = before.and_then(|image| instant(image, "createdAt")).unwrap_or(stamp.now);
         if let Some(image) = before.filter(|image| ends_with(image.json(), &fields))
@@ -178,7 +199,7 @@ mod tests {
     /// What is there after a write at a time.
     fn after(write: &Write, before: Option<&Image>, now: i64) -> Option<Image> {
         let version = before.map_or(0, Image::version) + 1;
-        let dates = DateFields { fields: vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)] };
+        let dates = DateFields::new(vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)]);
         match (write.decide)(before, &Stamp::of_server(1, version, now)).unwrap() {
             Decision::Put(text) => Some(Image::parse(text, &dates, DocumentLimits::default()).unwrap()),
             Decision::Delete => panic!("a delete"),

@@ -12,11 +12,20 @@ use std::sync::Arc;
 
 /// What a mapping lets whom do. With an owner the objects' own lists decide, and being logged in is the door to them.
 pub(crate) fn rights(options: &IngestOptions) -> ClassRights {
-    let read = match (&options.owner, options.read) {
+    readable(match (&options.owner, options.read) {
         (Some(_), _) => Rights([(LOGGED_IN_ROLE.into(), Rule::Allow)].into()),
         (None, IngestRead::Public) => Rights::default(),
         (None, IngestRead::Admin) => Rights::admin_only(),
-    };
+    })
+}
+
+/// Administrators alone.
+pub(crate) fn closed() -> ClassRights {
+    readable(Rights::admin_only())
+}
+
+/// Read by these, written by nobody.
+fn readable(read: Rights) -> ClassRights {
     ClassRights {
         load: read.clone(),
         query: read,

@@ -47,6 +47,15 @@ pub(crate) struct Letter {
     pub(crate) at: String,
 }
 
+impl Letter {
+    /// What it takes to keep it.
+    pub(crate) fn bytes(&self) -> usize {
+        let content = |content: &Option<Content>| content.as_ref().map_or(0, Content::len);
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + content(value)).sum();
+        headers + content(&self.key) + content(&self.value) + self.reason.len()
+    }
+}
+
 /// Bytes: text as it is, anything else in base64.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -56,6 +65,12 @@ pub(crate) enum Content {
 }
 
 impl Content {
+    fn len(&self) -> usize {
+        match self {
+            Content::Text(text) | Content::Bytes { base64: text } => text.len(),
+        }
+    }
+
     /// At most [`LARGEST`] bytes; says whether that was not all.
     fn of(bytes: &[u8]) -> (Content, bool) {
         let kept = bytes.get(..LARGEST).unwrap_or(bytes);

@@ -4,22 +4,23 @@
 //! each was seen last. Partitions are read side by side, so some may have been beyond the beginning when it was met: those
 //! read the records behind it once more, only to mark them. When the last record was met, and every partition was read to
 //! where it ended then, the objects without a mark since the beginning are removed. A snapshot that was begun again counts
-//! from its newest beginning; one that was not read whole removes nothing.
+//! from its newest beginning; one that was not read whole, or that is one record alone, removes nothing. Nor does any where
+//! the mapping says so.
 
 use super::apply;
+use super::lane::Done;
 use super::progress::{self, Mark};
 use super::snapshot::{Seen, Stage, stage};
-use super::stream::{Ended, Stream};
+use super::stream::{Ended, PIECE, Stream};
 use crate::object::id;
-use crate::store::{Decide, Decision, Intake, IntakeError, Note, Write};
+use crate::store::{Decide, Decision, Intake, IntakeError, Note, Piece, Write};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Objects and marks in one transaction.
-const PIECE: usize = 1_000;
 /// How long to wait before the store is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -42,9 +43,8 @@ pub(crate) fn complete(stream: &Stream, beginning: Option<Mark>, last: Mark) -> 
     let mut after: Option<Arc<str>> = None;
     while let Some(beginning) = beginning {
         let target = &stream.target;
-        let Some(objects) = stream.patiently(|| stream.intakes.objects(&target.app, &target.bucket, after.as_deref(), PIECE))? else {
-            continue;
-        };
+        let objects = stream.patiently(|| stream.intakes.objects(&target.app, &target.bucket, after.as_deref(), PIECE))?;
+        let Some(objects) = objects else { continue };
         let Some((id, _)) = objects.last() else { break };
         after = Some(Arc::clone(id));
         let mut gone = Vec::new();
@@ -61,15 +61,44 @@ pub(crate) fn complete(stream: &Stream, beginning: Option<Mark>, last: Mark) -> 
             }
         }
         removed += gone.len() as u64;
-        if !gone.is_empty() {
-            commit(stream, &name, gone, Vec::new())?;
+        let mut most = gone.len();
+        while !gone.is_empty() {
+            let some: Vec<Write> = gone.iter().take(most).cloned().collect();
+            match commit(stream, &name, &some, &[])? {
+                Done::All => drop(gone.drain(..some.len())),
+                // They grew in between.
+                Done::None { fits } => most = fits,
+            }
         }
     }
     let text = serde_json::to_vec(&Completed { last }).unwrap_or_default();
-    commit(stream, &name, Vec::new(), vec![Note { key: name.clone(), value: Some(text.into()) }])?;
+    commit(stream, &name, &[], &[Note { key: name.clone(), value: Some(text.into()) }])?;
     stream.snapshots.completed(last);
     clear(stream, &name)?;
     Ok(removed)
+}
+
+/// Says why a snapshot removes nothing, where it might have had to.
+fn warn_of(stream: &Stream, stage: &Stage) {
+    let why = match stage {
+        Stage::Broken { .. } => {
+            "a snapshot of the source was not read whole (records of it were gone, or dead letters without an id), so nothing was \
+             removed by it; let the connector take another one"
+        }
+        Stage::Alone { .. } => {
+            let two = Piece { objects: 2, ..PIECE };
+            // What cannot be told now is told in vain: nothing hangs on it.
+            let objects = stream.intakes.objects(&stream.target.app, &stream.target.bucket, None, two);
+            if !objects.is_ok_and(|objects| objects.len() > 1) {
+                return;
+            }
+            "a snapshot of the source was one record alone, which says nothing of the other objects: none was removed. It may have \
+             been an ad hoc snapshot of a part of the table. Set snapshot_removes = false in the mapping if you take such ones: \
+             with more than one record they look like snapshots of the whole table"
+        }
+        Stage::Nothing | Stage::Reading { .. } => return,
+    };
+    stream.trouble(why.to_owned());
 }
 
 /// Deletes an object unless a record has written it since.
@@ -90,26 +119,33 @@ fn clear(stream: &Stream, name: &Bytes) -> Result<(), Ended> {
         if shared.on {
             return Ok(());
         }
-        let Some(marks) = stream.patiently(|| stream.intakes.notes(&all, None, PIECE))? else { continue };
+        let Some(marks) = stream.patiently(|| stream.intakes.notes(&all, None, PIECE.objects))? else { continue };
         if marks.is_empty() {
             return Ok(());
         }
-        commit(stream, name, Vec::new(), marks.into_iter().map(|(key, _)| Note { key, value: None }).collect())?;
+        commit(stream, name, &[], &marks.into_iter().map(|(key, _)| Note { key, value: None }).collect::<Vec<_>>())?;
         drop(shared);
     }
 }
 
-/// Commits, and tries again until it is done.
-fn commit(stream: &Stream, name: &Bytes, writes: Vec<Write>, notes: Vec<Note>) -> Result<(), Ended> {
+/// Commits, and tries again until it is done or known to be too much at once.
+pub(crate) fn commit(stream: &Stream, name: &Bytes, writes: &[Write], notes: &[Note]) -> Result<Done, Ended> {
     loop {
         let Some(known) = stream.patiently(|| stream.intakes.notes(name, None, 1))? else { continue };
         let value = known.into_iter().find(|(key, _)| key == name).map(|(_, value)| value);
-        let intake = Intake { expect: Note { key: name.clone(), value }, writes: writes.clone(), notes: notes.clone() };
+        let intake = Intake { expect: Note { key: name.clone(), value }, writes: writes.to_vec(), notes: notes.to_vec() };
         match stream.stop.wait(&mut stream.intakes.commit_intake(intake)).ok_or(Ended::Stopped)? {
-            Ok(_) => return Ok(()),
+            Ok(_) => return Ok(Done::All),
+            Err(IntakeError::Large { fits }) => return Ok(Done::None { fits }),
             Err(IntakeError::Overtaken) => return Err(Ended::Overtaken),
             Err(error) => {
-                stream.trouble(format!("a snapshot cannot be completed yet: {error}"));
+                // Of refusals the first says more than how many there are.
+                let reason = match &error {
+                    IntakeError::Refused(refused) => refused.first().map(|(_, error)| error.to_string()),
+                    _ => None,
+                };
+                let reason = reason.unwrap_or_else(|| error.to_string());
+                stream.trouble(format!("objects of the bucket cannot be rewritten or removed yet: {reason}; it is tried again"));
                 stream.stop.pause(RETRY);
             }
         }
@@ -150,6 +186,10 @@ impl Keeper {
         if self.completing.as_ref().is_some_and(|thread| !thread.is_finished()) || !stream.snapshots.is_on() {
             return;
         }
+        if stream.lists_move.load(Ordering::Acquire) {
+            // What is removed must be as it was when its marks were looked up.
+            return;
+        }
         self.completing = None;
         let begun = |seen: &&Seen| seen.progress.records > 0;
         if partitions.values().filter(begun).any(|seen| seen.progress.marking.is_none()) {
@@ -157,12 +197,14 @@ impl Keeper {
             return;
         }
         let markings = partitions.values().filter_map(|seen| seen.progress.marking.as_ref());
-        let (beginning, last) = match stage(markings) {
+        let stage = stage(markings);
+        let (beginning, last) = match stage {
             Stage::Nothing => return,
             Stage::Reading { beginning, last: None } => return self.check(partitions, errands, Some(beginning)),
             Stage::Reading { beginning, last: Some(last) } => (Some(beginning), last),
-            Stage::Broken { last } => (None, last),
+            Stage::Broken { last } | Stage::Alone { last } => (None, last),
         };
+        let beginning = beginning.filter(|_| stream.snapshot_removes);
         self.check(partitions, errands, beginning);
         let checked = |partition: &i32| beginning.is_none_or(|beginning| self.checked.get(partition) == Some(&beginning));
         if !partitions.iter().filter(|(_, seen)| seen.progress.records > 0).all(|(partition, _)| checked(partition)) {
@@ -195,6 +237,9 @@ impl Keeper {
             self.ends = None;
             let stream = Arc::clone(stream);
             let completing = std::thread::Builder::new().name("ingest-snapshot".into()).spawn(move || {
+                if stream.snapshot_removes {
+                    warn_of(&stream, &stage);
+                }
                 if let Ok(removed) = complete(&stream, beginning, last) {
                     tracing::info!(topic = stream.topic, bucket = &*stream.target.bucket, removed, "a snapshot of the source is complete");
                 }

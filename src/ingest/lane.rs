@@ -4,25 +4,20 @@
 //! partition is goes into the same transaction, so every record is taken in exactly once.
 
 use super::apply;
-use super::dead_letter::{Fault, Letter, Raw};
+use super::batch::{Batch, Came};
+use super::dead_letter::{Fault, Raw};
 use super::meaning::{Meaning, Moments, Snapshot};
-use super::progress::{self, Mark, Marking, Progress, Tally};
-use super::stream::{Ended, Stream};
+use super::progress::{self, Mark, Marking, Progress};
+use super::stream::{Ended, PIECE, Stream, Unread};
 use super::wait::poll_now;
 use crate::changelog::Position;
-use crate::store::{Intake, IntakeError, Note, StoreError, Write};
+use crate::store::{Intake, IntakeError, Key, Note, StoreError, Write};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders, Timestamp};
-use std::ops::Range;
+use rdkafka::message::{BorrowedMessage, Message, Timestamp};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// Records and bytes of a batch at most.
-const BATCH_RECORDS: u64 = 2_000;
-const BATCH_BYTES: usize = 4 << 20;
-/// Objects that a truncate removes at a time.
-const TRUNCATE_OBJECTS: usize = 1_000;
 /// How long to wait before trying again, growing to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
 
@@ -44,36 +39,13 @@ pub(crate) struct Lane {
     hole: bool,
     batch: Batch,
     under_way: Option<UnderWay>,
+    /// What was taken off a batch that was more than the store takes at once: goes next, the last one first
+    rest: Vec<Batch>,
+    /// Writes that the store takes at once. Few only where objects are large: then some fewer than more are tried.
+    fits: usize,
     /// The moments of the last record, all of them declared or about to be
     moments: Option<Arc<Moments>>,
     retry: Duration,
-}
-
-/// Records that gather.
-#[derive(Default)]
-struct Batch {
-    tally: Tally,
-    writes: Vec<Write>,
-    /// Of each write
-    origins: Vec<Origin>,
-    /// Keys and values of the records behind the writes, should one be refused
-    raw: Vec<u8>,
-    letters: Vec<Letter>,
-    /// Fields that hold moments and are not declared yet
-    moments: Moments,
-    /// Objects that were seen while a snapshot runs
-    marks: Vec<Note>,
-    /// As it is behind the last record
-    marking: Option<Marking>,
-}
-
-/// Where a write comes from.
-struct Origin {
-    offset: i64,
-    timestamp: Option<i64>,
-    key: Option<Range<usize>>,
-    value: Option<Range<usize>>,
-    headers: Option<OwnedHeaders>,
 }
 
 /// A batch that is being committed.
@@ -115,6 +87,8 @@ impl Lane {
             hole: false,
             batch,
             under_way: None,
+            rest: Vec::new(),
+            fits: usize::MAX,
             moments: None,
             retry: RETRY.0,
         })
@@ -122,16 +96,16 @@ impl Lane {
 
     /// Whether it is time to commit before more comes in.
     pub(crate) fn is_full(&self) -> bool {
-        self.batch.tally.records.max(self.batch.marks.len() as u64) >= BATCH_RECORDS || self.batch.raw.len() >= BATCH_BYTES
+        self.batch.is_full()
     }
 
     /// Whether there is something that is not on its way.
     pub(crate) fn gathers(&self) -> bool {
-        self.batch.tally.next.is_some()
+        self.batch.next.is_some()
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        self.under_way.is_some() || self.batch.tally.next.is_some()
+        self.under_way.is_some() || self.batch.next.is_some()
     }
 
     /// Takes a record into the batch; waits for the store where it must.
@@ -156,45 +130,89 @@ impl Lane {
         self.look_at_snapshots();
         let again = self.marking.is_some_and(|marking| offset < marking.written);
         let meaning = self.stream.read(&raw);
-        if again {
-            // Written already: it is here to be marked.
-            if let Ok(Meaning::Put { id, .. }) = meaning
-                && let Ok(key) = self.stream.key(&id)
-            {
-                self.batch.marks.push(mark_of(message).note(&self.stream.target.bucket, &self.stream.topic, &key.id));
+        let mark = self.mark_of(message);
+        let came = match meaning {
+            meaning if again => {
+                // Written already: it is here to be marked.
+                match meaning {
+                    Ok(Meaning::Put { id, .. }) => drop(self.stream.key(&id).map(|key| self.see(&mark, &key))),
+                    Ok(_) => {}
+                    Err(unread) => self.miss(&unread, &mark),
+                }
+                Came::Again
             }
-            self.pass(offset);
-            return Ok(());
-        }
-        match meaning {
-            Ok(Meaning::Put { id, fields, snapshot }) => match self.stream.key(&id) {
-                Ok(key) => {
-                    self.meet(snapshot, mark_of(message));
-                    if self.marking.is_some() {
-                        self.batch.marks.push(mark_of(message).note(&self.stream.target.bucket, &self.stream.topic, &key.id));
+            Ok(Meaning::Put { id, fields, snapshot }) => {
+                self.meet(snapshot, mark);
+                match self.stream.key(&id) {
+                    Ok(key) => {
+                        self.see(&mark, &key);
+                        self.note_moments(&fields.moments);
+                        self.batch.write(self.stream.target.put(key, fields), &raw);
+                        Came::Write
                     }
-                    self.note_moments(&fields.moments);
-                    self.batch.write(self.stream.target.put(key, fields), &raw);
+                    // Nothing is stored that is called so, so a snapshot misses nothing by it.
+                    Err(fault) => self.put_aside(&raw, &fault),
+                }
+            }
+            Ok(Meaning::Delete { id }) => match self.stream.key(&id) {
+                Ok(key) => {
+                    self.batch.write(apply::delete(key), &raw);
+                    Came::Write
                 }
                 Err(fault) => self.put_aside(&raw, &fault),
             },
-            Ok(Meaning::Delete { id }) => match self.stream.key(&id) {
-                Ok(key) => self.batch.write(apply::delete(key), &raw),
-                Err(fault) => self.put_aside(&raw, &fault),
-            },
-            Ok(Meaning::Truncate) => self.truncate(offset)?,
-            Ok(Meaning::Skip(kind)) => *self.batch.tally.skipped.entry(kind).or_default() += 1,
-            Err(fault) => self.put_aside(&raw, &fault),
-        }
-        self.pass(offset);
-        self.batch.tally.records += 1;
+            Ok(Meaning::Truncate) => {
+                self.truncate(offset)?;
+                Came::Done
+            }
+            Ok(Meaning::Skip(kind)) => Came::Skipped(kind),
+            Err(unread) => {
+                if let Some(snapshot) = unread.snapshot.filter(|snapshot| *snapshot != Snapshot::No) {
+                    self.meet(snapshot, mark);
+                }
+                self.miss(&unread, &mark);
+                self.put_aside(&raw, &unread.fault)
+            }
+        };
+        self.next = Some(offset + 1);
+        self.batch.pass(offset, came);
+        self.batch.next = self.next;
+        self.batch.marking = self.marking;
         Ok(())
     }
 
-    fn pass(&mut self, offset: i64) {
-        self.next = Some(offset + 1);
-        self.batch.tally.next = self.next;
-        self.batch.marking = self.marking;
+    /// Where a record is and when it was made.
+    fn mark_of(&self, message: &BorrowedMessage<'_>) -> Mark {
+        let timestamp = message.timestamp();
+        Mark {
+            partition: message.partition(),
+            generation: self.progress.generation,
+            offset: message.offset(),
+            // Without a time it may be newer than anything.
+            at: timestamp.to_millis().unwrap_or(i64::MAX),
+            appended: matches!(timestamp, Timestamp::LogAppendTime(_)),
+        }
+    }
+
+    /// A record says that the source has this object.
+    fn see(&mut self, mark: &Mark, key: &Key) {
+        if self.marking.is_some() && self.stream.snapshot_removes {
+            self.batch.mark(mark.note(&self.stream.target.bucket, &self.stream.topic, &key.id));
+        }
+    }
+
+    /// A record that cannot be read: the source has its object all the same. Where nobody knows which one that is, nobody
+    /// knows what a snapshot does not contain.
+    fn miss(&mut self, unread: &Unread, mark: &Mark) {
+        if let Some(id) = unread.id.as_deref().filter(|_| self.marking.is_some()) {
+            drop(self.stream.key(id).map(|key| self.see(mark, &key)));
+        } else if unread.snapshot != Some(Snapshot::No) {
+            match &mut self.marking {
+                Some(marking) => marking.broken = true,
+                // It may have been the first record of one.
+                None => self.hole = true,
+            }
+        }
     }
 
     /// Begins to mark when another partition has met a snapshot, and ends when that is completed.
@@ -209,11 +227,12 @@ impl Lane {
             self.marking = None;
         }
         if let Some(since) = self.next.filter(|_| self.marking.is_none() && snapshots.is_on()) {
-            self.marking = Some(Marking { since, broken: self.hole, ..Marking::default() });
+            let broken = self.hole || !self.stream.snapshot_removes;
+            self.marking = Some(Marking { since, broken, ..Marking::default() });
         }
         if self.marking != before {
             // Noted also where no record comes.
-            self.batch.tally.next = self.next;
+            self.batch.next = self.next;
             self.batch.marking = self.marking;
         }
     }
@@ -224,16 +243,19 @@ impl Lane {
             self.hole = false;
             return;
         }
-        let broken = self.hole && snapshot != Snapshot::First;
+        // Without the marks of before nothing may be removed, should the mapping say otherwise in the middle.
+        let unmarked = !self.stream.snapshot_removes;
+        let broken = self.hole || unmarked;
         let mut marking = self.marking.unwrap_or(Marking { since: mark.offset, broken, ..Marking::default() });
         marking.begin.get_or_insert(mark);
         match snapshot {
             Snapshot::First => {
                 // It begins anew, and whole.
-                (marking.first, marking.broken, self.hole) = (Some(mark), false, false);
+                (marking.first, marking.broken, self.hole) = (Some(mark), unmarked, false);
             }
+            Snapshot::Within => marking.within = true,
             Snapshot::Last => marking.last = Some(mark),
-            Snapshot::Within | Snapshot::No => {}
+            Snapshot::No => {}
         }
         if self.marking.is_none() || snapshot != Snapshot::Within {
             self.stream.snapshots.turn_on(Some(mark).filter(|_| snapshot != Snapshot::Within));
@@ -249,7 +271,7 @@ impl Lane {
         marking.since = to;
         self.marking = Some(marking);
         self.next = Some(to);
-        self.commit(Vec::new(), Progress { next: to, marking: self.marking, ..self.progress.clone() })
+        self.commit(Vec::new(), Progress { next: to, marking: self.marking, ..self.progress.clone() }).map(drop)
     }
 
     /// Fields that are not declared as moments yet have to be, before the store has the record.
@@ -263,9 +285,9 @@ impl Lane {
         self.moments = Some(Arc::clone(moments));
     }
 
-    fn put_aside(&mut self, raw: &Raw<'_>, fault: &Fault) {
-        self.batch.tally.dead_letters += 1;
-        self.batch.letters.push(self.stream.mailbox.letter(raw, fault, self.stream.clock.now_ms()));
+    fn put_aside(&mut self, raw: &Raw<'_>, fault: &Fault) -> Came {
+        self.batch.put_aside(self.stream.mailbox.letter(raw, fault, self.stream.clock.now_ms()));
+        Came::Letter
     }
 
     /// Commits what has gathered if nothing is under way, and says whether something went; waits for nothing.
@@ -277,7 +299,7 @@ impl Lane {
             }
         }
         self.look_at_snapshots();
-        if self.under_way.is_none() && self.batch.tally.next.is_some() {
+        if self.under_way.is_none() && self.batch.next.is_some() {
             let batch = std::mem::take(&mut self.batch);
             self.submit(batch)?;
             return Ok(true);
@@ -307,12 +329,16 @@ impl Lane {
         self.stream.declare(&mut batch.moments)?;
         // Before the store passes their records.
         self.stream.keep(&mut batch.letters)?;
-        let progress = Progress { marking: batch.marking, ..self.progress.with(&batch.tally) };
+        if batch.writes().len() > self.fits {
+            let rest = batch.split_off(self.fits);
+            self.rest.push(rest);
+        }
+        let progress = Progress { marking: batch.marking, ..self.progress.with(&batch.tally()) };
         let text = progress.text();
         let mut notes = batch.marks.clone();
         notes.push(Note { key: self.name.clone(), value: Some(text.clone()) });
         let expect = Note { key: self.name.clone(), value: self.noted.clone() };
-        let intake = Intake { expect, writes: batch.writes.clone(), notes };
+        let intake = Intake { expect, writes: batch.writes().to_vec(), notes };
         let answer = self.stream.intakes.commit_intake(intake);
         self.under_way = Some(UnderWay { batch, progress, text, answer });
         Ok(())
@@ -323,20 +349,26 @@ impl Lane {
         match answer {
             Ok(_) => {
                 self.retry = RETRY.0;
+                self.fits = self.fits.saturating_add(self.fits / 4 + 1);
                 self.noted = Some(text);
                 self.progress = progress;
                 self.stream.board.progress(self.partition, &self.progress);
-                Ok(())
+                match self.rest.pop() {
+                    Some(rest) => self.submit(rest),
+                    None => Ok(()),
+                }
             }
             Err(IntakeError::Refused(refused)) => {
                 // From behind, so that the places before stay right.
                 for (place, error) in refused.into_iter().rev() {
-                    let (_, origin) = (batch.writes.remove(place), batch.origins.remove(place));
                     let fault = Fault { code: error.code(), reason: error.to_string() };
-                    let raw = origin.raw(self.partition, &batch.raw);
-                    batch.letters.push(self.stream.mailbox.letter(&raw, &fault, self.stream.clock.now_ms()));
-                    batch.tally.dead_letters += 1;
+                    let now = self.stream.clock.now_ms();
+                    batch.refuse(place, self.partition, |raw| self.stream.mailbox.letter(raw, &fault, now));
                 }
+                self.submit(batch)
+            }
+            Err(IntakeError::Large { fits }) => {
+                self.fits = fits;
                 self.submit(batch)
             }
             Err(IntakeError::Overtaken) => {
@@ -362,9 +394,10 @@ impl Lane {
     fn truncate(&mut self, offset: i64) -> Result<(), Ended> {
         self.drain()?;
         let mut after = self.progress.truncating.clone().filter(|_| self.progress.next == offset);
+        let mut piece = PIECE;
         loop {
             let target = &self.stream.target;
-            let objects = match self.stream.intakes.objects(&target.app, &target.bucket, after.as_deref(), TRUNCATE_OBJECTS) {
+            let objects = match self.stream.intakes.objects(&target.app, &target.bucket, after.as_deref(), piece) {
                 Ok(objects) => objects,
                 Err(error) => {
                     self.back_off(&error.into());
@@ -375,11 +408,15 @@ impl Lane {
                 }
             };
             let Some((last, _)) = objects.last() else { break };
-            after = Some(last.to_string());
+            let last = Some(last.to_string());
             let writes =
                 objects.iter().map(|(id, _)| apply::delete(crate::object::id::key(&target.app, &target.bucket, Arc::clone(id)))).collect();
-            let progress = Progress { next: offset, truncating: after.clone(), ..self.progress.clone() };
-            self.commit(writes, progress)?;
+            let progress = Progress { next: offset, truncating: last.clone(), ..self.progress.clone() };
+            match self.commit(writes, progress)? {
+                Done::All => (after, piece) = (last, PIECE),
+                // They grew in between.
+                Done::None { fits } => piece.objects = fits,
+            }
         }
         // Noted as over with the records that follow.
         self.progress.truncating = None;
@@ -389,17 +426,27 @@ impl Lane {
     /// Notes that reading goes on elsewhere, because what comes next is not in the topic any more.
     pub(crate) fn jump(&mut self, to: i64, lost: u64) -> Result<(), Ended> {
         self.drain()?;
-        let progress = Progress { next: to, lost: self.progress.lost + lost, truncating: None, ..self.progress.clone() };
-        self.next = Some(to);
-        self.hole |= lost > 0;
-        if let Some(marking) = self.marking.as_mut().filter(|_| lost > 0) {
-            marking.broken = true;
+        let mut progress = Progress { next: to, lost: self.progress.lost + lost, truncating: None, ..self.progress.clone() };
+        if self.next.is_some_and(|next| to < next) {
+            // Offsets begin again: what was known of snapshots by them is of another generation.
+            progress.generation += 1;
+            self.marking = None;
+            // What was before is gone, as at the first record ever.
+            self.hole = to > 0;
+            // It marks again where a snapshot still runs.
+            self.version = u64::MAX;
+        } else if lost > 0 {
+            self.hole = true;
+            if let Some(marking) = &mut self.marking {
+                marking.broken = true;
+            }
         }
-        self.commit(Vec::new(), Progress { marking: self.marking, ..progress })
+        self.next = Some(to);
+        self.commit(Vec::new(), Progress { marking: self.marking, ..progress }).map(drop)
     }
 
     /// Commits writes that are not of a batch, and waits for it.
-    fn commit(&mut self, writes: Vec<Write>, progress: Progress) -> Result<(), Ended> {
+    fn commit(&mut self, writes: Vec<Write>, progress: Progress) -> Result<Done, Ended> {
         loop {
             let text = progress.text();
             let intake = Intake {
@@ -413,8 +460,9 @@ impl Lane {
                     self.noted = Some(text);
                     self.progress = progress;
                     self.stream.board.progress(self.partition, &self.progress);
-                    return Ok(());
+                    return Ok(Done::All);
                 }
+                Err(IntakeError::Large { fits }) => return Ok(Done::None { fits }),
                 Err(IntakeError::Overtaken) => return Err(Ended::Overtaken),
                 Err(IntakeError::Store(StoreError::Closed)) => return Err(Ended::Stopped),
                 Err(error) => {
@@ -428,43 +476,11 @@ impl Lane {
     }
 }
 
-/// Where a record is and when it was made.
-fn mark_of(message: &BorrowedMessage<'_>) -> Mark {
-    let timestamp = message.timestamp();
-    Mark {
-        partition: message.partition(),
-        offset: message.offset(),
-        // Without a time it may be newer than anything.
-        at: timestamp.to_millis().unwrap_or(i64::MAX),
-        appended: matches!(timestamp, Timestamp::LogAppendTime(_)),
-    }
-}
-
-impl Batch {
-    fn write(&mut self, write: Write, raw: &Raw<'_>) {
-        let mut part = |bytes: Option<&[u8]>| {
-            bytes.map(|bytes| {
-                let from = self.raw.len();
-                self.raw.extend_from_slice(bytes);
-                from..self.raw.len()
-            })
-        };
-        let (key, value) = (part(raw.key), part(raw.value));
-        self.writes.push(write);
-        self.origins.push(Origin { offset: raw.offset, timestamp: raw.timestamp, key, value, headers: raw.headers.cloned() });
-    }
-}
-
-impl Origin {
-    fn raw<'r>(&'r self, partition: i32, raw: &'r [u8]) -> Raw<'r> {
-        let part = |range: &Option<Range<usize>>| range.clone().and_then(|range| raw.get(range));
-        Raw {
-            partition,
-            offset: self.offset,
-            timestamp: self.timestamp,
-            key: part(&self.key),
-            value: part(&self.value),
-            headers: self.headers.as_ref(),
-        }
-    }
+/// What was done of writes that are not of a batch.
+pub(crate) enum Done {
+    All,
+    /// They are more than the store takes at once: so many of them fit
+    None {
+        fits: usize,
+    },
 }

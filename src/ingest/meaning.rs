@@ -76,6 +76,33 @@ pub enum Snapshot {
     Last,
 }
 
+/// A record that cannot be read, with what could be read of it all the same: a snapshot whose record is dead contains the row,
+/// and ends with its last record even where that one is dead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Unreadable {
+    /// What is wrong with it
+    pub error: BadRecord,
+    /// The id of its object as the source says it, where that can be read
+    pub id: Option<String>,
+    /// Where a snapshot stands at it; none: that cannot be read
+    pub snapshot: Option<Snapshot>,
+}
+
+impl Unreadable {
+    /// Stable name, kept with the dead letter.
+    pub fn code(&self) -> &'static str {
+        self.error.code()
+    }
+}
+
+impl From<BadRecord> for Unreadable {
+    /// Of a record that is in no snapshot, or of which nothing matters but that it is bad.
+    fn from(error: BadRecord) -> Unreadable {
+        Unreadable { error, id: None, snapshot: Some(Snapshot::No) }
+    }
+}
+
 /// Why a record is a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

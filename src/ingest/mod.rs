@@ -11,19 +11,24 @@
 //! * [`names`]: what fields are called
 //! * [`service`]: ingest as it runs
 //! * `source`: topics, partitions, the threads that consume them
+//! * `leaders`: which partitions can be asked where they end
 //! * `pace`: how often what has gathered is committed, and by how many threads
 //! * `stream`: one mapping at work: what its threads share
 //! * `lane`: one partition on its way into the store
 //! * `apply`: what a record means as a write: a pure decision on the image that is there
+//! * `batch`: records that gather on their way, and pieces of what is too much at once
 //! * `progress`: how far ingest is, as notes in the same transaction
 //! * `classes`: the classes of ingested buckets, closed by default
+//! * `access`: the objects' access lists, rewritten where a mapping has another owner
 //! * `dead_letter`: what cannot be read, kept with reason and origin
 //! * `snapshot`, `keeper`: sources that are read from the beginning again
 //! * [`replay`]: dead letters tried again
 //! * [`status`]: what is told about all this
 //! * `wait`: waiting on threads that are no async threads
 
+mod access;
 mod apply;
+mod batch;
 mod classes;
 mod columns;
 mod connect;
@@ -34,6 +39,7 @@ mod id;
 mod json;
 mod keeper;
 mod lane;
+mod leaders;
 pub mod mapping;
 pub mod meaning;
 pub mod names;
@@ -48,6 +54,7 @@ pub mod status;
 mod stream;
 mod wait;
 
+pub use access::forget_unmapped;
 pub use service::{Ingest, IngestError, Setup};
 
 use mapping::Reader;

@@ -5,9 +5,10 @@
 //! | `progress/<bucket>/<topic>/<partition>` | [`Progress`] |
 //! | `snapshot/<bucket>/<topic>` | the last snapshot that was completed ([`super::keeper`]) |
 //! | `seen/<bucket>/<topic>/<id>` | where and when such a snapshot, or a later record, last contained the object |
+//! | `access/<app>/<bucket>` | whose access lists the bucket's objects have ([`super::access`]) |
 //! | `replayed/<bucket>/<topic>/<partition>/<offset>` | when that dead letter was replayed |
 //!
-//! Neither buckets nor topics can have a `/` in their names.
+//! Neither apps nor buckets nor topics can have a `/` in their names.
 
 use crate::store::Note;
 use bytes::Bytes;
@@ -22,6 +23,9 @@ const CLOCKS: i64 = 60_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {
     pub(crate) partition: i32,
+    /// The partition's, as in [`Progress::generation`]
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub(crate) generation: u32,
     pub(crate) offset: i64,
     /// Milliseconds since 1970
     pub(crate) at: i64,
@@ -33,12 +37,17 @@ pub(crate) struct Mark {
 impl Mark {
     /// Whether it lies at the beginning or behind it. In one partition the offset decides, else the time.
     pub(crate) fn is_since(&self, beginning: &Mark) -> bool {
-        if self.partition == beginning.partition { self.offset >= beginning.offset } else { self.at >= beginning.earliest() }
+        if self.partition == beginning.partition { self.place() >= beginning.place() } else { self.at >= beginning.earliest() }
     }
 
     /// Whether it lies behind another one for sure.
     pub(crate) fn is_behind(&self, other: &Mark) -> bool {
-        if self.partition == other.partition { self.offset > other.offset } else { self.at > other.at }
+        if self.partition == other.partition { self.place() > other.place() } else { self.at > other.at }
+    }
+
+    /// Where it lies in its partition, whatever was made anew in between.
+    fn place(&self) -> (u32, i64) {
+        (self.generation, self.offset)
     }
 
     /// No record of other partitions that was made later has an earlier time.
@@ -48,14 +57,20 @@ impl Mark {
 
     /// The note about an object that was seen here.
     pub(crate) fn note(&self, bucket: &str, topic: &str, id: &str) -> Note {
-        let value = format!("{}:{}:{}", self.partition, self.offset, self.at);
+        let Mark { partition, generation, offset, at, .. } = self;
+        let value = match generation {
+            0 => format!("{partition}:{offset}:{at}"),
+            _ => format!("{partition}:{offset}:{at}:{generation}"),
+        };
         Note { key: seen(bucket, topic, id), value: Some(value.into()) }
     }
 
     pub(crate) fn read(text: &[u8]) -> Option<Mark> {
         let mut parts = std::str::from_utf8(text).ok()?.split(':');
         let mut next = || parts.next()?.parse::<i64>().ok();
-        Some(Mark { partition: i32::try_from(next()?).ok()?, offset: next()?, at: next()?, appended: false })
+        let (partition, offset, at) = (i32::try_from(next()?).ok()?, next()?, next()?);
+        let generation = next().map_or(Some(0), |generation| u32::try_from(generation).ok())?;
+        Some(Mark { partition, generation, offset, at, appended: false })
     }
 }
 
@@ -76,6 +91,10 @@ pub(crate) struct Progress {
     /// Offsets that were gone from the topic before they were read
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) lost: u64,
+    /// How often it was found to be made anew, or cut, and was read from its beginning again: each time its offsets begin
+    /// anew, and those of before say nothing of them
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub(crate) generation: u32,
     /// A truncate at `next` is under way: the objects up to this id are gone
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) truncating: Option<String>,
@@ -101,9 +120,16 @@ pub(crate) struct Marking {
     /// The newest last record of a snapshot
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<Mark>,
-    /// Records of it were gone before they were read
+    /// Whether a record within a snapshot was met, neither its first nor its last
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) within: bool,
+    /// What was not marked may be in it all the same: records of it were gone before they were read, or could not be read
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) broken: bool,
+}
+
+fn is_first(generation: &u32) -> bool {
+    *generation == 0
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -162,6 +188,14 @@ pub(crate) fn all_seen(bucket: &str, topic: &str) -> Bytes {
 pub(crate) fn seen(bucket: &str, topic: &str, id: &str) -> Bytes {
     format!("seen/{bucket}/{topic}/{id}").into()
 }
+
+/// The name of the note about a bucket's access lists.
+pub(crate) fn access(app: &str, bucket: &str) -> Bytes {
+    format!("{ACCESS}{app}/{bucket}").into()
+}
+
+/// What the names of all those begin with.
+pub(crate) const ACCESS: &str = "access/";
 
 /// The name of the note that a dead letter was replayed.
 pub(crate) fn replayed(bucket: &str, topic: &str, partition: i32, offset: i64) -> Bytes {

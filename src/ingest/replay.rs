@@ -22,8 +22,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Letters in one transaction.
+/// Letters, and bytes of them, in one transaction.
 const BATCH: usize = 200;
+const BATCH_BYTES: usize = 4 << 20;
 /// How long a broker has for the next record.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Failures that are told one by one.
@@ -137,7 +138,7 @@ impl Ingest {
         }
         // One at a time, so that what is seen as dead stays so until it is written.
         let _turn = stream.replaying.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut replay = Replay { stream, kafka: self.kafka(), done: Replayed::default(), batch: Vec::new() };
+        let mut replay = Replay { stream, kafka: self.kafka(), done: Replayed::default(), batch: Vec::new(), bytes: 0 };
         match which {
             Which::All => replay.all()?,
             Which::One { partition, offset } => replay.one(partition, offset)?,
@@ -153,6 +154,8 @@ struct Replay<'i> {
     kafka: &'i KafkaOptions,
     done: Replayed,
     batch: Vec<Again>,
+    /// Of the letters in the batch
+    bytes: usize,
 }
 
 /// A letter on its way.
@@ -247,7 +250,7 @@ impl Replay<'_> {
             return Ok(());
         }
         let raw = Raw { partition, offset, timestamp: None, key, value, headers: None };
-        let write = self.stream.read(&raw).and_then(|meaning| match meaning {
+        let write = self.stream.read(&raw).map_err(|unread| unread.fault).and_then(|meaning| match meaning {
             Meaning::Put { id, fields, .. } => {
                 let key = self.stream.key(&id)?;
                 Ok((Moments::clone(&fields.moments), Some(self.stream.target.put(key, fields))))
@@ -262,15 +265,26 @@ impl Replay<'_> {
             Ok((mut moments, write)) => {
                 self.stream.declare(&mut moments).map_err(|_| StoreError::Closed)?;
                 self.batch.push(Again { partition, offset, write });
+                self.bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
             }
             Err(fault) => self.failed(partition, offset, fault.code, fault.reason),
         }
-        if self.batch.len() >= BATCH { self.commit() } else { Ok(()) }
+        if self.batch.len() >= BATCH || self.bytes >= BATCH_BYTES { self.commit() } else { Ok(()) }
     }
 
     fn commit(&mut self) -> Result<(), ReplayError> {
         let mut batch = std::mem::take(&mut self.batch);
-        while let Some(first) = batch.first() {
+        // What does not fit beside the first ones, the next ones last.
+        let mut rest: Vec<Vec<Again>> = Vec::new();
+        self.bytes = 0;
+        loop {
+            let Some(first) = batch.first() else {
+                match rest.pop() {
+                    Some(next) => batch = next,
+                    None => return Ok(()),
+                }
+                continue;
+            };
             let now = apply::moment(self.stream.clock.now_ms());
             let places: Vec<usize> = batch.iter().enumerate().filter(|(_, again)| again.write.is_some()).map(|(place, _)| place).collect();
             let intake = Intake {
@@ -285,7 +299,11 @@ impl Replay<'_> {
             match self.stream.stop.wait(&mut answer).ok_or(StoreError::Closed)? {
                 Ok(_) => {
                     self.done.replayed += batch.len() as u64;
-                    return Ok(());
+                    batch.clear();
+                }
+                Err(IntakeError::Large { fits }) => {
+                    let place = places.get(fits).copied().unwrap_or(batch.len());
+                    rest.push(batch.split_off(place));
                 }
                 Err(IntakeError::Refused(refused)) => {
                     for (write, error) in refused.into_iter().rev() {
@@ -299,7 +317,6 @@ impl Replay<'_> {
                 Err(IntakeError::Store(error)) => return Err(error.into()),
             }
         }
-        Ok(())
     }
 
     fn name(&self, partition: i32, offset: i64) -> bytes::Bytes {

@@ -1,5 +1,6 @@
 //! Ingest as it runs: every mapping with its class, its threads and its dead letters.
 
+use super::access;
 use super::apply::Target;
 use super::dead_letter::{LetterFile, Mailbox};
 use super::mapping::Mapping;
@@ -8,7 +9,7 @@ use super::progress;
 use super::snapshot::Snapshots;
 use super::source::Threads;
 use super::status::{Board, TopicStatus};
-use super::stream::Stream;
+use super::stream::{Ended, Stream};
 use super::wait::Stop;
 use crate::clock::Clock;
 use crate::config::{IngestOptions, KafkaOptions};
@@ -19,7 +20,9 @@ use crate::store::{Intakes, Store, StoreError};
 use rdkafka::producer::FutureProducer;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
 
 /// Why ingest does not start.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,8 @@ pub struct Ingest {
     streams: Vec<Arc<Stream>>,
     kafka: KafkaOptions,
     threads: Mutex<Threads>,
+    /// That rewrite access lists
+    rewriters: Mutex<Vec<JoinHandle<()>>>,
     stop: Stop,
 }
 
@@ -87,7 +92,7 @@ impl Ingest {
     pub async fn start(setup: Setup<'_>) -> Result<Ingest, IngestError> {
         let stop = Stop::default();
         let mut files: BTreeMap<&str, Arc<LetterFile>> = BTreeMap::new();
-        let mut streams = Vec::new();
+        let (mut streams, mut rewritings) = (Vec::new(), Vec::new());
         for options in setup.mappings {
             let refused = |reason: String| IngestError::Mapping { topic: options.topic.clone(), bucket: options.bucket.clone(), reason };
             if !id::bucket(&options.bucket).is_ok_and(|bucket| *bucket == *options.bucket)
@@ -103,7 +108,8 @@ impl Ingest {
                 owner: options.owner.as_deref().map(Into::into),
             });
             let moments = mapping.moments();
-            super::classes::ensure(&*setup.store, &target, Some(&super::classes::rights(options)), &moments).await?;
+            let rights = super::classes::rights(options);
+            let rewriting = access::prepare(&*setup.store, &*setup.intakes, &target, rights, &moments).await?;
             let file = files.entry(&options.topic).or_insert_with(|| Arc::new(LetterFile::new(setup.data, &options.topic)));
             let producer = options.dead_letter_topic.as_ref().map(|topic| Ok::<_, KafkaError>((producer(setup.kafka)?, topic.clone())));
             let mailbox = Mailbox::new(&options.topic, &options.bucket, Arc::clone(file), producer.transpose()?);
@@ -112,7 +118,7 @@ impl Ingest {
             let name = progress::snapshot(&options.bucket, &options.topic);
             let completed = setup.intakes.notes(&name, None, 1)?.into_iter().find(|(key, _)| *key == name);
             snapshots.was_completed(completed.and_then(|(_, text)| super::keeper::completed(&text)));
-            streams.push(Arc::new(Stream {
+            let stream = Arc::new(Stream {
                 topic: options.topic.clone(),
                 mapping,
                 target,
@@ -123,12 +129,28 @@ impl Ingest {
                 board: Board::new(&options.topic, &options.bucket, letters),
                 declared: RwLock::new(Moments::clone(&moments)),
                 snapshots,
+                snapshot_removes: options.snapshot_removes,
+                lists_move: AtomicBool::new(rewriting.is_some()),
                 replaying: Mutex::default(),
                 stop: stop.clone(),
-            }));
+            });
+            rewritings.extend(rewriting.map(|rewriting| (Arc::clone(&stream), rewriting)));
+            streams.push(stream);
         }
         let threads = Threads::start(setup.kafka, &streams, stop.clone())?;
-        Ok(Ingest { streams, kafka: setup.kafka.clone(), threads: Mutex::new(threads), stop })
+        let rewriters = rewritings.into_iter().map(|(stream, rewriting)| {
+            let work = move || {
+                if access::rewrite(&stream, rewriting) == Err(Ended::Overtaken) {
+                    stream.trouble("another process rewrites the access lists; this one stops".to_owned());
+                }
+            };
+            std::thread::Builder::new().name("ingest-access".into()).spawn(work)
+        });
+        let rewriters = rewriters.collect::<Result<_, _>>().map_err(|error| {
+            stop.now();
+            StoreError::Broken(format!("no thread starts: {error}"))
+        })?;
+        Ok(Ingest { streams, kafka: setup.kafka.clone(), threads: Mutex::new(threads), rewriters: Mutex::new(rewriters), stop })
     }
 
     /// Every topic as it stands.
@@ -153,6 +175,11 @@ impl Ingest {
     pub fn shutdown(&self) {
         self.stop();
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).join();
+        for rewriter in self.rewriters.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if rewriter.join().is_err() {
+                tracing::error!("rewriting access lists panicked");
+            }
+        }
     }
 }
 
@@ -167,5 +194,5 @@ fn producer(options: &KafkaOptions) -> Result<FutureProducer, KafkaError> {
     let mut config = kafka::client(options, &options.brokers)?;
     config.set("enable.idempotence", "true");
     config.set("delivery.timeout.ms", "10000");
-    config.create().map_err(|error| KafkaError::Property(error.to_string()))
+    config.create().map_err(|error| kafka::refused(&config, &error))
 }

@@ -78,6 +78,8 @@ pub(crate) enum Stage {
     Reading { beginning: Mark, last: Option<Mark> },
     /// It was not read whole: nothing is removed
     Broken { last: Mark },
+    /// It is nothing but a last record: a table of one row, or an ad hoc snapshot of one of many. Nothing is removed.
+    Alone { last: Mark },
 }
 
 /// Where a snapshot stands, by what the partitions have noted.
@@ -90,10 +92,12 @@ pub(crate) fn stage<'m>(markings: impl Iterator<Item = &'m Marking> + Clone) -> 
         let met = markings.clone().filter_map(|marking| marking.begin);
         met.reduce(|earliest, mark| if earliest.is_behind(&mark) { mark } else { earliest })
     };
-    let Some(beginning) = newest(|marking| marking.first).or_else(earliest) else { return Stage::Nothing };
+    let first = newest(|marking| marking.first);
+    let Some(beginning) = first.or_else(earliest) else { return Stage::Nothing };
     let last = newest(|marking| marking.last).filter(|last| last.is_since(&beginning));
     match last {
         Some(last) if markings.clone().any(|marking| marking.broken) => Stage::Broken { last },
+        Some(last) if first.is_none() && !markings.clone().any(|marking| marking.within) => Stage::Alone { last },
         last => Stage::Reading { beginning, last },
     }
 }
@@ -113,7 +117,7 @@ mod tests {
     use super::*;
 
     fn mark(partition: i32, offset: i64, at: i64) -> Mark {
-        Mark { partition, offset, at, appended: false }
+        Mark { partition, generation: 0, offset, at, appended: false }
     }
 
     fn marking(begin: Option<Mark>, first: Option<Mark>, last: Option<Mark>) -> Marking {
@@ -134,10 +138,11 @@ mod tests {
         // The last record of one that was begun again is none.
         assert_eq!(of(&[marking(None, Some(new), Some(old))]), Stage::Reading { beginning: new, last: None });
         // Without a first record it is the earliest that was met.
-        assert_eq!(
-            of(&[marking(Some(new), None, None), marking(Some(last), None, Some(last))]),
-            Stage::Reading { beginning: new, last: Some(last) }
-        );
+        let within = Marking { within: true, ..marking(Some(new), None, None) };
+        assert_eq!(of(&[within, marking(Some(last), None, Some(last))]), Stage::Reading { beginning: new, last: Some(last) });
+        // Last records alone, however many.
+        assert_eq!(of(&[marking(Some(last), None, Some(last))]), Stage::Alone { last });
+        assert_eq!(of(&[marking(Some(new), None, Some(new)), marking(Some(last), None, Some(last))]), Stage::Alone { last });
         let broken = Marking { broken: true, ..marking(None, Some(new), Some(last)) };
         assert_eq!(of(&[broken]), Stage::Broken { last });
     }
@@ -151,5 +156,21 @@ mod tests {
         assert!(mark(1, 0, 99).is_since(&appended));
         assert_eq!(Mark::read(b"3:17:99"), Some(mark(3, 17, 99)));
         assert_eq!(Mark::read(b"3:17"), None);
+    }
+
+    #[test]
+    fn a_partition_that_was_made_anew_lies_behind_what_it_was() {
+        let (old, new) = (mark(0, 49_999, 100), Mark { generation: 1, ..mark(0, 0, 200) });
+        assert!(new.is_behind(&old) && new.is_since(&old) && !old.is_since(&new));
+        for mark in [old, new] {
+            assert_eq!(Mark::read(&mark.note("B", "t", "/db/B/1").value.unwrap()), Some(mark));
+        }
+        let snapshots = Snapshots::default();
+        snapshots.was_completed(Some(old));
+        assert!(snapshots.is_over(&marking(Some(mark(0, 7, 50)), None, None)));
+        assert!(!snapshots.is_over(&marking(Some(new), Some(new), None)));
+        snapshots.turn_on(Some(new));
+        snapshots.completed(old);
+        assert!(snapshots.is_on(), "the new one goes on");
     }
 }

@@ -3,22 +3,35 @@
 use super::apply::Target;
 use super::dead_letter::{Fault, Letter, Mailbox, Raw};
 use super::mapping::Mapping;
-use super::meaning::{Meaning, Moments};
+use super::meaning::{Meaning, Moments, Snapshot};
 use super::snapshot::Snapshots;
 use super::status::Board;
 use super::wait::Stop;
 use crate::clock::Clock;
 use crate::kafka::KafkaError;
 use crate::kafka::right::Deed;
-use crate::store::{Intakes, Key, Store, StoreError};
+use crate::store::{Intakes, Key, Piece, Store, StoreError};
 use futures_util::future::BoxFuture;
 use rdkafka::error::RDKafkaErrorCode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 /// How long to wait before the store, or who keeps dead letters, is asked again.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// What concerns a whole bucket is done with so much of it at a time.
+pub(crate) const PIECE: Piece = Piece { objects: 1_000, bytes: 4 << 20 };
+
+/// Why a record is not read, and what is known of it all the same.
+pub(crate) struct Unread {
+    pub(crate) fault: Fault,
+    /// The id of its object as the source says it
+    pub(crate) id: Option<String>,
+    /// Where a snapshot stands at it; none: nobody knows
+    pub(crate) snapshot: Option<Snapshot>,
+}
 
 /// Why a lane goes no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +55,10 @@ pub(crate) struct Stream {
     /// Fields that are declared as moments
     pub(crate) declared: RwLock<Moments>,
     pub(crate) snapshots: Snapshots,
+    /// Whether a snapshot that is complete removes what it does not contain
+    pub(crate) snapshot_removes: bool,
+    /// Whether objects' access lists are being rewritten, which is no sign of life of the objects
+    pub(crate) lists_move: AtomicBool,
     /// Held by whoever replays dead letters
     pub(crate) replaying: Mutex<()>,
     pub(crate) stop: Stop,
@@ -49,10 +66,19 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// What a record means; a panic over one is that one's fault alone.
-    pub(crate) fn read(&self, raw: &Raw<'_>) -> Result<Meaning, Fault> {
-        catch_unwind(AssertUnwindSafe(|| self.mapping.read(raw.key, raw.value)))
-            .map_err(|_| Fault { code: "record-panicked", reason: "reading it failed inside the server; please report it".into() })?
-            .map_err(|error| Fault { code: error.code(), reason: error.to_string() })
+    pub(crate) fn read(&self, raw: &Raw<'_>) -> Result<Meaning, Unread> {
+        let read = catch_unwind(AssertUnwindSafe(|| self.mapping.read(raw.key, raw.value)));
+        match read {
+            Ok(read) => read.map_err(|unreadable| Unread {
+                fault: Fault { code: unreadable.code(), reason: unreadable.to_string() },
+                id: unreadable.id,
+                snapshot: unreadable.snapshot,
+            }),
+            Err(_) => {
+                let reason = "reading it failed inside the server; please report it".into();
+                Err(Unread { fault: Fault { code: "record-panicked", reason }, id: None, snapshot: None })
+            }
+        }
     }
 
     /// Where the object lives that the source calls so.
@@ -76,6 +102,11 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// The access lists are as the mapping says.
+    pub(crate) fn lists_settled(&self) {
+        self.lists_move.store(false, Ordering::Release);
     }
 
     /// Keeps dead letters; as long as that fails their records are not passed.

@@ -26,6 +26,15 @@ pub struct Intake {
     pub notes: Vec<Note>,
 }
 
+/// How much of a bucket at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Objects at most, at least one
+    pub objects: usize,
+    /// Bytes of their texts; the object that exceeds them is the last
+    pub bytes: usize,
+}
+
 /// Why an intake did not happen; nothing changed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -36,6 +45,12 @@ pub enum IntakeError {
     /// What was expected does not stand there: another process, or a restored backup, is elsewhere
     #[error("another process has taken in these records; this one stops")]
     Overtaken,
+    /// Its writes and the images that they touch are more than the writer prepares at once
+    #[error("it is too large for one transaction: the first {fits} of its writes fit")]
+    Large {
+        /// So many of the first writes fit, at least one and never all; the notes are of no account
+        fits: usize,
+    },
     /// Some writes were refused, each by its place in `writes`; take in the others without them
     #[error("{} of the writes were refused", .0.len())]
     Refused(Vec<(usize, StoreError)>),
@@ -47,6 +62,7 @@ impl IntakeError {
         match self {
             IntakeError::Store(error) => error.code(),
             IntakeError::Overtaken => "intake-overtaken",
+            IntakeError::Large { .. } => "intake-large",
             IntakeError::Refused(_) => "intake-refused",
         }
     }
@@ -61,7 +77,7 @@ pub trait Intakes: Send + Sync + 'static {
     /// and for rare moments.
     fn notes(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 
-    /// At most so many objects of a bucket whose ids come behind `after`, each with its JSON text, in their order, whoever
-    /// may read them. Blocks; for what concerns a whole bucket, piece by piece.
-    fn objects(&self, app: &str, bucket: &str, after: Option<&str>, limit: usize) -> Result<Vec<(Arc<str>, Bytes)>, StoreError>;
+    /// Objects of a bucket whose ids come behind `after`, each with its JSON text, in their order, whoever may read them; none
+    /// only where there are none. Blocks; for what concerns a whole bucket, piece by piece.
+    fn objects(&self, app: &str, bucket: &str, after: Option<&str>, piece: Piece) -> Result<Vec<(Arc<str>, Bytes)>, StoreError>;
 }

@@ -53,6 +53,8 @@ const steps = {
     await open();
     assert.equal(await text("connection"), "live");
     await shows("city", ["Paris"]);
+    assert.match(await text("command"), /^tidegate watch \w+ '.*' --url /);
+    assert((await text("command")).endsWith(` --url ${origin}/v1`), await text("command"));
     await until("an event in the ticker", () => document.querySelector("#ticker li.change, #ticker li.add, #ticker li.remove"));
     await until("a rate above zero", () => Number(document.querySelector("#rate").textContent) > 0);
     await until("a latency", () => /ms/.test(document.querySelector("#latency").textContent));

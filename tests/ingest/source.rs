@@ -9,13 +9,14 @@ use crate::support::server::{PASSWORD, config, start};
 use crate::support::socket::{Socket, Terms};
 use crate::support::{PATIENCE, run};
 use rdkafka::admin::{AdminOptions, NewPartitions};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use tidegate::config::IngestOptions;
 
 /// The status of the only topic, as the listener of administration tells it.
-async fn status(server: &Server) -> Value {
+pub async fn status(server: &Server) -> Value {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = client.get(format!("{}/ingest", server.process.admin));
     let token = server.root.token().unwrap();
@@ -24,7 +25,7 @@ async fn status(server: &Server) -> Value {
     answer.json::<Value>().await.unwrap()["topics"][0].clone()
 }
 
-async fn until(server: &Server, right: impl Fn(&Value) -> bool) -> Value {
+pub async fn until(server: &Server, right: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let status = status(server).await;
@@ -43,6 +44,18 @@ fn numbered(keys: std::ops::Range<u32>) -> impl Iterator<Item = Record> {
 async fn grow(broker: &Broker, topic: &str, partitions: usize) {
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
     broker.admin().create_partitions([&NewPartitions::new(topic, partitions)], &options).await.unwrap();
+}
+
+/// Deletes a topic and makes it again.
+pub async fn make_anew(broker: &Broker, topic: &str, partitions: i32) {
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    broker.admin().delete_topics(&[topic], &options).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let consumer: BaseConsumer = broker.client().create().unwrap();
+    while consumer.fetch_metadata(None, PATIENCE).unwrap().topics().iter().any(|known| known.name() == topic) {
+        assert!(Instant::now() < deadline, "the topic is still there");
+    }
+    broker.make_topic(topic, partitions, &[]).await;
 }
 
 #[test]
@@ -106,22 +119,7 @@ fn a_topic_that_was_made_anew_is_read_from_its_beginning() {
         let server = house.start(&mappings).await;
         server.until("Anew", |objects| objects.len() == 10).await;
         drop(server);
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
-        broker.admin().delete_topics(&[&topic], &options).await.unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        while rdkafka::consumer::Consumer::fetch_metadata(
-            &broker.client().create::<rdkafka::consumer::BaseConsumer>().unwrap(),
-            None,
-            PATIENCE,
-        )
-        .unwrap()
-        .topics()
-        .iter()
-        .any(|known| known.name() == topic)
-        {
-            assert!(Instant::now() < deadline, "the topic is still there");
-        }
-        broker.make_topic(&topic, 1, &[]).await;
+        make_anew(broker, &topic, 1).await;
         broker.produce(&topic, [record("1", r#"{"n":100}"#), record("new", "{}")]).await;
         let server = house.start(&mappings).await;
         let objects = server.until("Anew", |objects| objects.len() == 11).await;

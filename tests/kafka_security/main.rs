@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use support::kafka::Record;
-use support::server::{PASSWORD, Process, fails};
+use support::server::{PASSWORD, Process, fails, serve};
 use support::socket::{Socket, Terms, Told};
 use support::{PATIENCE, run};
 
@@ -146,4 +146,33 @@ fn the_configuration_shows_where_secrets_are_and_not_what_they_are() {
     let output = command.env_clear().arg("config").arg("--config").arg(&file).stdin(Stdio::null()).output().unwrap();
     assert!(!output.status.success());
     assert_silent(&String::from_utf8_lossy(&output.stderr), "an error");
+}
+
+#[test]
+fn a_property_that_is_refused_is_named_and_its_value_is_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    let places = [
+        ("log", "[changelog]\nlog = \"kafka://127.0.0.1:1/log\"\n"),
+        ("source", "[[ingest]]\ntopic = \"orders\"\nbucket = \"Order\"\ndead_letter_topic = \"letters\"\n"),
+    ];
+    // Misspelled; known, but not in this build; of another kind, where the client's own words quote the value.
+    let properties = ["sasl.pasword", "sasl.oauthbearer.client.secret", "security.protocol", "socket.timeout.ms", "message.max.bytes"];
+    for (place, config) in places {
+        for property in properties {
+            for value in [SECRET.to_owned(), format!("file:{}", secret.display())] {
+                let file = directory.path().join("tidegate.toml");
+                let kafka = format!("[kafka]\nbrokers = \"127.0.0.1:1\"\n[kafka.properties]\n{property:?} = {value:?}\n");
+                std::fs::write(&file, format!("{config}{kafka}")).unwrap();
+                let mut command = serve(&directory.path().join("data"));
+                command.arg("--config").arg(file).args(["--set", "log.level=debug"]);
+                let (status, said) = fails(command);
+                assert!(!status.success(), "{said}");
+                let last = said.lines().last().unwrap_or_default();
+                assert!(last.contains(property), "{place}: {said}");
+                assert_silent(&said, &format!("{place} with {property}"));
+            }
+        }
+    }
 }

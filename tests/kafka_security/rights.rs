@@ -20,9 +20,11 @@ fn acl(guarded: &Guarded, what: &str, arguments: &str) {
     assert!(output.status.success(), "{arguments}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
 }
 
-/// The arguments that a message says first, behind `--add`.
+/// The arguments that a message says first, behind the user.
 fn said_to_grant(message: &str) -> &str {
-    let (_, rest) = message.split_once("(kafka-acls --add ").unwrap_or_else(|| panic!("it does not say what to grant: {message}"));
+    let (_, rest) = message
+        .split_once("(kafka-acls --add --allow-principal User:NAME ")
+        .unwrap_or_else(|| panic!("it does not say what to grant: {message}"));
     rest.split_once(')').unwrap().0
 }
 

@@ -32,7 +32,11 @@ impl Provider {
         let folder = npm::install("oidc");
         // Where its packages are.
         let script = folder.join("provider.mjs");
-        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc/provider.mjs"), &script).unwrap();
+        let wanted = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc/provider.mjs")).unwrap();
+        // Once: another test's provider may be reading it just now.
+        if std::fs::read(&script).ok().as_ref() != Some(&wanted) {
+            std::fs::write(&script, wanted).unwrap();
+        }
         drop(installing);
         let options = json!({"redirects": redirects, "claims": claims, "secret": SECRET}).to_string();
         let mut command = Command::new("node");
@@ -73,6 +77,9 @@ impl Drop for Provider {
 /// The allowed origin of the app, where nobody listens in most tests.
 pub const APP: &str = "http://127.0.0.1:1";
 
+/// Another app, to which the provider may send browsers as well.
+pub const SHOP: &str = "shop";
+
 /// A server with one provider, `acme`.
 pub struct Rig {
     pub server: Server,
@@ -99,7 +106,8 @@ impl Rig {
         config.server.listen = format!("127.0.0.1:{port}");
         config.server.public_url = format!("http://127.0.0.1:{port}");
         config.server.origins = vec![APP.into()];
-        let provider = Provider::start(&[format!("http://127.0.0.1:{port}/v1/db/User/OAuth/acme")], claims);
+        let redirects = ["v1", SHOP].map(|word| format!("http://127.0.0.1:{port}/{word}/db/User/OAuth/acme"));
+        let provider = Provider::start(&redirects, claims);
         let secret = directory.path().join("secret");
         std::fs::write(&secret, SECRET).unwrap();
         config.oidc = vec![options(&provider.issuer, &secret)];

@@ -21,6 +21,11 @@ pub struct Cluster {
 impl Cluster {
     /// Returns when all of them answer.
     pub fn start() -> Cluster {
+        Cluster::start_with(&[])
+    }
+
+    /// The same with other properties.
+    pub fn start_with(more: &[(&str, &str)]) -> Cluster {
         let doors: Vec<(u16, u16)> = (0..BROKERS).map(|_| (free_port(), free_port())).collect();
         let voters: Vec<String> = doors.iter().zip(1..).map(|((_, controller), node)| format!("{node}@127.0.0.1:{controller}")).collect();
         let bootstrap = doors.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
@@ -40,7 +45,7 @@ impl Cluster {
                 // Three of them on a busy machine: who is only slow is not to be taken for dead.
                 ("broker.session.timeout.ms", "5000"),
             ];
-            Broker::prepare(&properties).in_cluster(&cluster, node, &bootstrap)
+            Broker::prepare(&[&properties, more].concat()).in_cluster(&cluster, node, &bootstrap)
         };
         let cluster = Cluster { brokers: (1..).zip(&doors).map(prepare).collect(), bootstrap: bootstrap.clone() };
         cluster.brokers.iter().for_each(Broker::launch);
@@ -65,6 +70,11 @@ impl Cluster {
         &self.brokers[0]
     }
 
+    /// The one of this number, from 1 on.
+    pub fn numbered(&self, node: i32) -> &Broker {
+        &self.brokers[usize::try_from(node - 1).unwrap()]
+    }
+
     /// Which of them leads a partition, once all are in sync.
     pub fn leader(&self, topic: &str, partition: i32) -> &Broker {
         let of = |partitions: &[MetadataPartition]| partitions.iter().find(|one| one.id() == partition).map(MetadataPartition::leader);
@@ -73,7 +83,7 @@ impl Cluster {
             self.until_whole(topic);
             // Between the two questions the leader may be on its way to another.
             if let Some(node @ 1..) = self.partitions(topic, of) {
-                return &self.brokers[usize::try_from(node - 1).unwrap()];
+                return self.numbered(node);
             }
             assert!(Instant::now() < deadline, "nobody leads partition {partition} of {topic}; {}", self.logs());
         }

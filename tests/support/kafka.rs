@@ -408,7 +408,7 @@ async fn delivered(delivery: rdkafka::producer::DeliveryFuture) {
     delivery.await.unwrap().unwrap_or_else(|(error, _)| panic!("not produced: {error}"));
 }
 
-fn patient() -> AdminOptions {
+pub fn patient() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(super::PATIENCE)).request_timeout(Some(super::PATIENCE))
 }
 

@@ -27,10 +27,46 @@ pub(super) fn of(source: Option<&RawValue>) -> Snapshot {
     }
 }
 
+/// The mark in a value that cannot be read as a whole, a schema block with an unknown type for instance. None: it is no
+/// envelope.
+pub(super) fn within(value: Option<&[u8]>) -> Option<Snapshot> {
+    /// An envelope, or a schema block around one.
+    #[derive(Deserialize)]
+    struct Outer<'o> {
+        #[serde(borrow, default)]
+        payload: Option<&'o RawValue>,
+        #[serde(borrow, default)]
+        op: Option<&'o RawValue>,
+        #[serde(borrow, default)]
+        source: Option<&'o RawValue>,
+    }
+    let outer: Outer<'_> = serde_json::from_slice(value?).ok()?;
+    let envelope = match outer.payload {
+        Some(payload) if outer.op.is_none() => serde_json::from_str(payload.get()).ok()?,
+        _ => outer,
+    };
+    envelope.op.map(|_| of(envelope.source))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_mark_of_what_cannot_be_read() {
+        let odd = r#"{"schema":{"type":"odd"},"payload":{"op":"r","source":{"snapshot":"last"}}}"#;
+        for (value, snapshot) in [
+            (odd, Some(Snapshot::Last)),
+            (r#"{"op":"x","source":{"snapshot":"true"}}"#, Some(Snapshot::Within)),
+            (r#"{"op":"r","source":7}"#, Some(Snapshot::No)),
+            (r#"{"id":1}"#, None),
+            ("{oops", None),
+            ("7", None),
+        ] {
+            assert_eq!(within(Some(value.as_bytes())), snapshot, "{value}");
+        }
+    }
 
     #[test]
     fn every_mark_of_every_version() {

@@ -200,3 +200,24 @@ fn snapshots_are_marked_on_creates_as_well() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn what_cannot_be_read_of_a_row_leaves_its_id_and_the_snapshot_it_is_in() {
+    let mapping = mapping(IngestFormat::Debezium, &[("at", "date")]);
+    let row = |op: &str, after: &str, snapshot: &str| format!(r#"{{"op":"{op}","after":{after},"source":{{"snapshot":"{snapshot}"}}}}"#);
+    let odd = r#"{"schema":{"type":"struct","fields":[{"type":"odd","field":"v"}]},"payload":{"op":"r","after":{},"source":{"snapshot":"last"}}}"#;
+    for (key, value, code, id, snapshot) in [
+        (Some("1"), row("r", r#"{"at":"x"}"#, "first"), "record-value", Some("1"), Some(Snapshot::First)),
+        (Some("1"), row("r", "null", "last"), "record-shape", Some("1"), Some(Snapshot::Last)),
+        (None, row("r", "{}", "true"), "record-shape", None, Some(Snapshot::Within)),
+        (None, row("r", r#"{"at":"x"}"#, "last"), "record-value", None, Some(Snapshot::Last)),
+        (Some("1"), row("u", r#"{"at":"x"}"#, "false"), "record-value", Some("1"), Some(Snapshot::No)),
+        (None, row("d", "null", "false"), "record-shape", None, Some(Snapshot::No)),
+        (Some("1"), odd.to_owned(), "record-type", Some("1"), Some(Snapshot::Last)),
+        (Some("1"), "{oops".to_owned(), "record-syntax", Some("1"), None),
+        (None, "[]".to_owned(), "record-shape", None, None),
+    ] {
+        let unreadable = mapping.read(key.map(str::as_bytes), Some(value.as_bytes())).unwrap_err();
+        assert_eq!((unreadable.code(), unreadable.id.as_deref(), unreadable.snapshot), (code, id, snapshot), "{value}");
+    }
+}

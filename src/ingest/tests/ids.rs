@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-fn id(mapping: &Mapping, key: &str) -> Result<String, BadRecord> {
+fn id(mapping: &Mapping, key: &str) -> Result<String, Unreadable> {
     read(mapping, Some(key), None).map(|told| told["delete"].as_str().unwrap_or("none").to_owned())
 }
 

@@ -9,7 +9,7 @@ mod robust;
 mod speed;
 
 use super::mapping::Mapping;
-use super::meaning::{BadRecord, Meaning, Moment};
+use super::meaning::{Meaning, Moment, Unreadable};
 use crate::config::{IngestFormat, IngestOptions};
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ fn told(meaning: &Meaning) -> Value {
     }
 }
 
-fn read(mapping: &Mapping, key: Option<&str>, value: Option<&str>) -> Result<Value, BadRecord> {
+fn read(mapping: &Mapping, key: Option<&str>, value: Option<&str>) -> Result<Value, Unreadable> {
     mapping.read(key.map(str::as_bytes), value.map(str::as_bytes)).map(|meaning| told(&meaning))
 }
 

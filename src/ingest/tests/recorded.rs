@@ -36,9 +36,9 @@ const TYPES: [(&str, &[(&str, &str)]); 4] = [
 ];
 
 /// What the records of a connector mean, by table in their order: (case, meaning).
-fn session(connector: &str) -> BTreeMap<String, Vec<(String, Result<Value, BadRecord>)>> {
+fn session(connector: &str) -> BTreeMap<String, Vec<(String, Result<Value, Unreadable>)>> {
     let mut mappings: BTreeMap<String, Mapping> = BTreeMap::new();
-    let mut tables: BTreeMap<String, Vec<(String, Result<Value, BadRecord>)>> = BTreeMap::new();
+    let mut tables: BTreeMap<String, Vec<(String, Result<Value, Unreadable>)>> = BTreeMap::new();
     for line in SESSION.lines() {
         let record: Value = serde_json::from_str(line).unwrap();
         if record["connector"] != connector {

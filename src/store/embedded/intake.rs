@@ -8,13 +8,17 @@ use super::snapshot::broken;
 use super::writer::{Command, Place, Writer};
 use super::{Embedded, keys};
 use crate::changelog::Position;
-use crate::store::{Intake, IntakeError, Intakes, Key, Note, StoreError};
+use crate::store::{Intake, IntakeError, Intakes, Key, Note, Piece, StoreError};
 use bytes::Bytes;
 use fjall::Readable;
 use futures_util::future::BoxFuture;
 use std::ops::Bound;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+
+/// Bytes of change records, each with the images before and after, that one intake prepares. A source can send little that
+/// touches much: an update of a few bytes to an object of a megabyte.
+pub(super) const INTAKE_BYTES: usize = 16 << 20;
 
 /// Where the answer to an intake goes.
 pub(super) type IntakeAnswer = oneshot::Sender<Result<Position, IntakeError>>;
@@ -34,11 +38,17 @@ impl Writer {
         let at = self.now_unless(|moment| intake.writes.iter().any(|write| moment.contains(&keys::object(&write.key))));
         let mut own = Images::default();
         let (mut prepared, mut refused) = (Vec::with_capacity(intake.writes.len()), Vec::new());
+        let mut bytes = 0;
         for (place, write) in intake.writes.iter().enumerate() {
             let last = self.state.commit + prepared.len() as u64;
             let place_in_log = Place { last, at: Some(at) };
             match self.prepare_alone(write, place_in_log, &[&own, &group.images]) {
                 Ok(Some(done)) => {
+                    bytes += done.record().len();
+                    if bytes > INTAKE_BYTES && place > 0 {
+                        // What was refused comes out first, or it would not be known by its place.
+                        return Err(if refused.is_empty() { IntakeError::Large { fits: place } } else { IntakeError::Refused(refused) });
+                    }
                     own.insert(&done);
                     prepared.push(done);
                 }
@@ -92,17 +102,18 @@ impl Intakes for Embedded {
         Ok(notes)
     }
 
-    fn objects(&self, app: &str, bucket: &str, after: Option<&str>, limit: usize) -> Result<Vec<(Arc<str>, Bytes)>, StoreError> {
+    fn objects(&self, app: &str, bucket: &str, after: Option<&str>, piece: Piece) -> Result<Vec<(Arc<str>, Bytes)>, StoreError> {
         let snapshot = self.snapshot_now();
         let prefix = keys::bucket(app, bucket);
         let from = match after {
             Some(id) => Bound::Excluded(keys::object(&Key { app: app.into(), bucket: bucket.into(), id: id.into() })),
             None => Bound::Included(prefix.clone()),
         };
-        let mut objects = Vec::new();
+        let (mut objects, mut bytes) = (Vec::new(), 0);
         for entry in snapshot.state.range::<Vec<u8>, _>(&self.keyspaces.objects, (from, Bound::Unbounded)) {
             let (key, text) = entry.into_inner().map_err(|error| broken(&error))?;
-            let Some(id) = key.strip_prefix(&prefix[..]).filter(|_| objects.len() < limit) else { break };
+            let Some(id) = key.strip_prefix(&prefix[..]).filter(|_| objects.len() < piece.objects && bytes <= piece.bytes) else { break };
+            bytes += text.len();
             let id = std::str::from_utf8(id).map_err(|_| StoreError::Broken("the key of an object is no text".into()))?;
             objects.push((id.into(), Bytes::copy_from_slice(&text)));
         }

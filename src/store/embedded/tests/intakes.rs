@@ -1,7 +1,7 @@
 //! Intakes: all or nothing, in order, with their notes.
 
 use super::*;
-use crate::store::{Intake, IntakeError, Intakes, Note};
+use crate::store::{Intake, IntakeError, Intakes, Note, Piece};
 
 fn note(key: &str, value: Option<&str>) -> Note {
     Note { key: Bytes::copy_from_slice(key.as_bytes()), value: value.map(|value| Bytes::copy_from_slice(value.as_bytes())) }
@@ -12,7 +12,7 @@ fn intake(from: Option<&str>, to: &str, writes: Vec<Write>) -> Intake {
     Intake { expect: note("offset", from), writes, notes: vec![note("offset", Some(to))] }
 }
 
-fn increment(key: &Key) -> Write {
+pub(super) fn increment(key: &Key) -> Write {
     let own = key.clone();
     write(key.clone(), move |before, stamp| {
         let n = before.map_or(0, |image| number(image, "n"));
@@ -153,7 +153,7 @@ async fn the_objects_of_a_bucket_come_piece_by_piece() {
     commit_all(&store, others.into_iter().chain(own)).await;
     let (mut ids, mut after) = (Vec::new(), None);
     loop {
-        let piece = store.objects("app", "b", after.as_deref(), 3).unwrap();
+        let piece = store.objects("app", "b", after.as_deref(), Piece { objects: 3, bytes: usize::MAX }).unwrap();
         let Some((last, _)) = piece.last() else { break };
         after = Some(last.clone());
         ids.extend(piece.into_iter().map(|(id, text)| {
@@ -162,4 +162,60 @@ async fn the_objects_of_a_bucket_come_piece_by_piece() {
         }));
     }
     assert_eq!(ids, (0..7).map(|n| format!("/db/b/{n}").into()).collect::<Vec<Arc<str>>>());
+}
+
+#[tokio::test]
+async fn what_touches_too_much_at_once_is_taken_in_by_pieces() {
+    let house = House::new();
+    let store = house.open();
+    let large = "x".repeat(500_000);
+    let keys: Vec<_> = (0..40).map(|n| key("b", &n.to_string())).collect();
+    let grown = |key: &Key| put(key.clone(), format!(r#""text":"{large}""#));
+    for some in keys.chunks(10) {
+        commit_all(&store, some.iter().map(grown)).await;
+    }
+    // A few bytes each; what they touch is a megabyte each.
+    let touch = |key: &Key| {
+        let (own, large) = (key.clone(), large.clone());
+        write(key.clone(), move |before, stamp| {
+            assert!(before.is_some());
+            Ok(object(&own, stamp, &format!(r#""n":1,"text":"{large}""#)))
+        })
+    };
+    let head = store.changelog().head();
+    let mut left = &keys[..];
+    let mut pieces = Vec::new();
+    let mut from: Option<String> = None;
+    while !left.is_empty() {
+        let mut some = left.len();
+        let to = pieces.len().to_string();
+        loop {
+            let writes = left[..some].iter().map(touch).collect();
+            match store.commit_intake(intake(from.as_deref(), &to, writes)).await {
+                Ok(_) => break,
+                Err(IntakeError::Large { fits }) => {
+                    assert!(fits > 0 && fits < some, "{fits} of {some}");
+                    assert_eq!(offset(&store).as_deref(), from.as_deref().map(str::as_bytes), "nothing happened");
+                    some = fits;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        pieces.push(some);
+        from = Some(to);
+        left = &left[some..];
+    }
+    let most = crate::store::embedded::intake::INTAKE_BYTES / 1_000_000;
+    assert!(pieces.len() > 1 && pieces.iter().all(|piece| *piece <= most), "{pieces:?}");
+    let (changes, _) = read_all(&store.changelog(), head, 1 << 30).await.unwrap();
+    assert_eq!(changes.len(), keys.len(), "each once");
+    // A write that is larger than all of it goes alone, and pieces of the bucket are bounded as well.
+    let piece = store.objects("app", "b", None, Piece { objects: 100, bytes: 1_200_000 }).unwrap();
+    assert_eq!(piece.len(), 3, "the object that exceeds it is the last");
+    let refused = write(key("b", "0"), |_, _| Err(Refusal::Invalid("no".into())));
+    let writes = std::iter::once(refused).chain(keys[1..].iter().map(touch)).collect();
+    match store.commit_intake(intake(from.as_deref(), "end", writes)).await {
+        Err(IntakeError::Refused(refused)) => assert_eq!(refused.len(), 1, "refusals are known by their places"),
+        other => panic!("{other:?}"),
+    }
 }
