@@ -5,6 +5,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 use tidegate::changelog::{Batch, ChangeLog, Follower, LogError, Position, Reading};
 use tidegate::config::{Config, Durability};
 use tidegate::store::embedded::Embedded;
