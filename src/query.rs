@@ -68,13 +68,22 @@ mod tests {
         }
     }
 
-    /// On a runtime of one thread: what that thread does not do itself it has to wait for.
-    #[tokio::test]
-    async fn a_costly_query_leaves_the_thread_to_others() {
+    /// On a runtime of one thread, and one more that may block: what the first does not do itself it has to wait for.
+    #[test]
+    fn a_costly_query_leaves_the_thread_to_others() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(leaves_the_thread_to_others());
+    }
+
+    async fn leaves_the_thread_to_others() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let holding = tokio::task::spawn_blocking(move || held.recv().is_err());
         let costly = format!(r#"{{"n":{{"$regex":"{}"}}}}"#, "(a|b)?[cd]".repeat(40));
         let limits = QueryLimits::default();
         let mut parsing = Box::pin(parse(&costly, &limits));
         assert!(parsing.as_mut().now_or_never().is_none(), "it was parsed in place");
+        drop(release);
+        assert!(holding.await.unwrap());
         assert_eq!(parsing.await.unwrap().text, Filter::parse(&costly, &limits).unwrap().text);
         assert!(parse(r#"{"n":1}"#, &limits).now_or_never().unwrap().is_ok());
         assert!(parse(r#"{"n":{"$regex":"("}}"#, &limits).await.is_err());

@@ -200,12 +200,15 @@ impl Load {
             0 => 0,
             _ => self.writers.iter().flat_map(|writer| &writer.sent).map(|sent| options.workload.events(sent.moved) as u64).sum(),
         };
-        self.wait_for_events(events + expected).await?;
+        // Composed events never come; the check of the last states tells them from lost ones. At a rate nothing is put together, so all
+        // come, however long the machine stands still.
+        let silence = Duration::from_secs(if rate.is_some() { 30 } else { 10 });
+        self.wait_for_events(events + expected, silence).await?;
         self.join(lasting, expected)
     }
 
-    /// Waits until all have come, or until none comes any more.
-    async fn wait_for_events(&self, expected: u64) -> Result<(), BenchError> {
+    /// Waits until all have come, or until none has come for so long.
+    async fn wait_for_events(&self, expected: u64, silence: Duration) -> Result<(), BenchError> {
         let (from, mut seen, mut since) = (Instant::now(), 0, Instant::now());
         loop {
             if let Some(error) = lock(&self.failure).take() {
@@ -218,8 +221,7 @@ impl Load {
             if now != seen {
                 (seen, since) = (now, Instant::now());
             }
-            // Composed events never come; the check of the last states tells them from lost ones.
-            if since.elapsed() > Duration::from_secs(3) {
+            if since.elapsed() > silence {
                 return Ok(());
             }
             if from.elapsed() > PATIENCE * 2 {

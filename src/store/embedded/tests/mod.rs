@@ -43,13 +43,27 @@ impl House {
     }
 
     fn open(&self) -> Embedded {
-        Embedded::open(&self.config.store, &self.config.changelog).unwrap()
+        unlocked(|| Embedded::open(&self.config.store, &self.config.changelog))
     }
 
     fn open_with(&self, wall: &Arc<AtomicI64>) -> Embedded {
         let wall = Arc::clone(wall);
         let clock = Clock::with_source(Box::new(move || wall.load(Ordering::Relaxed)));
-        Embedded::open_at(&self.config.store, &self.config.changelog, Arc::new(clock)).unwrap()
+        let clock = Arc::new(clock);
+        unlocked(|| Embedded::open_at(&self.config.store, &self.config.changelog, clock.clone()))
+    }
+}
+
+/// A store that was just dropped: a scan or a thread that was under way may hold the directory a moment longer.
+fn unlocked(open: impl Fn() -> Result<Embedded, OpenError>) -> Embedded {
+    let start = std::time::Instant::now();
+    loop {
+        match open() {
+            Err(OpenError::Locked { .. }) if start.elapsed() < std::time::Duration::from_secs(60) => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            opened => return opened.unwrap(),
+        }
     }
 }
 
