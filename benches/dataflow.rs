@@ -138,7 +138,7 @@ impl Driven {
             let from = Instant::now();
             self.flow.feed(vec![change], self.commit);
             for _ in 0..self.copies {
-                self.each.recv_timeout(Duration::from_secs(10)).expect("an event came");
+                self.each.recv_timeout(Duration::from_secs(60)).expect("an event came");
             }
             from.elapsed().as_secs_f64() * 1e6
         });

@@ -10,6 +10,9 @@
 #[path = "../tests/support/kafka.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod kafka;
+#[path = "../tests/support/ports.rs"]
+#[allow(unreachable_pub)]
+mod ports;
 mod support;
 
 use kafka::Record;
@@ -85,7 +88,7 @@ fn consume(client: &rdkafka::ClientConfig, topic: &str, records: u64) -> Rate {
     consumer.assign(&list).unwrap();
     let mut read = 0;
     while read < records {
-        match consumer.poll(Duration::from_secs(30)).expect("the topic has more") {
+        match consumer.poll(PATIENCE).expect("the topic has more") {
             Ok(message) => {
                 let value: serde_json::Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
                 assert!(value.is_object());

@@ -15,6 +15,9 @@
 #[path = "../tests/support/kafka.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod kafka;
+#[path = "../tests/support/ports.rs"]
+#[allow(unreachable_pub)]
+mod ports;
 mod support;
 
 use kafka::Broker;
@@ -55,7 +58,7 @@ fn main() {
         for turn in 0..turns {
             eprintln!("turn {} of {turns}", turn + 1);
             for place in 0..2 {
-                add(&mut paced[place], &pacing[place].run(lasting, Some(50.0)).await.expect("every event comes"));
+                add_paced(&mut paced[place], &pacing[place].run(lasting, Some(50.0)).await.expect("every event comes"));
                 add(&mut rushed[place], &rushing[place].run(lasting, None).await.expect("every event comes"));
             }
             // Nothing else is under way on this thread.
@@ -88,6 +91,12 @@ async fn prepare(tidegate: &Tidegate, queries: usize, writers: usize) -> Load {
     load.subscribe(10).await.expect("subscriptions");
     load.run(Duration::from_millis(200), Some(50.0)).await.expect("warmed up");
     load
+}
+
+/// Of a run at 50 a second: nothing is put together for a client that reads.
+fn add_paced(sum: &mut Outcome, outcome: &Outcome) {
+    assert_eq!(outcome.composed, 0, "{} events for {} writes", outcome.events, outcome.writes);
+    add(sum, outcome);
 }
 
 fn add(sum: &mut Outcome, outcome: &Outcome) {

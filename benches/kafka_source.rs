@@ -15,6 +15,9 @@
 #[path = "../tests/support/kafka.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod kafka;
+#[path = "../tests/support/ports.rs"]
+#[allow(unreachable_pub)]
+mod ports;
 mod support;
 
 use kafka::Broker;

@@ -37,6 +37,7 @@ fn main() {
             let options = WholeOptions { base, password, queries, connections, writers: 16, objects, lasting };
             let report = support::runtime().block_on(measure(&options, &|_| {})).expect("a run without fault");
             assert!(report.flat_out.events >= report.flat_out.writes - report.flat_out.composed, "every write made an event");
+            assert_eq!(report.half.composed, 0, "nothing is put together for clients that read, at half of what it can do");
             reports[place].push(report);
         }
     }

@@ -9,10 +9,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// A source of time, milliseconds since 1970.
 pub type TimeSource = Box<dyn Fn() -> i64 + Send + Sync>;
 
+/// How far commit times may run ahead of time, milliseconds. Commits of one object each take a later millisecond while there is
+/// room; with more than a thousand a second for long they share some, as tokens, bans and expiry go by this clock, too.
+const LEAD_MS: i64 = 1_000;
+
 /// A clock that only moves forward.
 pub struct Clock {
     source: TimeSource,
-    last: AtomicI64,
+    /// The latest that the source ever said, and what the clock began with
+    seen: AtomicI64,
+    /// What it was raised to
+    raised: AtomicI64,
 }
 
 impl Clock {
@@ -26,24 +33,38 @@ impl Clock {
 
     /// Another source of time.
     pub fn with_source(source: TimeSource) -> Clock {
-        Clock { source, last: AtomicI64::new(i64::MIN) }
+        Clock { source, seen: AtomicI64::new(i64::MIN), raised: AtomicI64::new(i64::MIN) }
     }
 
     /// Milliseconds since 1970; never smaller than what anybody got before.
     pub fn now_ms(&self) -> i64 {
-        let wall = (self.source)();
-        self.last.fetch_max(wall, Ordering::AcqRel).max(wall)
+        self.seen().max(self.raised.load(Ordering::Acquire))
     }
 
-    /// From now on at least this.
+    /// From now on at least this, which was the time before a restart.
+    pub fn begin(&self, ms: i64) {
+        self.seen.fetch_max(ms, Ordering::AcqRel);
+    }
+
+    /// From now on at least this, but no more than [`Clock::furthest`].
     pub fn raise(&self, ms: i64) {
-        self.last.fetch_max(ms, Ordering::AcqRel);
+        self.raised.fetch_max(ms.min(self.furthest()), Ordering::AcqRel);
+    }
+
+    /// The latest time that a commit may take now.
+    pub fn furthest(&self) -> i64 {
+        self.seen().saturating_add(LEAD_MS)
+    }
+
+    fn seen(&self) -> i64 {
+        let wall = (self.source)();
+        self.seen.fetch_max(wall, Ordering::AcqRel).max(wall)
     }
 }
 
 impl std::fmt::Debug for Clock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Clock").field("last", &self.last).finish_non_exhaustive()
+        f.debug_struct("Clock").field("seen", &self.seen).field("raised", &self.raised).finish_non_exhaustive()
     }
 }
 
@@ -62,7 +83,11 @@ mod tests {
         assert_eq!(clock.now_ms(), 1_000);
         clock.raise(1_500);
         assert_eq!(clock.now_ms(), 1_500);
-        wall.store(2_000, Ordering::Relaxed);
-        assert_eq!(clock.now_ms(), 2_000);
+        clock.raise(9_000);
+        assert_eq!(clock.now_ms(), 2_000, "no further ahead than the lead");
+        wall.store(2_500, Ordering::Relaxed);
+        assert_eq!(clock.now_ms(), 2_500);
+        clock.begin(9_000);
+        assert_eq!((clock.now_ms(), clock.furthest()), (9_000, 10_000));
     }
 }

@@ -6,12 +6,8 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 use support::npm;
+use support::ports::free_port;
 use support::server::{PASSWORD, Process, serve};
-
-/// A port that is free now, for a page whose origin must be known before the server starts.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 #[test]
 fn the_sdk_in_a_browser_connects_from_another_origin() {
@@ -19,6 +15,7 @@ fn the_sdk_in_a_browser_connects_from_another_origin() {
     assert!(Command::new(tests.join("setup")).status().unwrap().success(), "tests/browser/setup failed");
     let sdk = npm::install("sdk").join("node_modules/baqend/dist/baqend.es2015.js");
     let directory = tempfile::tempdir().unwrap();
+    // Of a page: its origin must be known before the server starts.
     let port = free_port();
     let mut command = serve(&directory.path().join("data"));
     command.args(["--set", &format!("server.origins=http://127.0.0.1:{port}")]);

@@ -73,6 +73,15 @@ fn two_browsers_side_by_side() {
     assert!(visit.status.success(), "{told}{}", String::from_utf8_lossy(&visit.stderr));
 }
 
+/// A data directory holds keys and hashes of passwords, and the third command publishes the folder that it is run in.
+#[test]
+fn the_data_is_not_in_the_folder_that_is_published() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/example/README.md")).unwrap();
+    let (_, after) = readme.split_once("tidegate serve --data ").expect("the server's command");
+    let data = after.split_whitespace().next().unwrap();
+    assert!(data.starts_with("~/") || data.starts_with('/'), "{data}");
+}
+
 /// The versions that the README's reader installs are those that are tested.
 #[test]
 fn it_is_pinned_to_what_is_tested() {

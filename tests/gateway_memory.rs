@@ -90,11 +90,15 @@ async fn memory_returns() {
     // Once for the buffers and tables that stay.
     round(&server, 0).await;
     round(&server, 1).await;
-    let before = settled().await;
-    for n in 2..5 {
-        round(&server, n).await;
+    // A table or a buffer that has to grow once more grows in one of these, what is not given back in all of them.
+    let mut least = isize::MAX;
+    for turn in 0..3 {
+        let before = settled().await;
+        for n in 0..3 {
+            round(&server, 2 + 3 * turn + n).await;
+        }
+        least = least.min(settled().await - before);
     }
-    let grown = settled().await - before;
     // 60 bytes of each subscription would be 270 KB.
-    assert!(grown < 200_000, "{grown} bytes more after {} subscriptions", 3 * CONNECTIONS * SUBSCRIPTIONS);
+    assert!(least < 200_000, "{least} bytes more after {} subscriptions", 3 * CONNECTIONS * SUBSCRIPTIONS);
 }

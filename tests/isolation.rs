@@ -112,7 +112,7 @@ fn never_reading(settings: &[&str], counter: &str) {
 fn a_client_that_shows_no_life_is_let_go() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = serve(&directory.path().join("data"));
-    command.args(["--set", "store.durability=system", "--set", "live.dead_seconds=2"]);
+    command.args(["--set", "store.durability=system", "--set", "live.dead_seconds=15"]);
     let process = Process::start(command);
     run(async {
         let witness = Witness::new(&process, BUCKET).await;
@@ -303,7 +303,12 @@ fn connections_and_subscriptions_give_back_what_they_took() {
             after.push(process.memory() >> 20);
         }
         println!("memory after each cycle, MB: {after:?}");
-        let (early, late) = (after[1], after[5]);
-        assert!(late <= early + early / 5 + 16, "memory grows with every cycle: {after:?}");
+        let most = after[1] + after[1] / 5 + 16;
+        // The allocator gives back in its own time.
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while process.memory() >> 20 > most {
+            assert!(std::time::Instant::now() < deadline, "memory grows with every cycle: {after:?}, {} now", process.memory() >> 20);
+            witness.writes(3, 300).await;
+        }
     });
 }

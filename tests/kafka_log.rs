@@ -96,7 +96,11 @@ fn every_commit_is_an_event_once_and_in_order_with_racing_writers() {
             assert!(records >= commits.len(), "{records}");
             assert!(number(&server, "tidegate_topic_reused_total") >= commits.len() as u64);
             assert_eq!(number(&server, "tidegate_topic_decoded_total"), 0);
-            assert_eq!(number(&server, "tidegate_topic_lag"), 0);
+            let deadline = std::time::Instant::now() + PATIENCE;
+            while number(&server, "tidegate_topic_lag") > 0 {
+                assert!(std::time::Instant::now() < deadline, "it lags though everything came");
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
             server.shutdown().await.unwrap();
         }
     });
@@ -145,7 +149,9 @@ fn a_batch_comes_from_the_topic_as_one_or_not_at_all() {
 fn both_images_of_the_largest_object_fit_and_nothing_waits_for_them() {
     run(async {
         let directory = tempfile::tempdir().unwrap();
-        let (config, _) = config(directory.path(), kafka::shared(), 2);
+        let (mut config, _) = config(directory.path(), kafka::shared(), 2);
+        // However slowly it is read, nothing is put together.
+        config.live.queue_bytes = 64 << 20;
         let fill = config.store.object_bytes - 1_000;
         let server = server::start(config).await;
         let http = Http::new(&server.url());
@@ -315,7 +321,7 @@ fn a_topic_with_other_messages_is_read_and_one_with_another_log_stops_the_live_s
 fn the_answer_is_there_before_the_event_comes_through_the_topic() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = server::serve(&directory.path().join("data"));
-    command.args(["--set", "store.durability=system", "--set", "changelog.partitions=2"]);
+    command.args(["--set", "store.durability=system", "--set", "changelog.partitions=2", "--set", "live.answer_limit_ms=60000"]);
     command.arg("--changelog").arg(format!("kafka://{}/answers-{:08x}", kafka::shared().address(), rand::random::<u32>()));
     let process = Process::start(command);
     let root = run(async { process.http().login("root", PASSWORD).await });

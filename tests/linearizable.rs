@@ -119,9 +119,7 @@ fn clients_of_a_server_that_is_killed_again_and_again() {
             parts.push(found);
             let until = run.answered.load(Ordering::Relaxed) + 150 + 41 * life;
             let clients = clients(&run, &process.http(), seed + life, u64::MAX).await;
-            while run.answered.load(Ordering::Relaxed) < until {
-                tokio::task::yield_now().await;
-            }
+            run.until_answered(until).await;
             process.kill();
             let dead = run.now();
             for client in clients {
@@ -203,9 +201,7 @@ fn batches_of_a_server_that_is_killed_again_and_again() {
             witness.attach(&process.url).await;
             let until = run.answered.load(Ordering::Relaxed) + 150 + 41 * life;
             let clients = clients_with_batches(&run, &process.http(), seed + life, u64::MAX).await;
-            while run.answered.load(Ordering::Relaxed) < until {
-                tokio::task::yield_now().await;
-            }
+            run.until_answered(until).await;
             process.kill();
             let dead = run.now();
             for client in clients {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Role of administrators: passes every list (CONTRACT section 6).
+/// Role of administrators: passes every list (docs/schema.md, "Who may what").
 pub const ADMIN_ROLE: &str = "/db/Role/1";
 /// Role of server code.
 pub const NODE_ROLE: &str = "/db/Role/2";
@@ -91,7 +91,7 @@ impl Rights {
     }
 
     /// The judge. Administrators pass; a `deny` on any reference of the caller refuses; without an
-    /// `allow` it is public; else one `allow` must hit (CONTRACT section 6).
+    /// `allow` it is public; else one `allow` must hit (docs/schema.md).
     pub fn permits(&self, caller: &Caller) -> bool {
         if self.0.is_empty() || caller.admin {
             return true;
@@ -130,7 +130,7 @@ impl Acl {
     }
 }
 
-/// What a class lets its callers do (CONTRACT section 5); missing maps are public.
+/// What a class lets its callers do (docs/schema.md); missing maps are public.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClassRights {

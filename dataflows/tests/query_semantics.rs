@@ -98,7 +98,7 @@ fn dates_are_instants_and_never_strings() {
     check(r#"{"a":{"$in":[{"$date":5},7]}}"#, &[r#"{"a":[{"$date":5}]}"#, r#"{"a":7}"#], &[r#"{"a":5}"#]);
     check(r#"{"a":{"b":{"$date":5}}}"#, &[r#"{"a":{"b":{"$date":5}}}"#], &[r#"{"a":{"b":5}}"#]);
 
-    let dates = DateFields { fields: vec![("at".into(), DateField::Date)] };
+    let dates = DateFields::new(vec![("at".into(), DateField::Date)]);
     let declared = Document::parse(Bytes::from_static(br#"{"at":"1970-01-01T00:00:01Z"}"#), &dates, DocumentLimits::default()).unwrap();
     let filter = |query: &str| Filter::parse(query, &QueryLimits::default()).unwrap();
     assert!(filter(r#"{"at":{"$date":1000}}"#).matches(&declared));

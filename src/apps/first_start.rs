@@ -15,7 +15,7 @@ use dataflows::access::{ADMIN_ROLE, Acl};
 use dataflows::change::Writer;
 use std::sync::Arc;
 
-/// The name of the administrator that every app has (CONTRACT section 6).
+/// The name of the administrator that every app has (docs/operating.md).
 const ROOT_NAME: &str = "root";
 
 /// Makes what is missing. The password of `root`, if it was generated just now.
@@ -42,8 +42,9 @@ pub(super) async fn prepare(
     let (password, generated) = match (given, &known) {
         (Some(given), Some(known)) if passwords.verify(given.clone(), known.hash.clone()).await?.right => return Ok(None),
         (Some(given), _) => (given, None),
-        (None, Some(_)) => return Ok(None),
-        (None, None) => {
+        (None, Some(Credentials { hash: Some(_), .. })) => return Ok(None),
+        // None, or blank ones, where he was deleted.
+        (None, _) => {
             let password = password::generate();
             (password.clone(), Some(password))
         }

@@ -24,6 +24,8 @@ pub struct Limits {
     pub connections: usize,
     /// Subscriptions, all connections together
     pub subscriptions: usize,
+    /// Bytes that their queries take, estimated; 0: no bound
+    pub subscription_bytes: usize,
     /// Bytes of objects, their keys and JSON texts; 0: no bound
     pub stored_bytes: u64,
 }
@@ -58,6 +60,9 @@ pub struct OwnLimits {
     pub subscriptions: Option<usize>,
     /// As in [`Limits`]
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription_bytes: Option<usize>,
+    /// As in [`Limits`]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_bytes: Option<u64>,
 }
 
@@ -81,6 +86,7 @@ impl Limits {
             hashings: turns(own.hashings.map_or_else(|| shared(round(options.hashings)), round)),
             connections: own.connections.unwrap_or(options.connections),
             subscriptions: own.subscriptions.unwrap_or(options.subscriptions),
+            subscription_bytes: own.subscription_bytes.unwrap_or(options.subscription_bytes),
             stored_bytes: own.stored_bytes.unwrap_or(options.stored_bytes),
         }
     }
@@ -117,8 +123,10 @@ impl OwnLimits {
             "hashings" => &mut self.hashings,
             "connections" => &mut self.connections,
             "subscriptions" => &mut self.subscriptions,
+            "subscriptionBytes" | "subscription_bytes" => &mut self.subscription_bytes,
             _ => {
-                let names = "requests_per_second, requests, waiting, writes, scans, hashings, connections, subscriptions, stored_bytes";
+                let names = "requests_per_second, requests, waiting, writes, scans, hashings, connections, subscriptions, \
+                             subscription_bytes, stored_bytes";
                 return Err(format!("there is no limit {name}; there are {names}"));
             }
         };

@@ -2,6 +2,7 @@
 //!
 //! * [`App`], [`Apps`]: which there are, and which one a request is for
 //! * [`limits`], [`quota`]: what one of them may use of what all share, and what it uses
+//! * [`bodies`]: the memory for bodies of requests
 //! * [`registry`]: which there are, durably; makes and removes them
 //! * `removal`: takes away what an app had, in pieces
 //! * `first_start`: what every app has from the beginning
@@ -12,6 +13,7 @@
 //! SDK's URL allows. On a host name that is an app's own nothing but that app answers, so no other app's pages and answers
 //! share its origin in a browser. Apps that are reached by name on a host of nobody share that host's origin.
 
+pub mod bodies;
 mod first_start;
 pub mod limits;
 mod name;
@@ -31,6 +33,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 pub use crate::config::DEFAULT_APP;
 
@@ -51,6 +54,12 @@ pub enum AppError {
     Host {
         /// As asked for
         host: String,
+    },
+    /// No page can be of such an origin
+    #[error("{origin:?} cannot be an app's origin: give scheme, host and port as https://shop.example.org, without a path")]
+    Origin {
+        /// As asked for
+        origin: String,
     },
     /// A limit that makes no sense
     #[error("the limit {name} must be {reason}")]
@@ -97,6 +106,7 @@ impl AppError {
         match self {
             AppError::Name { .. } => "app-name",
             AppError::Host { .. } => "app-host",
+            AppError::Origin { .. } => "app-origin",
             AppError::Limit { .. } => "app-limit",
             AppError::Exists(_) => "app-exists",
             AppError::Missing(_) => "no-such-app",
@@ -120,7 +130,10 @@ pub struct App {
     pub word: Arc<str>,
     /// What it uses of what all share
     pub quota: Quota,
+    /// None: as configured for all
+    origins: RwLock<Option<Arc<[String]>>>,
     open: AtomicBool,
+    closed: CancellationToken,
     under_way: AtomicUsize,
     idle: Notify,
 }
@@ -128,7 +141,27 @@ pub struct App {
 impl App {
     /// An open app.
     pub fn new(name: Arc<str>, word: Arc<str>, limits: Limits) -> App {
-        App { name, word, quota: Quota::new(limits), open: AtomicBool::new(true), under_way: AtomicUsize::new(0), idle: Notify::new() }
+        App {
+            name,
+            word,
+            quota: Quota::new(limits),
+            origins: RwLock::default(),
+            open: AtomicBool::new(true),
+            closed: CancellationToken::new(),
+            under_way: AtomicUsize::new(0),
+            idle: Notify::new(),
+        }
+    }
+
+    /// The origins of its own from which browsers may come, and at which logins may end; none where it has those that are configured.
+    pub fn origins(&self) -> Option<Arc<[String]>> {
+        self.origins.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Other ones from now on; none: those that are configured.
+    fn set_origins(&self, origins: impl IntoIterator<Item = String>) {
+        let origins: Arc<[String]> = origins.into_iter().collect();
+        *self.origins.write().unwrap_or_else(PoisonError::into_inner) = (!origins.is_empty()).then_some(origins);
     }
 
     /// Whether it takes requests.
@@ -146,6 +179,12 @@ impl App {
     /// Takes no requests from now on.
     pub(crate) fn close(&self) {
         self.open.store(false, Ordering::SeqCst);
+        self.closed.cancel();
+    }
+
+    /// Resolves when it takes no more requests: nobody waits any longer for what may never come.
+    pub async fn closed(&self) {
+        self.closed.cancelled().await;
     }
 
     /// Resolves when no request is under way.

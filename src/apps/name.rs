@@ -51,6 +51,17 @@ pub(super) fn checked_host(text: &str) -> Result<String, AppError> {
     if found.len() <= LONGEST_HOST && is_name && !text.contains(':') { Ok(found) } else { Err(AppError::Host { host: text.to_owned() }) }
 }
 
+/// The origin of pages that belong to an app, in its one spelling.
+pub(super) fn checked_origin(text: &str) -> Result<String, AppError> {
+    let refuse = || AppError::Origin { origin: text.to_owned() };
+    let url = url::Url::parse(text).map_err(|_| refuse())?;
+    let bare =
+        url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    // Whatever stands in an origin must also be able to stand in a policy.
+    let host = url.host_str().is_some_and(|host| !host.is_empty() && !host.contains(['*', ';', ',', '\'']));
+    if bare && host && matches!(url.scheme(), "https" | "http") { Ok(url.origin().ascii_serialization()) } else { Err(refuse()) }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -63,6 +74,35 @@ mod tests {
         }
         for bad in ["", "Acme", "2acme", "-a", "a.b", "a/b", "a_b", "_tidegate", "é", "v1", "v27", "db", &"x".repeat(64)] {
             assert!(check(bad, "db").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn origins_have_one_spelling() {
+        for (text, origin) in [
+            ("https://shop.example.org", "https://shop.example.org"),
+            ("https://Shop.Example.org:443/", "https://shop.example.org"),
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("http://[::1]:3000", "http://[::1]:3000"),
+        ] {
+            assert_eq!(checked_origin(text).unwrap(), origin);
+        }
+        for bad in [
+            "",
+            "*",
+            "null",
+            "shop.example.org",
+            "https://",
+            "https://*.example.org",
+            "https://a;b",
+            "https://shop.example.org/in",
+            "https://shop.example.org?a",
+            "https://shop.example.org#a",
+            "https://me@shop.example.org",
+            "file:///tmp",
+            "javascript:alert(1)",
+        ] {
+            assert!(checked_origin(bad).is_err(), "{bad}");
         }
     }
 

@@ -30,6 +30,9 @@ pub struct Quota {
     hashings: Line,
     connections: Arc<AtomicUsize>,
     subscriptions: Arc<AtomicUsize>,
+    subscription_bytes: Arc<AtomicUsize>,
+    /// Bytes of bodies that arrive or are worked on
+    bodies: Arc<AtomicUsize>,
     /// Requests that wait in any line
     waiting: AtomicUsize,
     admitted: AtomicU64,
@@ -61,6 +64,8 @@ impl Quota {
             limits: RwLock::new(limits),
             connections: Arc::default(),
             subscriptions: Arc::default(),
+            subscription_bytes: Arc::default(),
+            bodies: Arc::default(),
             waiting: AtomicUsize::new(0),
             admitted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -123,16 +128,30 @@ impl Quota {
             0 => free,
             limit => limit,
         };
-        self.count(&self.connections, limit)
+        self.count(&self.connections, 1, limit)
+    }
+
+    /// Counts the bytes of bodies that arrive or are worked on; [`super::bodies`] bounds them.
+    pub fn bodies(&self) -> &Arc<AtomicUsize> {
+        &self.bodies
     }
 
     /// A place for a subscription.
     pub fn subscription(&self) -> Option<Place> {
-        self.count(&self.subscriptions, self.limits().subscriptions)
+        self.count(&self.subscriptions, 1, self.limits().subscriptions)
     }
 
-    fn count(&self, counter: &Arc<AtomicUsize>, limit: usize) -> Option<Place> {
-        let place = Place::take(counter, limit);
+    /// A place for the query of a subscription, of so many bytes.
+    pub fn subscribed(&self, bytes: usize) -> Option<Place> {
+        let limit = match self.limits().subscription_bytes {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        self.count(&self.subscription_bytes, bytes, limit)
+    }
+
+    fn count(&self, counter: &Arc<AtomicUsize>, amount: usize, limit: usize) -> Option<Place> {
+        let place = Place::take(counter, amount, limit);
         if place.is_none() {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -147,6 +166,8 @@ impl Quota {
             waiting: self.waiting.load(Ordering::Relaxed),
             connections: self.connections.load(Ordering::Relaxed),
             subscriptions: self.subscriptions.load(Ordering::Relaxed),
+            subscription_bytes: self.subscription_bytes.load(Ordering::Relaxed),
+            body_bytes: self.bodies.load(Ordering::Relaxed),
         }
     }
 }
@@ -165,6 +186,10 @@ pub struct Usage {
     pub connections: usize,
     /// Subscriptions
     pub subscriptions: usize,
+    /// Bytes that their queries take, estimated
+    pub subscription_bytes: usize,
+    /// Bytes of bodies that arrive or are worked on
+    pub body_bytes: usize,
 }
 
 /// Kept while a request is worked on.
@@ -281,19 +306,23 @@ impl Drop for Turn {
     }
 }
 
-/// One of a bounded number, given back when it is dropped.
+/// Part of a bounded number, given back when it is dropped.
 #[derive(Debug)]
-pub struct Place(Arc<AtomicUsize>);
+pub struct Place {
+    counter: Arc<AtomicUsize>,
+    amount: usize,
+}
 
 impl Place {
-    fn take(counter: &Arc<AtomicUsize>, limit: usize) -> Option<Place> {
-        increase(counter, limit).then(|| Place(counter.clone()))
+    /// So much of what a counter may have.
+    pub fn take(counter: &Arc<AtomicUsize>, amount: usize, limit: usize) -> Option<Place> {
+        increase(counter, amount, limit).then(|| Place { counter: counter.clone(), amount })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.counter.fetch_sub(self.amount, Ordering::Relaxed);
     }
 }
 
@@ -302,7 +331,7 @@ struct Held<'c>(&'c AtomicUsize);
 
 impl Held<'_> {
     fn take(counter: &AtomicUsize, limit: usize) -> Option<Held<'_>> {
-        increase(counter, limit).then(|| Held(counter))
+        increase(counter, 1, limit).then(|| Held(counter))
     }
 }
 
@@ -312,9 +341,10 @@ impl Drop for Held<'_> {
     }
 }
 
-/// One more, if that is within the limit.
-fn increase(counter: &AtomicUsize, limit: usize) -> bool {
-    counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| (used < limit).then_some(used + 1)).is_ok()
+/// So much more, if that is within the limit.
+fn increase(counter: &AtomicUsize, amount: usize, limit: usize) -> bool {
+    let more = |used: usize| used.checked_add(amount).filter(|used| *used <= limit);
+    counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
 #[cfg(test)]
@@ -406,5 +436,21 @@ mod tests {
         assert!(quota.connection(9, true).is_none());
         let _subscription = quota.subscription().unwrap();
         assert!(quota.subscription().is_none());
+    }
+
+    #[test]
+    fn queries_of_subscriptions_share_a_number_of_bytes() {
+        let quota = Quota::new(Limits { subscription_bytes: 100, ..limits() });
+        let first = quota.subscribed(60).unwrap();
+        assert!(quota.subscribed(41).is_none());
+        let second = quota.subscribed(40).unwrap();
+        assert_eq!((quota.usage().subscription_bytes, quota.usage().refused), (100, 1));
+        drop(first);
+        assert!(quota.subscribed(usize::MAX).is_none());
+        assert!(quota.subscribed(60).is_some());
+        drop(second);
+        assert_eq!(quota.usage().subscription_bytes, 0);
+        let boundless = Quota::new(Limits { subscription_bytes: 0, ..limits() });
+        assert!(boundless.subscribed(1 << 40).is_some());
     }
 }

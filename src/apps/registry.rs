@@ -36,6 +36,9 @@ struct Record {
     state: State,
     #[serde(default)]
     hosts: BTreeSet<String>,
+    // Left out where it was left out before: a record is changed by comparing its text.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    origins: BTreeSet<String>,
     #[serde(default)]
     limits: OwnLimits,
 }
@@ -61,10 +64,23 @@ pub struct NewApp {
     pub name: String,
     /// Host names of its own
     pub hosts: Vec<String>,
+    /// Origins of its own; empty: those that are configured
+    pub origins: Vec<String>,
     /// Limits of its own
     pub limits: OwnLimits,
     /// Of its administrator `root`; None: one is generated
     pub root_password: Option<String>,
+}
+
+/// What is to be otherwise with an app; None leaves it as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// All host names of its own
+    pub hosts: Option<Vec<String>>,
+    /// All origins of its own
+    pub origins: Option<Vec<String>>,
+    /// All limits of its own
+    pub limits: Option<OwnLimits>,
 }
 
 /// An app as administrators see it.
@@ -78,6 +94,8 @@ pub struct Described {
     pub state: State,
     /// Host names of its own
     pub hosts: BTreeSet<String>,
+    /// Origins of its own; empty: those that are configured
+    pub origins: BTreeSet<String>,
     /// Limits of its own
     pub limits: OwnLimits,
     /// What its objects are together
@@ -180,7 +198,7 @@ impl Registry {
         if asked.root_password.as_ref().is_some_and(|password| password.is_empty() || password.len() > password::LONGEST) {
             return Err(AppError::Password(password::LONGEST));
         }
-        let hosts = asked.hosts.iter().map(|host| name::checked_host(host)).collect::<Result<BTreeSet<_>, _>>()?;
+        let (hosts, origins) = (all_checked(&asked.hosts, name::checked_host)?, all_checked(&asked.origins, name::checked_origin)?);
         let mut records = self.records.lock().await;
         if asked.name == DEFAULT_APP || records.values().any(|record| record.word == asked.name && record.state == State::Open) {
             return Err(AppError::Exists(asked.name));
@@ -192,7 +210,7 @@ impl Registry {
         }
         let generation = records.values().filter(|record| record.word == asked.name).map(|record| record.generation).max().unwrap_or(0) + 1;
         let in_store: Arc<str> = name::in_store(&asked.name, generation).into();
-        let making = Record { word: asked.name, generation, state: State::Making, hosts, limits: asked.limits };
+        let making = Record { word: asked.name, generation, state: State::Making, hosts, origins, limits: asked.limits };
         self.setup.write(&in_store, None, &making).await?;
         records.insert(in_store.clone(), making.clone());
         let made = async {
@@ -222,9 +240,10 @@ impl Registry {
         }
     }
 
-    /// Gives an app other hosts or limits, at once; None leaves them as they are.
-    pub async fn change(&self, word: &str, hosts: Option<Vec<String>>, limits: Option<OwnLimits>) -> Result<Described, AppError> {
-        let hosts = hosts.map(|hosts| hosts.iter().map(|host| name::checked_host(host)).collect::<Result<BTreeSet<_>, _>>()).transpose()?;
+    /// Gives an app other hosts, origins or limits, at once.
+    pub async fn change(&self, word: &str, Changes { hosts, origins, limits }: Changes) -> Result<Described, AppError> {
+        let hosts = hosts.map(|hosts| all_checked(&hosts, name::checked_host)).transpose()?;
+        let origins = origins.map(|origins| all_checked(&origins, name::checked_origin)).transpose()?;
         limits.as_ref().map(OwnLimits::check).transpose()?;
         let mut records = self.records.lock().await;
         let found = records.iter().find(|(_, record)| record.word == word && record.state == State::Open);
@@ -238,6 +257,7 @@ impl Registry {
             free(&records, word, &hosts)?;
             changed.hosts = hosts;
         }
+        changed.origins = origins.unwrap_or(changed.origins);
         changed.limits = limits.unwrap_or(changed.limits);
         self.setup.write(&in_store, known.as_ref(), &changed).await?;
         self.setup.put(&in_store, &changed);
@@ -304,6 +324,7 @@ impl Registry {
             in_store: in_store.clone(),
             state: record.state,
             hosts: record.hosts.clone(),
+            origins: record.origins.clone(),
             limits: record.limits.clone(),
             stored: self.setup.store.stored(in_store),
             app: self.setup.apps.get(&record.word).filter(|app| app.name == *in_store),
@@ -326,7 +347,7 @@ impl Setup {
         Ok(())
     }
 
-    /// Requests find it, with these hosts and limits.
+    /// Requests find it, with these hosts, origins and limits.
     fn put(&self, in_store: &Arc<str>, record: &Record) {
         let limits = Limits::new(&self.limits, &record.limits, self.passwords.at_once(), false);
         let known = self.apps.get(&record.word).filter(|app| app.name == *in_store);
@@ -337,6 +358,7 @@ impl Setup {
             }
             None => Arc::new(App::new(in_store.clone(), record.word.as_str().into(), limits)),
         };
+        app.set_origins(record.origins.iter().cloned());
         self.apps.put(&app, &record.hosts.iter().cloned().collect::<Vec<_>>());
     }
 
@@ -365,7 +387,18 @@ impl Setup {
 
 /// The default app's record, as long as nobody has changed it.
 fn default_record() -> Record {
-    Record { word: DEFAULT_APP.into(), generation: 1, state: State::Open, hosts: BTreeSet::new(), limits: OwnLimits::default() }
+    Record {
+        word: DEFAULT_APP.into(),
+        generation: 1,
+        state: State::Open,
+        hosts: BTreeSet::new(),
+        origins: BTreeSet::new(),
+        limits: OwnLimits::default(),
+    }
+}
+
+fn all_checked(texts: &[String], check: impl Fn(&str) -> Result<String, AppError>) -> Result<BTreeSet<String>, AppError> {
+    texts.iter().map(|text| check(text)).collect()
 }
 
 /// Whether no other app has these hosts.

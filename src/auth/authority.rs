@@ -123,7 +123,7 @@ impl Authority {
     /// What makes a user's tokens of older generations dead; to be committed with what it is about.
     pub fn revocation(&self, app: &str, user: &str, generation: u32) -> Revocation {
         let until = self.rights.forgotten_at(i64::from(self.now()));
-        Revocation { app: app.into(), user: user.into(), generation, until }
+        Revocation { app: app.into(), user: user.into(), generation, gone: false, until }
     }
 
     /// What the token of a request says, if it is valid now.
@@ -235,6 +235,11 @@ fn secret_name(app: &str) -> String {
 impl Authenticate for Authority {
     fn session(&self, app: &str, token: &str) -> Option<Session> {
         self.claims(app, token).map(|claims| self.session_of(app, &claims))
+    }
+
+    fn again(&self, app: &str, session: &Session) -> Option<Session> {
+        let now = || session.claims.as_ref().map_or_else(|| session.clone(), |claims| self.session_of(app, claims));
+        Authenticate::is_alive(self, app, session).then(now)
     }
 
     fn is_alive(&self, app: &str, session: &Session) -> bool {

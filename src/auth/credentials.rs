@@ -55,3 +55,17 @@ impl std::fmt::Debug for Credentials {
         f.debug_struct("Credentials").field("generation", &self.generation).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_reads_and_makes_them_in_the_same_form() {
+        let blank = Credentials { hash: None, generation: 7, second_factor: None };
+        assert_eq!(blank.text().unwrap(), names::blank(7).unwrap());
+        let whole = Credentials { hash: Some("hash".into()), generation: 9, second_factor: Some(SecondFactor::generate()) };
+        assert_eq!(names::generation_of(&whole.text().unwrap()).unwrap(), 9);
+    }
+}

@@ -6,6 +6,7 @@ pub mod brake;
 pub mod credentials;
 pub mod keys;
 pub mod mailed;
+pub mod network;
 pub mod pace;
 pub mod password;
 pub mod second_factor;
@@ -44,6 +45,11 @@ impl Session {
 pub trait Authenticate: Send + Sync + 'static {
     /// The session of a token of an app.
     fn session(&self, app: &str, token: &str) -> Option<Session>;
+
+    /// A session that began before, with the rights that its caller has now; none where its token has died since.
+    fn again(&self, app: &str, session: &Session) -> Option<Session> {
+        self.is_alive(app, session).then(|| session.clone())
+    }
 
     /// Whether the token of a session of an app is still valid. Nothing ends the session of anonymous callers.
     fn is_alive(&self, _app: &str, _session: &Session) -> bool {

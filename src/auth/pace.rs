@@ -1,5 +1,7 @@
 //! How often one may ask for something that costs others: a count for each name and each address, forgotten after a while.
 
+use super::network::counted;
+use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -40,7 +42,7 @@ impl OfApp {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Asker {
     Name(Box<str>),
-    Address(IpAddr),
+    Address(IpNet),
 }
 
 impl Pace {
@@ -57,7 +59,7 @@ impl Pace {
             return false;
         }
         let OfApp { asked, .. } = apps.entry(app.into()).or_insert_with(|| OfApp { swept: now, ..OfApp::default() });
-        let askers = [(Asker::Name(name.into()), self.limit), (Asker::Address(address.to_canonical()), self.limit.saturating_mul(PEOPLE))];
+        let askers = [(Asker::Name(name.into()), self.limit), (Asker::Address(counted(address)), self.limit.saturating_mul(PEOPLE))];
         let count = |asker: &Asker| asked.get(asker).filter(|(since, _)| now - since < self.window).map_or(0, |(_, count)| *count);
         let open = askers.iter().all(|(asker, limit)| count(asker) < *limit);
         if open {
@@ -100,6 +102,14 @@ mod tests {
         let passed = (0..100).filter(|n| pace.begin("app", &format!("b{n}"), here(9), 0)).count();
         assert_eq!(passed, 20, "of one address, about whomever");
         assert!(pace.begin("other", "a", here(9), 0), "of each app its own");
+    }
+
+    #[test]
+    fn a_network_of_many_addresses_is_one() {
+        let pace = Pace::new(1_000, 2);
+        let from = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, n]);
+        assert_eq!((0..100).filter(|n| pace.begin("app", &n.to_string(), from(*n), 0)).count(), 20);
+        assert!(pace.begin("app", "a", [0x2001, 0xdb8, 0, 2, 0, 0, 0, 1].into(), 0));
     }
 
     #[test]

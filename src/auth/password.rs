@@ -5,6 +5,7 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
@@ -115,6 +116,8 @@ pub struct Passwords {
     at_once: usize,
     /// Verified against where there is no user, so that the time tells nobody which users there are
     decoy: Arc<str>,
+    /// Hashes that were worked on
+    worked: Arc<AtomicU64>,
 }
 
 impl Passwords {
@@ -147,12 +150,18 @@ impl Passwords {
             turns: Arc::new(Semaphore::new(at_once)),
             waiting: Arc::new(Semaphore::new(at_once * WAITING)),
             decoy: decoy.into(),
+            worked: Arc::default(),
         })
     }
 
     /// How many are worked on at the same time.
     pub fn at_once(&self) -> usize {
         self.at_once
+    }
+
+    /// How many hashes were made or verified so far.
+    pub fn worked(&self) -> u64 {
+        self.worked.load(Ordering::Relaxed)
     }
 
     /// The hash of a password, as text with its parameters.
@@ -177,6 +186,7 @@ impl Passwords {
     async fn turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordError> {
         let _place = self.waiting.try_acquire().map_err(|_| PasswordError::Busy)?;
         let turn = self.turns.clone().acquire_owned().await.map_err(failed)?;
+        self.worked.fetch_add(1, Ordering::Relaxed);
         let worked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work()

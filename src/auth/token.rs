@@ -19,8 +19,11 @@ const SIGNATURE: usize = 40;
 const TIMES: usize = 16;
 /// Length of purpose, session and generation, hex digits.
 const FIXED: usize = 26;
-/// Longest token that is looked at.
+/// Longest token that is looked at. Whatever is signed is shorter, see [`ROOM`].
 const LONGEST: usize = 16 * 1024;
+/// Roles are named in a token as long as its text is no longer than this: it is a header of every request, and anybody may
+/// make a role with anybody in it. Who is a member of more has them all the same, as nodes judge by the roles themselves.
+const ROOM: usize = 4 * 1024;
 /// A token is renewed when it is so old, seconds: within that an answer does not change it (CONTRACT section 4).
 pub const RENEWED_AFTER: u32 = 2;
 
@@ -75,7 +78,7 @@ pub struct Claims {
     pub generation: u32,
     /// The user's id
     pub user: Arc<str>,
-    /// The ids of his roles, for the edge alone; of [`Purpose::Role`] the one role
+    /// The ids of his roles, for the edge alone, the first of them where they are many; of [`Purpose::Role`] the one role
     pub roles: Vec<Arc<str>>,
 }
 
@@ -94,10 +97,10 @@ impl TokenKey {
         Hmac::new_from_slice(secret).ok().filter(|_| secret.len() >= Self::BYTES).map(|mac| TokenKey { mac })
     }
 
-    /// The text of a token.
+    /// The text of a token, with as many of the roles as there is room for.
     pub fn sign(&self, claims: &Claims) -> String {
         let mut names = claims.user.to_string();
-        for role in &claims.roles {
+        for role in claims.named() {
             names.push('\n');
             names.push_str(role);
         }
@@ -165,6 +168,17 @@ fn read(data: &str, now: u32) -> Option<Claims> {
 }
 
 impl Claims {
+    /// The roles that its text names: the one that was assumed in any case, since what it is good for hangs on it.
+    fn named(&self) -> &[Arc<str>] {
+        let mut length = TIMES + FIXED + 2 * self.user.len() + SIGNATURE;
+        let fitting = self.roles.iter().take_while(|role| {
+            length += 2 * (role.len() + 1);
+            length <= ROOM
+        });
+        let fitting = fitting.count().max(usize::from(self.assumed().is_some()));
+        &self.roles[..fitting]
+    }
+
     /// The role whose rights alone it has.
     pub fn assumed(&self) -> Option<&Arc<str>> {
         self.roles.first().filter(|_| self.purpose == Purpose::Role)
@@ -283,6 +297,26 @@ mod tests {
                 user: ids[0].as_str().into(), roles: ids[1..].iter().map(|id| id.as_str().into()).collect(),
             };
             prop_assert_eq!(key(1).verify(&key(1).sign(&claims), created), Some(claims));
+        }
+
+        #[test]
+        fn whatever_is_signed_is_good_however_many_and_long_the_ids(
+            purpose in prop::sample::select(&Purpose::ALL[..]),
+            user in 1usize..=crate::object::id::LONGEST,
+            roles in proptest::collection::vec(1usize..=crate::object::id::LONGEST, 0..20),
+            more in 0usize..2_000,
+        ) {
+            let roles: Vec<Arc<str>> = roles.into_iter().chain(std::iter::repeat_n(45, more)).map(|length| "r".repeat(length).into()).collect();
+            let claims = Claims { purpose, user: "u".repeat(user).into(), roles, ..claims() };
+            let token = key(1).sign(&claims);
+            let read = key(1).verify(&token, claims.created).unwrap();
+            prop_assert!(key(1).verify_path("/v1/connect", &sign_path("/v1/connect", &token), claims.created).is_some());
+            prop_assert_eq!(read.assumed(), claims.assumed());
+            prop_assert!(claims.roles.starts_with(&read.roles));
+            // Where the user alone needs the room, or the role that was assumed, the token has that and no more.
+            prop_assert!(token.len() <= ROOM || read.roles.len() <= usize::from(purpose == Purpose::Role));
+            // What it is made of again, when it is renewed, is good as well.
+            prop_assert_eq!(key(1).verify(&key(1).sign(&read), read.created), Some(read));
         }
 
         #[test]

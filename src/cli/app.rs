@@ -32,9 +32,10 @@ enum Action {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     tidegate app create acme\n  \
-    tidegate app create acme --host acme.example --host www.acme.example --limit scans=4\n\n\
+    tidegate app create acme --host acme.example --host www.acme.example --limit scans=4\n  \
+    tidegate app create acme --origin https://shop.acme.example\n\n\
     Limits: requests_per_second, requests, waiting, writes, scans, hashings, connections, subscriptions,\n\
-    stored_bytes; section [limits] of the configuration explains them. The password of the app's root\n\
+    subscription_bytes, stored_bytes; section [limits] of the configuration explains them. The password of the app's root\n\
     is generated and shown once, unless one is given.")]
 struct Create {
     /// A word that can stand in a URL: small letters, digits and '-'
@@ -42,6 +43,10 @@ struct Create {
     /// A host name of its own, at which nothing else answers; may be given several times
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
+    /// An origin of its pages, from which browsers may come and at which logins at providers may end; without one,
+    /// browsers may come from those of server.origins and no such login is possible; may be given several times
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
     /// A limit of its own; may be given several times
     #[arg(long = "limit", value_name = "NAME=NUMBER", value_parser = limit)]
     limits: Vec<(String, String)>,
@@ -52,13 +57,14 @@ struct Create {
     asking: Asking,
 }
 
-/// Give an app other hosts or limits, at once.
+/// Give an app other hosts, origins or limits, at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     tidegate app change acme --host acme.example\n  \
     tidegate app change acme --limit scans=8 --limit writes=64\n  \
     tidegate app change acme --no-hosts --no-limits\n\n\
-    What is given takes the place of all the hosts, or all the limits, that the app had of its own; what is not given stays.")]
+    What is given takes the place of all the hosts, all the origins, or all the limits, that the app had of its own; what is\n\
+    not given stays.")]
 struct Change {
     /// Its name
     name: String,
@@ -68,6 +74,12 @@ struct Change {
     /// No host names of its own any more
     #[arg(long)]
     no_hosts: bool,
+    /// An origin of its pages; may be given several times
+    #[arg(long = "origin", value_name = "ORIGIN", conflicts_with = "no_origins")]
+    origins: Vec<String>,
+    /// No origins of its own any more
+    #[arg(long)]
+    no_origins: bool,
     /// A limit of its own; may be given several times
     #[arg(long = "limit", value_name = "NAME=NUMBER", value_parser = limit, conflicts_with = "no_limits")]
     limits: Vec<(String, String)>,
@@ -126,7 +138,7 @@ impl App {
 
 impl Create {
     fn run(self) -> Result<(), Failure> {
-        let asked = json!({"name": self.name, "hosts": self.hosts, "limits": own(&self.limits)?, "rootPassword": self.root_password});
+        let asked = json!({"name": self.name, "hosts": self.hosts, "origins": self.origins, "limits": own(&self.limits)?, "rootPassword": self.root_password});
         let (app, server) = self.asking.ask(Method::POST, "/apps", Some(&asked))?;
         if self.asking.json {
             println!("{app}");
@@ -149,11 +161,14 @@ impl Change {
         if self.no_hosts || !self.hosts.is_empty() {
             asked.insert("hosts".into(), json!(self.hosts));
         }
+        if self.no_origins || !self.origins.is_empty() {
+            asked.insert("origins".into(), json!(self.origins));
+        }
         if self.no_limits || !self.limits.is_empty() {
             asked.insert("limits".into(), json!(own(&self.limits)?));
         }
         if asked.is_empty() {
-            return Err("nothing is to change: give --host, --no-hosts, --limit or --no-limits".into());
+            return Err("nothing is to change: give --host, --no-hosts, --origin, --no-origins, --limit or --no-limits".into());
         }
         let (app, _) = self.asking.ask(Method::PUT, &path(&self.name), Some(&asked.into()))?;
         if self.asking.json {
@@ -210,6 +225,10 @@ fn shown(app: &Value) -> String {
         let _ = write!(out, "  {host}");
     }
     out.push('\n');
+    let origins: Vec<&str> = texts(app, "origins").collect();
+    if !origins.is_empty() {
+        let _ = writeln!(out, "  pages at {}", origins.join(", "));
+    }
     if let Some(usage) = app.get("usage") {
         let number = |name: &str| usage.get(name).and_then(Value::as_u64).unwrap_or(0);
         let _ = writeln!(

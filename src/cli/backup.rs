@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     TIDEGATE_ADMIN_PASSWORD=… tidegate backup tidegate.backup\n  \
-    tidegate backup tidegate.backup --api http://10.0.0.5:8080/v1 --admin http://10.0.0.5:8081\n  \
+    ssh -N -L 8081:127.0.0.1:8081 db.example.org    # in another shell; the first line then copies that server\n  \
     tidegate backup tidegate.backup --offline --data /var/lib/tidegate\n  \
     tidegate backup acme.backup --app acme\n\n\
     The file holds the secrets that sign tokens: keep it as safe as the data. `tidegate restore` builds a directory from it.")]

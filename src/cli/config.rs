@@ -5,7 +5,8 @@ use crate::config::DEFAULTS;
 
 /// Print the configuration in force and where each value comes from.
 ///
-/// The output is itself a configuration file.
+/// The output is itself a configuration file, but that what may be a secret is not shown: properties of Kafka that are not known to be
+/// harmless, and secrets that do not stand in a file or variable. Put those in before you use it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     tidegate config\n  \
@@ -14,7 +15,7 @@ use crate::config::DEFAULTS;
 pub struct Config {
     #[command(flatten)]
     options: ConfigArgs,
-    /// Print the defaults with what each option means
+    /// Print the defaults with what each option means: a file to begin with
     #[arg(long)]
     defaults: bool,
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:\n  \
     TIDEGATE_ADMIN_PASSWORD=… tidegate export Lot lots.ndjson\n  \
     tidegate export Lot lots.ndjson --resume\n  \
-    tidegate export Lot --api http://10.0.0.5:8080/shop | gzip > lots.ndjson.gz\n\n\
+    tidegate export Lot --api https://db.example.org/shop | gzip > lots.ndjson.gz\n\n\
     Credentials are never in it.")]
 pub struct Export {
     #[command(flatten)]
@@ -39,8 +39,8 @@ impl Export {
                 (Box::new(file), after)
             }
             Some(path) => {
-                let file = OpenOptions::new().write(true).create_new(true).open(path);
-                (Box::new(file.map_err(|error| format!("the file {} cannot be made: {error}", path.display()))?), None)
+                let file = make(path).map_err(|error| format!("the file {} cannot be made: {error}", path.display()))?;
+                (Box::new(file), None)
             }
         };
         let count = runtime()?.block_on(self.fetch(&config.server, to, after))?;
@@ -74,6 +74,15 @@ impl Export {
     }
 }
 
+/// A new file, which is its owner's alone: objects that few may read are in it.
+fn make(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 /// The file, cut behind its last whole object, and that object's id.
 fn reopen(path: &Path) -> Result<(File, Option<String>), Failure> {
     let named = |error: std::io::Error| format!("the file {} cannot be gone on with: {error}", path.display());
@@ -100,4 +109,19 @@ fn reopen(path: &Path) -> Result<(File, Option<String>), Failure> {
 struct Line {
     id: Option<String>,
     tidegate: Option<String>,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_its_owners_alone_and_never_written_over() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lots.ndjson");
+        let file = super::make(&path).unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(super::make(&path).unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+    }
 }

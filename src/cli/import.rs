@@ -14,7 +14,7 @@ use tokio_util::io::ReaderStream;
     TIDEGATE_ADMIN_PASSWORD=… tidegate import Lot lots.ndjson\n  \
     gunzip -c lots.ndjson.gz | tidegate import Lot --mode skip\n  \
     tidegate import Lot lots.ndjson --from 120001\n\n\
-    Ids, access lists and times of creation are kept; versions begin anew. The same import again changes nothing.")]
+    Ids, access lists and times of creation are kept; versions begin at 1, or go on where an object is there. The same import again changes nothing.")]
 pub struct Import {
     #[command(flatten)]
     bucket: BucketArgs,

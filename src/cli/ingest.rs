@@ -28,7 +28,7 @@ enum Action {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     TIDEGATE_ADMIN_PASSWORD=… tidegate ingest status\n  \
-    tidegate ingest status --json --admin http://10.0.0.5:8081 --api http://10.0.0.5:8080/v1\n\n\
+    ssh -N -L 8081:127.0.0.1:8081 db.example.org    # in another shell; the first line then is about that server\n\n\
     The lag is counted in offsets, so marks of transactions count too, until the end is reached.")]
 struct Status {
     #[command(flatten)]

@@ -1,10 +1,14 @@
 //! `tidegate serve`: the server, until it is told to end.
 
 use super::{ConfigArgs, Failure, IngestArgs, end_of_process, runtime};
+use crate::bench::process::{hard_file_limit, raise_file_limit};
 use crate::console;
 use crate::server::{Server, Setup};
 use crate::telemetry;
 use std::path::PathBuf;
+
+/// Files that are open beside connections: the store's tables and journals, listeners, connections to brokers and providers.
+const OTHER_FILES: u64 = 1_024;
 
 /// Run the server: store, change log, dataflow, gateway and API in one process.
 #[derive(Debug, clap::Args)]
@@ -14,7 +18,9 @@ use std::path::PathBuf;
     tidegate serve --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem\n  \
     tidegate serve --config tidegate.toml --set changelog.age_seconds=3600\n  \
     tidegate serve --kafka 127.0.0.1:9092 --ingest orders=Order --ingest shop.customers=Customer\n\n\
-    The first start generates the password of the administrator `root` and prints it once, unless one is given.")]
+    The first start generates the password of the administrator `root` and prints it once, unless one is given. One that is\n\
+    given at a later start (TIDEGATE_ADMIN_PASSWORD too) takes the place of the password that `root` has, and ends his tokens:\n\
+    so a lost one comes back. Do not leave it in a unit file.")]
 pub struct Serve {
     #[command(flatten)]
     options: ConfigArgs,
@@ -48,6 +54,17 @@ impl Serve {
             })?
             .config;
         telemetry::start(&config.log)?;
+        let needed = config.server.connections as u64 + OTHER_FILES;
+        let allowed = raise_file_limit(hard_file_limit().max(needed));
+        if allowed < needed {
+            let connections = config.server.connections;
+            tracing::warn!(
+                allowed,
+                needed,
+                connections,
+                "fewer files may be open than server.connections needs: raise the limit (ulimit -n, LimitNOFILE)"
+            );
+        }
         let data = config.store.data.clone();
         runtime()?.block_on(async {
             // Before anything is opened, so that no signal falls between.

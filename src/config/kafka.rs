@@ -37,6 +37,7 @@ pub struct KafkaOptions {
     /// `HOST:PORT`, comma separated
     pub brokers: String,
     /// Properties of librdkafka. A value `file:PATH` or `env:NAME` stands for what is there. Never print the values.
+    #[serde(default)]
     pub properties: BTreeMap<String, String>,
 }
 
@@ -93,10 +94,15 @@ pub(super) fn shown<'v>(key: &str, value: &'v toml::Value) -> Cow<'v, toml::Valu
     let toml::Value::Table(properties) = value else { return Cow::Owned(hidden()) };
     let properties = properties.iter().map(|(name, value)| {
         let elsewhere = value.as_str().is_some_and(|text| text.starts_with("file:") || text.starts_with("env:"));
-        let value = if elsewhere || HARMLESS.contains(&&**name) { value.clone() } else { hidden() };
+        let value = if elsewhere || kafka_property_is_harmless(name) { value.clone() } else { hidden() };
         (name.clone(), value)
     });
     Cow::Owned(toml::Value::Table(properties.collect()))
+}
+
+/// Whether the values of a property of the client can be shown.
+pub(crate) fn kafka_property_is_harmless(name: &str) -> bool {
+    HARMLESS.contains(&name)
 }
 
 /// The first field in a list of mappings that no mapping has, as `ingest.<field>`.

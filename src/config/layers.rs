@@ -3,17 +3,16 @@
 //! `default.toml` is the table of what there is: a key that is not in it is an error that names the
 //! nearest one, wherever it comes from, and a value must have the type of the default.
 
+use super::environment::{OTHER_VARIABLES, PREFIX, is_service_link};
 use super::source::{ConfigError, Source};
 use super::{Config, kafka, oidc};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Environment variables that begin like options and are read elsewhere (by the command line).
-pub const OTHER_VARIABLES: [&str; 6] =
-    ["TIDEGATE_CONFIG", "TIDEGATE_CA", "TIDEGATE_ADMIN_PASSWORD", "TIDEGATE_APP_PASSWORD", "TIDEGATE_TOKEN", "TIDEGATE_SERVER_URL"];
-
-const PREFIX: &str = "TIDEGATE_";
+/// Options that are sections of their own, and empty. Like `[[ingest]]` and `[[oidc]]` they have no line in `default.toml`: whoever
+/// takes its text for a file of his own could not add such a section beside a line of the same name.
+const SUBSECTIONS: [(&str, &str); 2] = [("kafka", "properties"), ("logs", "levels")];
 
 /// One option as it is in force.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +45,15 @@ impl Layers {
     /// What `default.toml` says.
     #[allow(clippy::expect_used)] // the text is part of the binary, and a test reads it
     pub fn defaults() -> Layers {
-        let table: toml::Table = toml::from_str(super::DEFAULTS).expect("default.toml is TOML");
+        let mut table: toml::Table = toml::from_str(super::DEFAULTS).expect("default.toml is TOML");
+        for key in [kafka::INGEST, oidc::OIDC] {
+            table.insert(key.to_owned(), toml::Value::Array(Vec::new()));
+        }
+        for (section, key) in SUBSECTIONS {
+            if let Some(toml::Value::Table(section)) = table.get_mut(section) {
+                section.insert(key.to_owned(), toml::Value::Table(toml::Table::new()));
+            }
+        }
         let mut settings: Vec<Setting> =
             flatten(table).into_iter().map(|(key, value)| Setting { key, value, source: Source::Default }).collect();
         // In TOML what is in no section stands before the first one.
@@ -71,7 +78,8 @@ impl Layers {
         Ok(())
     }
 
-    /// Lays environment variables over what there is: `TIDEGATE_<SECTION>_<KEY>`; others are ignored.
+    /// Lays environment variables over what there is: `TIDEGATE_<SECTION>_<KEY>`. One that begins so and is no option is an
+    /// error, but for those that are read elsewhere and those that Kubernetes sets.
     pub fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) -> Result<(), ConfigError> {
         for (name, text) in variables {
             if !name.starts_with(PREFIX) || OTHER_VARIABLES.contains(&&*name) {
@@ -79,6 +87,9 @@ impl Layers {
             }
             let source = Source::Environment(name.clone());
             let Some(key) = self.defaults.keys().find(|key| variable(key) == name).cloned() else {
+                if is_service_link(&name, &text) {
+                    continue;
+                }
                 let nearest = nearest(&name, self.defaults.keys().map(|key| variable(key)));
                 return Err(ConfigError::Unknown { key: name, source_of: "environment".into(), nearest });
             };
@@ -351,6 +362,41 @@ mod tests {
         let mut layers = Layers::defaults();
         layers.file(file.path())?;
         layers.finish()
+    }
+
+    #[test]
+    fn variables_that_are_no_options_stop_nobody_where_they_are_known() {
+        let others = OTHER_VARIABLES.map(|name| (name, "x"));
+        let links = [("TIDEGATE_SERVICE_HOST", "10.96.0.7"), ("TIDEGATE_PORT", "tcp://10.96.0.7:8080")];
+        for pair in others.into_iter().chain(links) {
+            let mut layers = Layers::defaults();
+            layers.environment(variables(&[pair])).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(layers.finish().unwrap().config, Config::default(), "{pair:?}");
+        }
+        assert!(Layers::defaults().environment(variables(&[("TIDEGATE_PORT", "8080")])).is_err());
+    }
+
+    #[test]
+    fn the_printed_defaults_are_a_file_that_sections_can_be_added_to() {
+        assert_eq!(with_file(super::super::DEFAULTS).unwrap().config, Config::default());
+        let added = "[[ingest]]\ntopic = \"t\"\nbucket = \"B\"\n[kafka.properties]\n\"client.id\" = \"x\"\n[logs.levels]\nshop = \"info\"\n\
+            [[oidc]]\nname = \"acme\"\nissuer = \"https://acme.example\"\nclient_id = \"shop\"\n";
+        let config = with_file(&format!("{}{added}", super::super::DEFAULTS)).unwrap().config;
+        assert_eq!((config.ingest.len(), config.oidc.len()), (1, 1));
+        assert_eq!((config.kafka.properties.len(), config.logs.levels.len()), (1, 1));
+    }
+
+    #[test]
+    fn its_examples_work_where_they_stand() {
+        let lines = super::super::DEFAULTS.lines().map(|line| match line.strip_prefix("#   ") {
+            Some(example) if !example.starts_with(' ') => example,
+            _ => line,
+        });
+        let config = with_file(&lines.collect::<Vec<_>>().join("\n")).unwrap().config;
+        assert_eq!((config.ingest.len(), config.oidc.len()), (1, 1));
+        assert_eq!(config.ingest[0].types.len(), 1);
+        assert_eq!((config.kafka.properties.len(), config.logs.levels.len()), (4, 1));
+        assert_eq!(config.engine, Config::default().engine);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One typed configuration: file, environment, flags, in that order; `default.toml` is the one source of defaults.
 
+mod environment;
 mod kafka;
 mod layers;
 mod mail;
@@ -7,8 +8,9 @@ mod oidc;
 mod secret;
 mod source;
 
+pub(crate) use kafka::kafka_property_is_harmless;
 pub use kafka::{IngestFormat, IngestOptions, IngestRead, KafkaOptions};
-pub use layers::{Effective, Layers, OTHER_VARIABLES, Setting};
+pub use layers::{Effective, Layers, Setting};
 pub use mail::{MailOptions, MailSecurity, MailTransport};
 pub use oidc::{OidcOptions, is_safe};
 pub use secret::{SecretError, SecretPlace};
@@ -35,6 +37,7 @@ pub struct Config {
     /// The change log
     pub changelog: ChangelogOptions,
     /// Topics of other producers
+    #[serde(default)]
     pub ingest: Vec<IngestOptions>,
     /// The dataflow
     pub engine: EngineOptions,
@@ -47,6 +50,7 @@ pub struct Config {
     /// Mail
     pub mail: MailOptions,
     /// Providers at which users log in
+    #[serde(default)]
     pub oidc: Vec<OidcOptions>,
     /// Logs and traces
     pub log: LogOptions,
@@ -70,6 +74,10 @@ pub struct ServerOptions {
     pub base: String,
     /// Largest request body, bytes
     pub body_bytes: usize,
+    /// A body that has not arrived whole after this is given up, seconds; imports are not bound by it
+    pub body_seconds: u64,
+    /// Bodies that arrive or are worked on, all together, bytes
+    pub bodies_bytes: usize,
     /// Shorter answers of queries are not compressed, bytes; 0: none is
     pub compress_bytes: usize,
     /// Most writes in one batch
@@ -78,7 +86,7 @@ pub struct ServerOptions {
     pub connections: usize,
     /// Most objects in one answer
     pub result_objects: usize,
-    /// Origins that browsers may come from; `*` for all
+    /// Origins that browsers may come from, to apps that have none of their own; `*` for all
     pub origins: Vec<String>,
     /// Where the API is reached from outside, such as `https://api.example.org`; empty: links cannot be made
     pub public_url: String,
@@ -162,6 +170,8 @@ pub struct LiveOptions {
     pub connections: usize,
     /// Subscriptions of one connection
     pub subscriptions: usize,
+    /// Bytes that the queries of one connection's subscriptions take, estimated; 0: no bound
+    pub subscription_bytes: usize,
     /// Largest message of a client, bytes
     pub message_bytes: usize,
     /// Largest query, bytes
@@ -201,6 +211,7 @@ pub struct LogsOptions {
     /// Entries below this level are dropped
     pub level: LogLevel,
     /// The same for single apps, by name
+    #[serde(default)]
     pub levels: std::collections::BTreeMap<String, LogLevel>,
 }
 
@@ -242,6 +253,8 @@ pub struct LimitOptions {
     pub connections: usize,
     /// Subscriptions, all connections together
     pub subscriptions: usize,
+    /// Bytes that their queries take, estimated; 0: no bound
+    pub subscription_bytes: usize,
     /// Bytes of objects, their keys and JSON texts; 0: no bound
     pub stored_bytes: u64,
 }

@@ -41,7 +41,8 @@ function ask(source) {
   ticker.clear();
   own.clear();
   history.replaceState(null, "", `#bucket=${encodeURIComponent(bucket)}&q=${encodeURIComponent(source)}`);
-  $("command").textContent = `tidegate watch ${bucket} '${source.replaceAll("'", "'\\''")}'${location.host === "127.0.0.1:8080" ? "" : ` --url ${location.origin}`}`;
+  const usual = location.host === "127.0.0.1:8080" && base === "v1";
+  $("command").textContent = `tidegate watch ${bucket} '${source.replaceAll("'", "'\\''")}'${usual ? "" : ` --url ${location.origin}/${base}`}`;
   mark();
   live.subscribe(bucket, source, api.token);
 }

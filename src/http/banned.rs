@@ -11,6 +11,7 @@ use super::body::{self, Whole};
 use super::error::{self, ApiError};
 use super::identity::Identity;
 use crate::auth::bans::{Ban, BanError, Scope};
+use crate::auth::network::{counted, spelt};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Method, Response, StatusCode};
@@ -81,7 +82,7 @@ pub(super) async fn list(State(front): State<Arc<Front>>, identity: Identity) ->
         .brake
         .held(&identity.app.name, now)
         .into_iter()
-        .map(|held| json!({"user": held.user, "address": held.address, "until": instant(held.until)}))
+        .map(|held| json!({"user": held.user, "address": held.network.as_ref().map(spelt), "until": instant(held.until)}))
         .collect();
     Ok(body::json(StatusCode::OK, json!({"bans": list, "held": held}).to_string()))
 }
@@ -150,7 +151,7 @@ pub(super) async fn lift(
     require_admin(&identity)?;
     let network = network(&address)?;
     change(&front, &identity, |bans| bans.retain(|ban| ban.network != network)).await?;
-    front.brake.release(&identity.app.name, |address| network.contains(&address.to_canonical()));
+    front.brake.release(&identity.app.name, |held| network.contains(held) || counted(network.addr()) == *held);
     Ok(body::empty())
 }
 

@@ -139,7 +139,7 @@ fn judge(front: &Front, identity: &Identity, schema: &Schema, item: &Item<'_>) -
             format!("the id is one of the bucket {bucket}, which is not the one that the write names"),
         ));
     }
-    front.require_own(&bucket)?;
+    front.require_own(&identity.app, &bucket)?;
     if ALONE.contains(&&*bucket) {
         return Err(ApiError::new(error::DENIED, format!("objects of {bucket} are written one at a time, not in a batch")));
     }

@@ -1,7 +1,7 @@
 // A page of another origin speaks to the API through this frame: it posts a request, the frame makes it, and posts the answer.
 "use strict";
 {
-  const { origins } = document.currentScript.dataset;
+  const { app, origins } = document.currentScript.dataset;
   const base = location.pathname.slice(0, location.pathname.lastIndexOf("/"));
 
   // An opaque origin ("null") cannot be named as the receiver of an answer, so it gets none.
@@ -43,13 +43,14 @@
   };
 
   // A login at a provider goes on in a window of this origin. It tells its result by the storage that both see, or, where
-  // browsers keep that from embedded pages, by a message that only pages of this origin get.
+  // browsers keep that from embedded pages, by a message that only pages of this origin get. Other apps may be on this origin,
+  // too: their results are not for the page around this frame.
   const RESULT = "oauth-response";
   let waiting = null;
   const result = (data) => {
     try {
-      const { status, headers, entity } = JSON.parse(data).oauth ?? {};
-      return status ? { status, headers, entity } : null;
+      const { app: of, status, headers, entity } = JSON.parse(data).oauth ?? {};
+      return status && of === app ? { status, headers, entity } : null;
     } catch {
       return null;
     }

@@ -1,8 +1,7 @@
-//! `POST /connect`: the page that a browser's SDK loads into a hidden frame when the app comes from another origin
-//! (CONTRACT sections 3 and 4).
+//! `POST /connect`: the page that a browser's SDK loads into a hidden frame when the app comes from another origin.
 //!
-//! It holds what `GET /connect` answers, and a script that makes requests for the page around it. It speaks to the origins of
-//! `server.origins` only, may load nothing but the API, and whoever is not among those origins cannot even frame it.
+//! It holds what `GET /connect` answers, and a script that makes requests for the page around it. It speaks to the
+//! app's origins only, may load nothing but the API, and whoever is not among those origins cannot even frame it.
 
 use super::body::{self, Whole};
 use super::error::ApiError;
@@ -33,8 +32,8 @@ pub(super) async fn page(
     let token = form.text()?.split('&').find_map(|field| field.strip_prefix("BAT=")).map(str::trim);
     let identity = identity.with_token(&front, token);
     let welcome = connect::welcome(&front, &identity, &uri, &headers).await?;
-    let origins = origins(&front.options.origins);
-    let markup = markup(&welcome.json()?, welcome.token.as_deref(), &origins);
+    let origins = origins(&front.origins(&identity.app));
+    let markup = markup(&welcome.json()?, welcome.token.as_deref(), &identity.app.word, &origins);
     let mut response = body::json(StatusCode::OK, markup);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html;charset=utf-8"));
     // A configured origin that no header can hold is nobody's.
@@ -59,13 +58,14 @@ fn policy(origins: &str) -> String {
 }
 
 /// Inside of a script node only `<` can end it, and in JSON it stands in strings only.
-fn markup(welcome: &str, token: Option<&str>, origins: &str) -> String {
+fn markup(welcome: &str, token: Option<&str>, app: &str, origins: &str) -> String {
     format!(
         "<!doctype html><meta charset=\"utf-8\"><title>Tidegate</title>\
          <script id=\"/connect\" type=\"application/json\" data-cache-control=\"no-cache\" data-token=\"{}\">{}</script>\
-         <script data-origins=\"{}\">{SCRIPT}</script>",
+         <script data-app=\"{}\" data-origins=\"{}\">{SCRIPT}</script>",
         attribute(token.unwrap_or_default()),
         welcome.replace('<', "\\u003c"),
+        attribute(app),
         attribute(origins),
     )
 }
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn nothing_in_the_data_ends_the_script_node_or_an_attribute() {
-        let page = markup(r#"{"a":"</script><script>alert(1)</script>"}"#, Some(r#""><script>"#), r#"https://a" onload="x"#);
+        let page = markup(r#"{"a":"</script><script>alert(1)</script>"}"#, Some(r#""><script>"#), "app", r#"https://a" onload="x"#);
         assert_eq!(page.matches("<script").count(), 2);
         assert_eq!(page.matches("</script>").count(), 2);
         assert!(page.contains(r#"{"a":"\u003c/script>\u003cscript>alert(1)\u003c/script>"}"#));

@@ -2,7 +2,7 @@
 //!
 //! Only routes that answer with data alone have this: answers that carry a token, a code or credentials stay as they are, since from
 //! the length of a compressed text one can guess at secrets that stand in it. An answer with an ETag stays too: its tag names the bytes of
-//! the object's version, and clients send it back in `If-Match` (CONTRACT section 1).
+//! the object's version, and clients send it back in `If-Match` as it came.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};

@@ -1,4 +1,4 @@
-//! `GET /connect`: what a client needs to begin (CONTRACT section 3), and `GET /status`.
+//! `GET /connect`: what a client needs to begin, as the SDK reads it, and `GET /status`.
 
 use super::error::{self, ApiError};
 use super::identity::{self, Identity, NoRenewal};

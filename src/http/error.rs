@@ -1,7 +1,7 @@
 //! What goes wrong at the API, as clients see it: one type, one table.
 //!
 //! The answer is always JSON with that content type, also where the caller asked for something else: the
-//! SDK reads nothing else above 400 (CONTRACT sections 1 and 2). `docs/errors.md` is made from the table here.
+//! SDK reads nothing else above 400. `docs/errors.md` is made from the table here.
 
 use crate::apps::AppError;
 use crate::object::id::IdError;
@@ -17,7 +17,7 @@ use std::fmt;
 pub struct Kind {
     /// Stable and kebab-case; `reason` in the body
     pub code: &'static str,
-    /// HTTP status; the SDK's own ones above 460 (CONTRACT section 2)
+    /// HTTP status; above 460 those that the SDK knows
     pub status: u16,
     /// What the SDK takes as the error's name
     pub class_name: &'static str,
@@ -44,7 +44,7 @@ kinds! {
     MAIL_DISABLED = 400, "mail-disabled", "BadRequest", "Email verification not enabled: the server has nobody to send mail through (mail.transport).";
     BAD_LINK = 400, "bad-link", "BadRequest", "The link has been used, is too old, or is not whole. Ask for a new one.";
     NO_SUCH_PROVIDER = 400, "no-such-provider", "BadRequest", "The app has no provider of this name ([[oidc]]).";
-    BAD_LOGIN = 400, "bad-login", "BadRequest", "The login at a provider was not begun in this browser, or took too long, or is to end at an address that is not allowed. Begin it again.";
+    BAD_LOGIN = 400, "bad-login", "BadRequest", "The login at a provider was not begun in this browser, or took too long, or is to end at a page that is of no origin of the app. Begin it again.";
     BAD_CODE = 400, "bad-code", "BadRequest", "MFA code invalid";
     BAD_NAME = 400, "bad-username", "BadRequest", "A user cannot be registered by this name. The message says why.";
     BAD_PASSWORD = 400, "bad-password", "BadRequest", "The new password is missing, empty, or longer than 1024 bytes.";
@@ -62,12 +62,12 @@ kinds! {
     OUT_OF_DATE = 412, "out-of-date", "ObjectOutOfDate", "The object has another version than the one that If-Match names, or is not there. Load it again.";
     UNIQUE_VIOLATED = 409, "unique-index-violated", "UniqueIndexViolation", "Another object has the same values in a unique index. The message says which index and value.";
     INDEX_FAILED = 409, "index-failed", "IndexFailed", "The index cannot be built over the objects that are there. The message says which value stands in the way; GET /index/:bucket keeps it until the index is declared again or dropped.";
-    TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes, or a log entry than logs.entry_bytes.";
-    BAD_APP = 400, "bad-app", "BadRequest", "No app can be called so, have such a host or such limits. The message says which.";
+    TOO_LARGE = 413, "too-large", "TooLarge", "The body is larger than server.body_bytes, a log entry than logs.entry_bytes, or a batch has more writes than server.batch_writes.";
+    BAD_APP = 400, "bad-app", "BadRequest", "No app can be called so, have such a host, such an origin or such limits. The message says which.";
     NO_SUCH_APP = 404, "no-such-app", "NotFound", "There is no app of this name.";
     APP_CONFLICT = 409, "app-conflict", "Conflict", "The name or host is another app's, or the app is one that stays. The message says which.";
     OVER_QUOTA = 429, "over-quota", "TooManyRequests", "The app has used up what it may have of what all apps share (section limits of the configuration). Come again after the seconds in Retry-After.";
-    TOO_MANY_TRIES = 429, "too-many-tries", "TooManyRequests", "Too many failed logins of this user or from this address. Wait a minute.";
+    TOO_MANY_TRIES = 429, "too-many-tries", "TooManyRequests", "Too many wrong passwords of this user or from this address: wait a minute. After too many wrong codes of a second factor: ten minutes. The same where too many links were asked for by mail.";
     BANNED = 429, "banned", "TooManyRequests", "The address is banned by an administrator of the app.";
     TOO_MANY_LOGS = 429, "too-many-logs", "TooManyRequests", "More log entries came from this address than logs.per_minute. Send fewer, or wait.";
     BAD_CREDENTIALS = 460, "bad-credentials", "BadCredentials", "User name or password is incorrect.";
@@ -75,6 +75,7 @@ kinds! {
     NO_SUCH_BUCKET = 461, "no-such-bucket", "BucketNotFound", "The schema has no class of this name.";
     UNFIT_VALUE = 463, "unfit-value", "InvalidType", "A value does not have the type that its field is declared with. The message names the field.";
     DENIED = 466, "permission-denied", "PermissionDenied", "The rights of the class or the access list of the object do not let the caller do this.";
+    NAME_UNCONFIRMED = 466, "name-unconfirmed", "PermissionDenied", "Mail goes to user names here, so a name changes when the new one is confirmed (POST /db/User/changeUsername). Only administrators write it into a user's object.";
     BUCKET_INGESTED = 466, "bucket-ingested", "PermissionDenied", "The bucket is filled from a topic, and by that alone: write to the topic. Nobody writes it here, not even an administrator.";
     BAD_INDEX = 400, "bad-index", "BadIndex", "The index cannot be declared. The message says why.";
     SCHEMA_INCOMPATIBLE = 469, "schema-incompatible", "SchemaIncompatible", "A field or class is there already and is declared otherwise: fields keep their types, classes their parents.";
@@ -87,6 +88,7 @@ kinds! {
     OVERLOADED = 503, "overloaded", "Overloaded", "More writes wait for the disk than store.queue allows. Try again in a moment.";
     OUTBOX_FULL = 503, "outbox-full", "Unavailable", "The brokers of the change log have taken nothing for so long that no more changes may wait (changelog.outbox_bytes). Reads go on; writes go on as soon as the brokers do.";
     LOG_LOST = 503, "log-lost", "Unavailable", "Nothing of this server gets into its change log any more, mostly because another process has taken over its store. The message says why; it needs a person.";
+    TOO_MANY_BODIES = 503, "too-many-bodies", "Overloaded", "Bodies of requests that arrive or are worked on take all the memory that there is for them (server.bodies_bytes). Try again in a moment.";
     BUSY = 503, "busy", "Unavailable", "The server does that for somebody else just now. Try again later.";
     STORAGE_FULL = 507, "storage-full", "StorageFull", "The app's objects have as many bytes as they may (limits.stored_bytes). Delete some, or let an administrator of the server raise the limit.";
     CLOSING = 503, "closing", "Unavailable", "The server is shutting down. Try again in a moment.";
@@ -120,7 +122,7 @@ impl ApiError {
         ApiError::new(kind, kind.explanation)
     }
 
-    /// A class's rights refuse; the text is one that the SDK's specs compare (CONTRACT section 2).
+    /// A class's rights refuse; the text is one that the SDK's specs compare.
     pub fn class_right(right: &str, bucket: &str) -> ApiError {
         ApiError::new(DENIED, format!("{right} permissions are required on the bucket {bucket}"))
     }
@@ -170,6 +172,7 @@ impl From<Refusal> for ApiError {
             Refusal::Missing(_) => NO_SUCH_OBJECT,
             Refusal::Denied(_) | Refusal::ClassDenied { .. } => DENIED,
             Refusal::NameTaken(_) => NAME_TAKEN,
+            Refusal::NameUnconfirmed(_) => NAME_UNCONFIRMED,
             Refusal::Invalid(_) => BAD_REQUEST,
             Refusal::Taken { .. } => UNIQUE_VIOLATED,
             Refusal::Index(_) => BAD_INDEX,
@@ -187,7 +190,9 @@ impl From<AppError> for ApiError {
             AppError::Store(error) => return error.into(),
             AppError::Missing(_) => NO_SUCH_APP,
             AppError::Exists(_) | AppError::HostTaken { .. } | AppError::TooMany(_) | AppError::Default => APP_CONFLICT,
-            AppError::Name { .. } | AppError::Host { .. } | AppError::Limit { .. } | AppError::Password(_) => BAD_APP,
+            AppError::Name { .. } | AppError::Host { .. } | AppError::Origin { .. } | AppError::Limit { .. } | AppError::Password(_) => {
+                BAD_APP
+            }
             AppError::Hashing(_) => CRASHED,
         };
         ApiError::new(kind, error.to_string())
@@ -227,7 +232,9 @@ pub fn table() -> String {
          Made from `src/http/error.rs`; a test fails when this file is not current.\n\n\
          Every error is JSON with the content type `application/json`:\n\
          `{\"className\", \"message\", \"reason\", \"status\", \"data\"?}`. `reason` is the code below and stays stable;\n\
-         `message` is for people and may change.\n\n\
+         `message` is for people and may change. Only where the request is none that can be answered so is it a bare status:\n\
+         a URL or a header that HTTP does not allow (400), and a websocket handshake that is none (400) or finds too many\n\
+         connections (503, with `Retry-After`).\n\n\
          | status | code | class name | meaning |\n|---|---|---|---|\n",
     );
     let mut kinds = KINDS.to_vec();

@@ -1,7 +1,7 @@
 //! Who asks: from the token of a request to a session, and renewal of the token on the way out.
 //!
 //! A token travels in `Authorization: BAT <token>`. `GET /connect` and `GET /file/…` also take `?BAT=`, which is no token but opens
-//! this one path (CONTRACT section 4). One that is not valid is nobody's, never an error. Renewal: only a successful answer to a
+//! this one path (docs/users.md). One that is not valid is nobody's, never an error. Renewal: only a successful answer to a
 //! request with the header, of a token that is two seconds old, never on connect or logout.
 
 use super::error::{self, ApiError};
@@ -57,6 +57,12 @@ impl Identity {
     pub(super) fn with_token(&self, front: &Front, token: Option<&str>) -> Identity {
         let claims = token.and_then(|token| front.authority.claims(&self.app.name, token));
         Identity::of(front, self.app.clone(), claims, self.address)
+    }
+
+    /// Whether an administrator asks who has logged in as himself. Who has assumed a role, even that of administrators, gives no
+    /// user a new password without the old one: such a token is made to be handed on.
+    pub fn is_administrator(&self) -> bool {
+        self.session.user.is_some() && self.session.caller.is_admin()
     }
 
     /// Whose rights a write of his is judged by, inside the store's transaction.

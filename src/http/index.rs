@@ -1,4 +1,4 @@
-//! `/index/:bucket`: the secondary indexes of a bucket (CONTRACT section 13). Administrators only.
+//! `/index/:bucket`: the secondary indexes of a bucket (docs/indexes.md). Administrators only.
 
 use super::Front;
 use super::body::{self, Whole};

@@ -1,4 +1,4 @@
-//! `POST /db/logs.AppLog`: an entry of the app's own log (CONTRACT section 12).
+//! `POST /db/logs.AppLog`: an entry of the app's own log (docs/api.md, "Logs").
 //!
 //! Anybody may write one, and nobody but administrators reads them. `user` is who the token says, and no access list is kept:
 //! an entry that says otherwise would hide from administrators' tools, or name somebody else as its author.

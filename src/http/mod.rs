@@ -5,6 +5,7 @@
 //! * [`path`]: which bucket or object a URL names
 //! * [`body`]: reading bodies within their limits
 //! * [`conditions`]: `If-Match`, `If-None-Match`, ETags
+//! * `arrive`: bodies arrive whole before anything is taken for their requests
 //! * `quota`: each app's turn at what all share
 //! * [`answer`]: answers to writes go out before their events
 //! * `batch`: several objects written as one
@@ -22,6 +23,7 @@
 
 pub mod admin;
 pub mod answer;
+mod arrive;
 mod banned;
 mod batch;
 pub mod body;
@@ -48,6 +50,7 @@ mod users;
 
 pub use transfer::Transfers;
 
+use crate::apps::bodies::Bodies;
 use crate::apps::{App, Apps};
 use crate::auth::Authority;
 use crate::auth::bans::Bans;
@@ -74,13 +77,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tower_http::timeout::RequestBodyTimeoutLayer;
 
 /// Where one-shot answers say which state they are of.
 pub const POSITION: HeaderName = HeaderName::from_static("tidegate-position");
 
-/// A body that does not arrive within this is given up.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of each app: buckets that are filled from topics, with their topics.
+pub type Ingested = HashMap<Arc<str>, HashMap<Arc<str>, String>>;
 
 /// What the handlers share.
 pub struct Front {
@@ -116,10 +118,12 @@ pub struct Front {
     pub answers: Arc<Answers>,
     /// Sessions with live subscriptions, which a renewal carries along
     pub sessions: Arc<Sessions>,
-    /// Buckets that are filled from topics, with their topics: nobody else writes them
-    pub ingested: HashMap<Arc<str>, String>,
+    /// Buckets that are filled from topics, by the app's name in the store: nobody else writes them there
+    pub ingested: Ingested,
     /// The apps' own logs
     pub logs: Arc<Logs>,
+    /// The memory for bodies of requests
+    pub bodies: Bodies,
     /// Exports, imports and truncations at a time
     pub transfers: Arc<Transfers>,
     /// What is counted
@@ -151,33 +155,33 @@ pub fn router(front: Arc<Front>, live: Router) -> Router {
         .method_not_allowed_fallback(async || ApiError::plain(error::WRONG_METHOD))
         .layer(middleware::from_fn_with_state(front.clone(), identity::establish))
         .with_state(front.clone());
-    let cors = cors(&front.options.origins);
+    let cors = cors(front.clone());
     Router::new()
         .nest(
             "/{app}",
             resources
                 .merge(live)
                 .layer(middleware::from_fn(quota::admit))
+                .layer(middleware::from_fn_with_state(front.clone(), arrive::arrive))
                 .layer(middleware::from_fn_with_state(front.clone(), identity::enter)),
         )
         .fallback(async || ApiError::plain(error::NO_SUCH_PAGE))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(axum::extract::DefaultBodyLimit::max(front.options.body_bytes))
         .layer(cors)
         .layer(middleware::from_fn(linger::linger))
         .layer(middleware::from_fn_with_state(front, observe))
 }
 
-/// Browsers: any configured origin, echoed, with credentials; every header that the SDK sends or reads
-/// (CONTRACT section 1).
-fn cors(origins: &[String]) -> CorsLayer {
+/// Browsers: any of the app's origins, echoed, with credentials; every header that the SDK sends or reads.
+fn cors(front: Arc<Front>) -> CorsLayer {
     let name = HeaderName::from_static;
-    let origin = if origins.iter().any(|origin| origin == "*") {
-        AllowOrigin::mirror_request()
-    } else {
-        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
-    };
+    let origin = AllowOrigin::predicate(move |origin, head| {
+        let word = head.uri.path().split('/').nth(1).unwrap_or_default();
+        let own = front.apps.resolve(identity::host(&head.uri, &head.headers), word).and_then(|app| app.origins());
+        let origins = own.as_deref().unwrap_or(&front.options.origins);
+        origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
+    });
     CorsLayer::new()
         .allow_origin(origin)
         .allow_credentials(true)
@@ -221,9 +225,20 @@ impl Front {
         if app.word == self.apps.default_app().word { self.apps.base() } else { &app.word }
     }
 
+    /// Where browsers may come from to an app: `*` for everywhere.
+    fn origins(&self, app: &App) -> Arc<[String]> {
+        app.origins().unwrap_or_else(|| self.options.origins.as_slice().into())
+    }
+
+    /// Where logins at providers may end; none where an app has no origins of its own. Those that are configured are the default
+    /// app's then, as pages of several apps may be among them, and none of them is to get the logins of another.
+    fn login_origins(&self, app: &App) -> Option<Arc<[String]>> {
+        app.origins().or_else(|| (app.word == self.apps.default_app().word).then(|| self.options.origins.as_slice().into()))
+    }
+
     /// Refuses writes to a bucket that a topic fills: the next record would undo them, or they would hide one.
-    fn require_own(&self, bucket: &str) -> Result<(), ApiError> {
-        match self.ingested.get(bucket) {
+    fn require_own(&self, app: &App, bucket: &str) -> Result<(), ApiError> {
+        match self.ingested.get(&*app.name).and_then(|buckets| buckets.get(bucket)) {
             None => Ok(()),
             Some(topic) => {
                 let message = format!("the bucket {bucket} is filled from the topic {topic} and is written there only");

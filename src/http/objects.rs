@@ -1,4 +1,4 @@
-//! `/db/:bucket` and `/db/:bucket/:oid`: objects (CONTRACT section 6).
+//! `/db/:bucket` and `/db/:bucket/:oid`: objects (docs/api.md, "Objects").
 //!
 //! The order of judging: the class's rights here, before anything is looked at; the object's access list in
 //! the store's transaction, by [`crate::object::decide`].
@@ -12,8 +12,9 @@ use super::{Front, conditions};
 use crate::object::decide::{self, Draft, Expected};
 use crate::object::text::{AclRequest, Body as ObjectBody};
 use crate::object::{id, shape};
+use crate::rights::ROLES;
 use crate::schema::{Schema, built_in};
-use crate::store::{Decide, Refusal, Write};
+use crate::store::{Actor, Decide, Refusal, Write};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, header};
@@ -33,7 +34,7 @@ pub(super) async fn insert(
     identity: Identity,
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
-    front.require_own(&bucket)?;
+    front.require_own(&identity.app, &bucket)?;
     let schema = front.store.schema(&identity.app.name);
     permit(&schema.rights_of(&bucket).insert, "insert", &bucket, &identity)?;
     if &*bucket == crate::logs::BUCKET {
@@ -60,7 +61,7 @@ pub(super) fn insertion(schema: &Schema, bucket: &Arc<str>, identity: &Identity,
         None => id::object(bucket, &uuid::Uuid::new_v4().to_string())?,
     };
     let mut draft = draft(schema, bucket, id, object)?;
-    if &**bucket == "Role" && !matches!(draft.acl, AclRequest::List(_)) {
+    if &**bucket == ROLES && draft.acl.names_nobody() {
         draft.acl = of_creator(identity);
     }
     Ok(draft)
@@ -98,7 +99,7 @@ pub(super) async fn replace(
     headers: HeaderMap,
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
-    front.require_own(&bucket)?;
+    front.require_own(&identity.app, &bucket)?;
     let schema = front.store.schema(&identity.app.name);
     let expected = conditions::expected(&headers);
     permit_replacement(&schema, &bucket, &identity, &expected)?;
@@ -131,12 +132,7 @@ pub(super) fn replacement(schema: &Schema, bucket: &Arc<str>, id: Arc<str>, obje
         return Err(ApiError::new(error::BAD_ID, format!("the body is of the object {text}, the request names {id}")));
     }
     let creates = !NAMED_BY_SERVER.contains(&&**bucket) && !MADE_ELSEWHERE.contains(&&**bucket);
-    let mut draft = draft(schema, bucket, id, object)?;
-    if &**bucket == "Role" && draft.acl == AclRequest::Public {
-        // A role's list is replaced by another one, never by none: whoever may write a role may make himself a member.
-        draft.acl = AclRequest::Keep;
-    }
-    Ok((draft, creates))
+    Ok((draft(schema, bucket, id, object)?, creates))
 }
 
 /// `DELETE /db/:bucket/:oid`
@@ -146,7 +142,7 @@ pub(super) async fn delete(
     identity: Identity,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    front.require_own(&bucket)?;
+    front.require_own(&identity.app, &bucket)?;
     permit(&front.store.schema(&identity.app.name).rights_of(&bucket).delete, "delete", &bucket, &identity)?;
     let expected = conditions::expected(&headers);
     let answer = Answer::begin(&front, &identity);
@@ -244,16 +240,18 @@ pub(super) fn permit(rights: &Rights, right: &str, bucket: &str, identity: &Iden
     if rights.permits(&identity.session.caller) { Ok(()) } else { Err(ApiError::class_right(right, bucket)) }
 }
 
-/// A role without a list of its own is its creator's, so that nobody else makes himself a member.
+/// A role without a list of its own is its creator's, so that nobody else makes himself a member. Who has assumed a role makes
+/// it that role's: the user behind it is told to nobody. Nobody's role stays public: there is nobody to give it to, and
+/// whoever made it could do nothing more with it.
 fn of_creator(identity: &Identity) -> AclRequest {
-    match identity.claims.as_ref().map(|claims| &claims.user) {
-        Some(user) => {
-            let mut acl: Acl = built_in::admin_written();
-            acl.write.0.insert((**user).into(), Rule::Allow);
-            AclRequest::List(acl)
-        }
-        None => AclRequest::Public,
-    }
+    let creator = match identity.actor() {
+        Actor::User(user) => user,
+        Actor::Assumed { role, .. } => role,
+        Actor::Fixed(_) => return AclRequest::Public,
+    };
+    let mut acl: Acl = built_in::admin_written();
+    acl.write.0.insert((*creator).into(), Rule::Allow);
+    AclRequest::List(acl)
 }
 
 pub(super) fn set_etag(response: &mut Response<Body>, image: &Image) {

@@ -1,4 +1,4 @@
-//! `POST /db/:bucket/:oid`: partial updates (CONTRACT section 8).
+//! `POST /db/:bucket/:oid`: partial updates (docs/schema.md).
 //!
 //! What the operations mean is decided in the store's transaction, on what is really there.
 
@@ -44,7 +44,7 @@ pub(super) async fn update_field(
 
 /// Before anything is looked at; the transaction judges again.
 fn permit(front: &Front, path: &ObjectPath, identity: &Identity) -> Result<(), ApiError> {
-    front.require_own(&path.bucket)?;
+    front.require_own(&identity.app, &path.bucket)?;
     objects::permit(&front.store.schema(&identity.app.name).rights_of(&path.bucket).update, "update", &path.bucket, identity)
 }
 

@@ -1,4 +1,4 @@
-//! `/db/:bucket/query` and `/count`: one-shot answers, evaluated by the code that judges live (CONTRACT section 9).
+//! `/db/:bucket/query` and `/count`: one-shot answers, evaluated by the code that judges live (docs/query.md).
 
 use super::Front;
 use super::body::{self, Whole};

@@ -1,4 +1,6 @@
 //! Each app's turn at what all share: a request waits behind its own app's requests and nobody else's.
+//!
+//! Its body is there by then ([`super::arrive`]), so a turn is held for as long as the server works and no longer.
 
 use super::error::{self, ApiError};
 use crate::apps::App;
@@ -14,7 +16,7 @@ fn cost(method: &Method, path: &str) -> Cost {
     let mut segments = path.trim_matches('/').split('/');
     let (first, bucket, last) = (segments.next(), segments.next(), segments.next());
     match (first, bucket, last) {
-        (Some("db"), Some("User"), Some("login" | "register" | "password")) if *method != Method::GET => Cost::Hash,
+        (Some("db"), Some("User"), Some("login" | "register" | "password" | "changeUsername")) if *method != Method::GET => Cost::Hash,
         (Some("db"), Some(_), Some("query" | "count")) => Cost::Scan,
         // Whole buckets: exports are read, imports written, both long.
         (Some("db"), Some(_), None) if *method == Method::GET || *method == Method::PUT => Cost::Scan,
@@ -22,6 +24,12 @@ fn cost(method: &Method, path: &str) -> Cost {
         (Some("events" | "connect"), ..) => Cost::Light,
         _ => Cost::Write,
     }
+}
+
+/// Whether the body is worked on while it comes: it is longer than memory, and its handler bounds what it takes of it.
+pub(super) fn is_streamed(method: &Method, path: &str) -> bool {
+    let mut segments = path.trim_matches('/').split('/');
+    *method == Method::PUT && segments.next() == Some("db") && segments.next().is_some() && segments.next().is_none()
 }
 
 /// Lets a request in when it is its turn, or says when to come again.
@@ -52,6 +60,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn imports_are_streams_and_nothing_else_is() {
+        assert!(is_streamed(&Method::PUT, "/db/Lot") && is_streamed(&Method::PUT, "/db/Lot/"));
+        for (method, path) in
+            [(Method::POST, "/db/Lot"), (Method::PUT, "/db/Lot/1"), (Method::PUT, "/db"), (Method::PUT, "/schema"), (Method::PUT, "/")]
+        {
+            assert!(!is_streamed(&method, path), "{method} {path}");
+        }
+    }
+
+    #[test]
     fn the_route_says_what_it_costs() {
         for (method, path, costs) in [
             (Method::GET, "/db/Lot/1", Cost::Light),
@@ -74,6 +92,7 @@ mod tests {
             (Method::POST, "/db/User/login", Cost::Hash),
             (Method::POST, "/db/User/register", Cost::Hash),
             (Method::POST, "/db/User/password", Cost::Hash),
+            (Method::POST, "/db/User/changeUsername", Cost::Hash),
         ] {
             assert_eq!(cost(&method, path), costs, "{method} {path}");
         }

@@ -1,4 +1,4 @@
-//! `/schema`: reading and changing the classes of an app (CONTRACT section 5). What a change comes to is decided in [`crate::schema`].
+//! `/schema`: reading and changing the classes of an app (docs/schema.md). What a change comes to is decided in [`crate::schema`].
 
 use super::Front;
 use super::body::{self, Whole};
@@ -176,7 +176,7 @@ async fn try_commit(front: &Front, identity: &Identity, request: &Arc<Request>) 
     }
     for moved in changed.moves.iter().filter(|moved| moved.since > known.version) {
         // The next record would bring the former name back.
-        front.require_own(&moved.class).map_err(|error| Failed::Other(Box::new(error)))?;
+        front.require_own(&identity.app, &moved.class).map_err(|error| Failed::Other(Box::new(error)))?;
     }
     let refused: Arc<Mutex<Option<SchemaError>>> = Arc::default();
     let (told, request) = (refused.clone(), request.clone());

@@ -199,7 +199,7 @@ mod tests {
     /// What is there after a write at a time.
     fn after(write: &Write, before: Option<&Image>, now: i64) -> Option<Image> {
         let version = before.map_or(0, Image::version) + 1;
-        let dates = DateFields { fields: vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)] };
+        let dates = DateFields::new(vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)]);
         match (write.decide)(before, &Stamp::of_server(1, version, now)).unwrap() {
             Decision::Put(text) => Some(Image::parse(text, &dates, DocumentLimits::default()).unwrap()),
             Decision::Delete => panic!("a delete"),

@@ -27,6 +27,8 @@ pub(super) struct Column {
 pub(super) struct Columns {
     list: Vec<Column>,
     places: HashMap<Arc<str>, usize>,
+    /// Of the source's names
+    bytes: usize,
     /// Those that are moments
     pub(super) moments: Arc<Moments>,
 }
@@ -55,6 +57,7 @@ impl Columns {
         {
             Arc::make_mut(&mut self.moments).insert(column.name.clone(), moment);
         }
+        self.bytes += column.source.len();
         self.places.insert(column.source.clone(), self.list.len());
         self.list.push(column);
     }
@@ -62,6 +65,11 @@ impl Columns {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// How many bytes their names have, as the source writes them.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// A field by the source's name. Records have their fields in one order mostly, so the one at `next` is tried first;
@@ -148,14 +156,14 @@ impl Gathering {
             self.fields.unavailable.push(column.name.clone());
             return Ok(());
         }
-        let value = column.encoding.decode(value).map_err(|unreadable| BadRecord::Value {
-            field: column.source.to_string(),
-            expected: unreadable.expected.to_owned(),
-            reason: unreadable.reason,
-        })?;
-        self.bytes += column.name.len() + value.get().len() + 4;
+        // Quotes, a colon and a comma.
+        let before = self.bytes + column.name.len() + 4;
+        let large = |found| BadRecord::Large { what: "bytes or more", found, limit: self.limit };
+        let value = column.encoding.decode(value, self.limit.saturating_sub(before));
+        let value = value.map_err(|unreadable| unreadable.of(&column.source, |bytes| large(before + bytes)))?;
+        self.bytes = before + value.get().len();
         if self.bytes > self.limit {
-            return Err(BadRecord::Large { what: "bytes or more", found: self.bytes, limit: self.limit });
+            return Err(large(self.bytes));
         }
         self.fields.values.push((column.name.clone(), value));
         Ok(())

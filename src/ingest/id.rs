@@ -10,6 +10,9 @@ use super::mapping::Reader;
 use super::meaning::BadRecord;
 use serde_json::value::RawValue;
 
+/// Most bytes that the parts of an id are read into, well beyond the longest id: a key can stand for much more than it has.
+const LONGEST: usize = 64 << 10;
+
 /// The id in a key. None where the record has no key, or an empty one.
 ///
 /// Keys are JSON, with or without schema block, or plain text: whatever begins neither an object nor a string is its text.
@@ -36,7 +39,7 @@ pub(super) fn of_key(reader: &Reader<'_>, key: Option<&[u8]>) -> Result<Option<S
             Err(error) => return no_json(text, payload.block.is_some(), &error),
         };
         let encoding = payload.block.as_deref().map_or(&Encoding::Plain, |block| &block.encoding);
-        return part("", value, encoding)?.ok_or_else(|| shape("is null")).map(Some);
+        return part("", value, encoding, LONGEST)?.ok_or_else(|| shape("is null")).map(Some);
     }
     match entries(payload.text) {
         Ok(parts) => joined(reader, &parts, payload.block.as_deref()).map(Some),
@@ -54,16 +57,18 @@ fn no_json(text: &str, in_block: bool, error: &serde_json::Error) -> Result<Opti
 
 /// The id in a field of the value, for records without a key.
 pub(super) fn of_field(value: &RawValue) -> Result<String, BadRecord> {
-    part("id", value, &Encoding::Plain)?
+    part("id", value, &Encoding::Plain, LONGEST)?
         .ok_or_else(|| BadRecord::Shape { part: "value", reason: "has no id: the record has no key, and the field id is null".to_owned() })
 }
 
 fn joined(reader: &Reader<'_>, parts: &[Entry<'_>], block: Option<&Block>) -> Result<String, BadRecord> {
     let columns = block.and_then(|block| block.row.as_ref());
-    let mut next = 0;
+    let (mut next, mut left) = (0, LONGEST);
     let texts = parts.iter().map(|(name, value)| {
         let column = columns.and_then(|columns| columns.find(name, &mut next));
-        part(name, value, column.map_or_else(|| reader.encoding(name), |column| &column.encoding))
+        let text = part(name, value, column.map_or_else(|| reader.encoding(name), |column| &column.encoding), left)?;
+        left = left.saturating_sub(text.as_ref().map_or(0, String::len));
+        Ok(text)
     });
     let mut texts = texts.collect::<Result<Vec<Option<String>>, BadRecord>>()?;
     match texts.as_mut_slice() {
@@ -94,13 +99,11 @@ fn push_part(id: &mut String, text: &str) {
     }
 }
 
-/// The text of one part; none where it is null.
-fn part(field: &str, value: &RawValue, encoding: &Encoding) -> Result<Option<String>, BadRecord> {
-    let decoded = encoding.decode(value).map_err(|unreadable| BadRecord::Value {
-        field: if field.is_empty() { "of the key".to_owned() } else { field.to_owned() },
-        expected: unreadable.expected.to_owned(),
-        reason: unreadable.reason,
-    })?;
+/// The text of one part, read into at most about `most` bytes; none where it is null.
+fn part(field: &str, value: &RawValue, encoding: &Encoding, most: usize) -> Result<Option<String>, BadRecord> {
+    let large = |_| shape(&format!("makes no id: with {} it stands for more than {LONGEST} bytes", shown(field)));
+    let decoded = encoding.decode(value, most);
+    let decoded = decoded.map_err(|unreadable| unreadable.of(if field.is_empty() { "of the key" } else { field }, large))?;
     let raw = decoded.get();
     match raw.as_bytes() {
         b"null" => Ok(None),

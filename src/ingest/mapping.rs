@@ -46,8 +46,10 @@ impl MappingError {
     }
 }
 
-/// Most names of fields that are remembered; a source that makes names of its data has its others looked at each time.
+/// Most names of fields that are remembered, and most bytes of them together; a source that makes names of its data has its
+/// others looked at each time.
 const MOST_NAMES: usize = 4_096;
+const MOST_NAME_BYTES: usize = 256 << 10;
 
 impl Mapping {
     /// Compiles a mapping for a store whose objects have at most `object_bytes` bytes.
@@ -128,14 +130,40 @@ impl Reader<'_> {
         Ok(gathering.done())
     }
 
+    /// Remembers names that were not known: all of them, or none where they are too many.
     fn learn(&self, names: &[&str]) {
         let mut seen = self.mapping.seen.write().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() + names.len() <= MOST_NAMES {
+        let bytes: usize = names.iter().map(|name| name.len()).sum();
+        if seen.len() + names.len() <= MOST_NAMES && seen.bytes() + bytes <= MOST_NAME_BYTES {
             let mut more = Columns::clone(&seen);
             for name in names {
                 more.add(name, self.encoding(name).clone());
             }
             *seen = Arc::new(more);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::ingest::meaning::Meaning;
+
+    #[test]
+    fn long_names_are_not_remembered_without_end() {
+        let mut options = IngestOptions::new("topic", "Bucket");
+        options.format = IngestFormat::Json;
+        let mapping = Mapping::new(&options, 1 << 20).unwrap();
+        for record in 0..50 {
+            let name = format!("{record}{}", "n".repeat(20_000));
+            match mapping.read(Some(b"k"), Some(format!(r#"{{"{name}":1}}"#).as_bytes())) {
+                Ok(Meaning::Put { fields, .. }) => assert_eq!(*fields.values[0].0, *name),
+                other => panic!("{other:?}"),
+            }
+        }
+        let seen = mapping.seen.read().unwrap();
+        assert!(seen.bytes() <= MOST_NAME_BYTES, "{} names have {} bytes", seen.len(), seen.bytes());
+        assert!(seen.len() > 1, "some are remembered");
     }
 }

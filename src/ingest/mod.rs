@@ -11,6 +11,7 @@
 //! * [`names`]: what fields are called
 //! * [`service`]: ingest as it runs
 //! * `source`: topics, partitions, the threads that consume them
+//! * `leaders`: which partitions can be asked where they end
 //! * `pace`: how often what has gathered is committed, and by how many threads
 //! * `stream`: one mapping at work: what its threads share
 //! * `lane`: one partition on its way into the store
@@ -38,6 +39,7 @@ mod id;
 mod json;
 mod keeper;
 mod lane;
+mod leaders;
 pub mod mapping;
 pub mod meaning;
 pub mod names;

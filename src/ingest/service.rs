@@ -194,5 +194,5 @@ fn producer(options: &KafkaOptions) -> Result<FutureProducer, KafkaError> {
     let mut config = kafka::client(options, &options.brokers)?;
     config.set("enable.idempotence", "true");
     config.set("delivery.timeout.ms", "10000");
-    config.create().map_err(|error| KafkaError::Property(error.to_string()))
+    config.create().map_err(|error| kafka::refused(&config, &error))
 }

@@ -6,6 +6,7 @@
 
 use super::keeper::{Errands, Keeper};
 use super::lane::Lane;
+use super::leaders::{Leaders, STEP};
 use super::pace::{Pace, readers};
 use super::status::State;
 use super::stream::{Ended, Stream};
@@ -57,7 +58,7 @@ pub(crate) fn consumer(options: &KafkaOptions) -> Result<BaseConsumer<Heard>, Ka
     config.set("auto.offset.reset", "error");
     config.set("enable.partition.eof", "true");
     config.set("allow.auto.create.topics", "false");
-    config.create_with_context(Heard::default()).map_err(|error| KafkaError::Property(error.to_string()))
+    config.create_with_context(Heard::default()).map_err(|error| kafka::refused(&config, &error))
 }
 
 /// A thread with a consumer and some partitions of a topic.
@@ -226,7 +227,10 @@ impl Reader {
     fn find_again(&mut self) -> Result<(), Ended> {
         for lane in self.lanes.values_mut() {
             let Some(next) = lane.next else { continue };
-            let (low, high) = match self.consumer.fetch_watermarks(&self.stream.topic, lane.partition, ANSWER) {
+            if self.stream.stop.is_now() {
+                return Err(Ended::Stopped);
+            }
+            let (low, high) = match self.consumer.fetch_watermarks(&self.stream.topic, lane.partition, STEP) {
                 Ok(marks) => marks,
                 Err(error) => {
                     self.stream
@@ -263,6 +267,8 @@ struct Watched {
     readers: Vec<mpsc::Sender<Order>>,
     most: usize,
     partitions: i32,
+    /// The partition that was asked first where it ends
+    first: i32,
     keeper: Keeper,
 }
 
@@ -279,7 +285,14 @@ impl Threads {
         let most = readers(cores, streams.len());
         let watched = streams
             .iter()
-            .map(|stream| Watched { stream: Arc::clone(stream), readers: Vec::new(), most, partitions: 0, keeper: Keeper::default() })
+            .map(|stream| Watched {
+                stream: Arc::clone(stream),
+                readers: Vec::new(),
+                most,
+                partitions: 0,
+                first: 0,
+                keeper: Keeper::default(),
+            })
             .collect();
         let options = options.clone();
         let watcher = spawn("ingest-watcher", move || watch(&options, &consumer, watched, &stop))?;
@@ -306,7 +319,9 @@ fn watch(options: &KafkaOptions, consumer: &BaseConsumer<Heard>, mut watched: Ve
             if stop.is_now() {
                 break;
             }
-            if let Err(problem) = topic.look(options, consumer, &mut threads) {
+            if let Err(problem) = topic.look(options, consumer, &mut threads)
+                && !stop.is_now()
+            {
                 topic.stream.trouble(problem);
             }
             topic.stream.board.tick();
@@ -332,7 +347,8 @@ fn watch(options: &KafkaOptions, consumer: &BaseConsumer<Heard>, mut watched: Ve
 impl Watched {
     fn look(&mut self, options: &KafkaOptions, consumer: &BaseConsumer<Heard>, threads: &mut Vec<JoinHandle<()>>) -> Result<(), String> {
         let topic = &self.stream.topic;
-        let metadata = ask(consumer, ANSWER, |consumer, step| consumer.fetch_metadata(Some(topic), step))
+        let stop = &self.stream.stop;
+        let metadata = ask(consumer, ANSWER, || stop.is_now(), |consumer, step| consumer.fetch_metadata(Some(topic), step))
             .map_err(|reason| format!("no broker answers at {}: {reason}; it is tried again", options.brokers))?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let partitions = match found.map(|found| (found.error(), found.partitions().len())) {
@@ -369,21 +385,24 @@ impl Watched {
         if self.partitions > 0 {
             self.stream.board.set_state(State::Running);
         }
-        for partition in 0..partitions {
-            if let Ok((_, end)) = consumer.fetch_watermarks(topic, partition, ANSWER) {
+        let errands = Brokers { topic, consumer, leaders: Leaders::of(found, stop), readers: &self.readers, most: self.most };
+        // From another one each time: a partition whose leader does not answer for it keeps the others of that leader waiting.
+        self.first = if self.first + 1 < partitions { self.first + 1 } else { 0 };
+        for partition in (self.first..partitions).chain(0..self.first) {
+            if let Some((_, end)) = errands.ends(partition) {
                 self.stream.board.end(partition, end);
             }
         }
-        let errands = Brokers { topic, consumer, readers: &self.readers, most: self.most };
         self.keeper.look(&self.stream, &self.stream.board.seen(), &errands);
         Ok(())
     }
 }
 
-/// What the keeper of snapshots can ask for.
+/// What the watcher asks the brokers in one look, and what the keeper of snapshots can ask for.
 struct Brokers<'w> {
     topic: &'w str,
     consumer: &'w BaseConsumer<Heard>,
+    leaders: Leaders<'w>,
     readers: &'w [mpsc::Sender<Order>],
     most: usize,
 }
@@ -402,7 +421,7 @@ impl Errands for Brokers<'_> {
     fn offset_at(&self, partition: i32, at: i64) -> Option<i64> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(self.topic, partition, Offset::Offset(at)).ok()?;
-        let found = self.consumer.offsets_for_times(list, ANSWER).ok()?;
+        let found = self.leaders.ask(partition, |time| self.consumer.offsets_for_times(list, time))?;
         match found.find_partition(self.topic, partition)?.offset() {
             Offset::Offset(offset) => Some(offset),
             // Everything is older.
@@ -411,7 +430,7 @@ impl Errands for Brokers<'_> {
     }
 
     fn ends(&self, partition: i32) -> Option<(i64, i64)> {
-        self.consumer.fetch_watermarks(self.topic, partition, ANSWER).ok()
+        self.leaders.ask(partition, |time| self.consumer.fetch_watermarks(self.topic, partition, time))
     }
 
     fn rewind(&self, partition: i32, to: i64) {

@@ -50,11 +50,12 @@ fn is_refused_certificate(reason: &str) -> bool {
     matches!(number.and_then(|number| number.parse::<u8>().ok()), Some(42..=46 | 48 | 49 | 116))
 }
 
-/// Puts a question to the brokers through a consumer that has no partitions: for so long, or until they let nobody in.
-/// The error says why. Blocks.
+/// Puts a question to the brokers through a consumer that has no partitions: for so long, until nobody wants to know any more,
+/// or until they let nobody in. The error says why. Blocks.
 pub(crate) fn ask<T>(
     consumer: &BaseConsumer<Heard>,
     patience: Duration,
+    given_up: impl Fn() -> bool,
     question: impl Fn(&BaseConsumer<Heard>, Duration) -> Result<T, KafkaError>,
 ) -> Result<T, String> {
     let deadline = Instant::now() + patience;
@@ -67,7 +68,7 @@ pub(crate) fn ask<T>(
         // Events wait until somebody asks for them.
         while consumer.poll(Duration::from_millis(50)).is_some() {}
         let mut heard = consumer.context().0.lock().unwrap_or_else(PoisonError::into_inner);
-        if left <= STEP || heard.as_ref().is_some_and(|(_, is_final)| *is_final) {
+        if left <= STEP || given_up() || heard.as_ref().is_some_and(|(_, is_final)| *is_final) {
             return Err(heard.take().map_or_else(|| error.to_string(), |(reason, _)| reason));
         }
     }

@@ -1,13 +1,16 @@
 //! What the change log and ingest share of Kafka: how a client is configured, and where its secrets come from.
 //!
 //! * `heard`: what a client says beside its answers
+//! * `refusal`: why there is no client with this configuration, without the secrets in it
 //! * `right`: which right is missing where the brokers refuse something
 
 pub(crate) mod heard;
+mod refusal;
 pub(crate) mod right;
 
 use crate::config::KafkaOptions;
 use rdkafka::ClientConfig;
+pub(crate) use refusal::refused;
 pub use right::Right;
 
 /// Why there is no client.

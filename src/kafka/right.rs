@@ -27,9 +27,14 @@ impl fmt::Display for Right {
             Resource::Topic => ("topic", "--topic"),
             Resource::Group => ("group", "--group"),
             Resource::TransactionalId => ("transactional id", "--transactional-id"),
-            Resource::Cluster => return write!(f, "{operation} on the cluster (kafka-acls --add --operation {operation} --cluster)"),
+            Resource::Cluster => {
+                return write!(
+                    f,
+                    "{operation} on the cluster (kafka-acls --add --allow-principal User:NAME --operation {operation} --cluster)"
+                );
+            }
         };
-        write!(f, "{operation} on the {kind} {name} (kafka-acls --add --operation {operation} {option} {name})")
+        write!(f, "{operation} on the {kind} {name} (kafka-acls --add --allow-principal User:NAME --operation {operation} {option} {name})")
     }
 }
 
@@ -70,15 +75,21 @@ mod tests {
         let deed = Deed { topic: Some(("Write", "orders")), group: Some("readers"), transactional_id: Some("tidegate-1") };
         let shown = |code| deed.denied(Some(code)).map(|right| right.to_string());
         for (code, named) in [
-            (RDKafkaErrorCode::TopicAuthorizationFailed, "Write on the topic orders (kafka-acls --add --operation Write --topic orders)"),
-            (RDKafkaErrorCode::GroupAuthorizationFailed, "Read on the group readers (kafka-acls --add --operation Read --group readers)"),
+            (
+                RDKafkaErrorCode::TopicAuthorizationFailed,
+                "Write on the topic orders (kafka-acls --add --allow-principal User:NAME --operation Write --topic orders)",
+            ),
+            (
+                RDKafkaErrorCode::GroupAuthorizationFailed,
+                "Read on the group readers (kafka-acls --add --allow-principal User:NAME --operation Read --group readers)",
+            ),
             (
                 RDKafkaErrorCode::TransactionalIdAuthorizationFailed,
-                "Write on the transactional id tidegate-1 (kafka-acls --add --operation Write --transactional-id tidegate-1)",
+                "Write on the transactional id tidegate-1 (kafka-acls --add --allow-principal User:NAME --operation Write --transactional-id tidegate-1)",
             ),
             (
                 RDKafkaErrorCode::ClusterAuthorizationFailed,
-                "IdempotentWrite on the cluster (kafka-acls --add --operation IdempotentWrite --cluster)",
+                "IdempotentWrite on the cluster (kafka-acls --add --allow-principal User:NAME --operation IdempotentWrite --cluster)",
             ),
         ] {
             assert_eq!(shown(code).as_deref(), Some(named));

@@ -88,7 +88,9 @@ mod tests {
         let connection =
             Arc::new(Connection::new(crate::apps::Apps::default().default_app().clone(), address, budget, Arc::default(), batches.clone()));
         let terms = Terms { selection: EventSelection::ALL, initial: true, refreshes: true, extensions: true };
-        let subscription = connection.open("s", "\"s\"".into(), terms, &Session::anonymous(connection.address), 10).unwrap();
+        let subscription = connection
+            .open("s", "\"s\"".into(), terms, &Session::anonymous(connection.address), connection.subscribed(1, 0).unwrap(), 10)
+            .unwrap();
         let answers = Answers::new(Duration::from_millis(1), Duration::from_secs(1));
         assert!(connection.begin_load(subscription.slot));
         assert_eq!(connection.loaded(&subscription, Arc::new(|_| false), 0, None, &answers), Loaded::Done);

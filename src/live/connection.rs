@@ -18,6 +18,7 @@ use crate::metrics::Histogram;
 use dataflows::change::CommitNumber;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -47,6 +48,8 @@ pub(crate) struct Connection {
     room: Notify,
     /// One result at a time is read for a connection
     pub(crate) loads: Semaphore,
+    /// What the queries of its subscriptions take, estimated
+    query_bytes: Arc<AtomicUsize>,
     /// How long the oldest event of what is taken together has waited
     waited: Arc<Histogram>,
     batches: Arc<Batches>,
@@ -104,9 +107,17 @@ impl Connection {
             state: Mutex::new(state),
             room: Notify::new(),
             loads: Semaphore::new(1),
+            query_bytes: Arc::default(),
             waited,
             batches,
         }
+    }
+
+    /// Places for the query of a subscription, of so many bytes. None: this one and those of the connection, or of its app, would have more
+    /// than they may.
+    pub(crate) fn subscribed(&self, bytes: usize, limit: usize) -> Option<[Place; 2]> {
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        Some([Place::take(&self.query_bytes, bytes, limit)?, self.app.quota.subscribed(bytes)?])
     }
 
     /// Takes a subscription in. None: the connection has ended or is about to, or it or its app has as many as it may.
@@ -116,6 +127,7 @@ impl Connection {
         quoted: Box<str>,
         terms: Terms,
         session: &Session,
+        query: [Place; 2],
         limit: usize,
     ) -> Option<Arc<Subscription>> {
         let mut state = lock(&self.state);
@@ -135,7 +147,9 @@ impl Connection {
                 slot,
                 connection,
                 membership,
+                left: Notify::new(),
                 _place: place,
+                _query: query,
             })
         });
         state.by_id.insert(id.into(), subscription.slot);
@@ -278,17 +292,23 @@ impl Connection {
         if batch.is_empty() && !state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             state.waker = Some(context.waker().clone());
         }
-        let (messages, subscriptions) = (state.outbox.messages(), state.outbox.subscriptions());
-        Work { end: state.end, care: state.outbox.needs_care(), congested: messages > 64 + 2 * subscriptions, vacant: subscriptions == 0 }
+        let State { outbox, end, .. } = &*state;
+        Work { end: *end, care: outbox.needs_care(), congested: outbox.is_congested(), vacant: outbox.subscriptions() == 0 }
     }
 
-    /// For a transport whose client takes nothing at the moment: whether it is to end, and to be told if it is later.
-    pub(crate) fn blocked(&self, context: &Context<'_>) -> Option<End> {
+    /// For a transport whose client takes nothing at the moment: what it has to do, and to be told if it is to end later.
+    pub(crate) fn blocked(&self, context: &Context<'_>) -> Work {
         let mut state = lock(&self.state);
         if state.end.is_none() && !state.blocked.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
             state.blocked = Some(context.waker().clone());
         }
-        state.end
+        let State { outbox, end, .. } = &*state;
+        Work { end: *end, care: outbox.has_ended(), congested: outbox.is_congested(), vacant: outbox.subscriptions() == 0 }
+    }
+
+    /// Whether the subscription has not been let go.
+    pub(crate) fn holds(&self, slot: SlotKey) -> bool {
+        lock(&self.state).outbox.holds(slot)
     }
 
     /// Subscriptions that ended from within (to be let go of), and those to be loaded afresh.

@@ -5,8 +5,8 @@ use dataflows::change::CommitNumber;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use tokio::sync::oneshot;
 
 /// Everything at or below has been given to the outboxes.
@@ -14,7 +14,12 @@ pub(crate) struct Frontier {
     reached: AtomicU64,
     /// None once nothing more will be reached
     waiting: Mutex<Option<BinaryHeap<Waiting>>>,
+    /// Where so many wait, those who do not any more are looked for
+    crowd: AtomicUsize,
 }
+
+/// Fewer are not worth a look.
+const CROWD: usize = 1024;
 
 struct Waiting {
     commit: CommitNumber,
@@ -23,7 +28,7 @@ struct Waiting {
 
 impl Default for Frontier {
     fn default() -> Frontier {
-        Frontier { reached: AtomicU64::new(0), waiting: Mutex::new(Some(BinaryHeap::new())) }
+        Frontier { reached: AtomicU64::new(0), waiting: Mutex::new(Some(BinaryHeap::new())), crowd: AtomicUsize::new(CROWD) }
     }
 }
 
@@ -49,7 +54,7 @@ impl Frontier {
         drop(lock(&self.waiting).take());
     }
 
-    /// Resolves when the commit is reached, or never will be.
+    /// Resolves when the commit is reached, or never will be. Merely dropped, nobody waits.
     pub(crate) async fn reached(&self, commit: CommitNumber) {
         if self.get() >= commit {
             return;
@@ -62,6 +67,11 @@ impl Frontier {
                 return;
             }
             let Some(waiting) = &mut *waiting else { return };
+            // While the frontier stands still, nobody else takes those out who have gone.
+            if waiting.len() >= self.crowd.load(Relaxed) {
+                waiting.retain(|one| !one.tell.is_closed());
+                self.crowd.store(CROWD.max(2 * waiting.len()), Relaxed);
+            }
             waiting.push(Waiting { commit, tell });
         }
         let _ = told.await;
@@ -92,6 +102,7 @@ impl Eq for Waiting {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
 
     #[tokio::test]
     async fn who_waits_is_let_go_when_it_is_reached_and_when_it_never_will_be() {
@@ -102,5 +113,17 @@ mod tests {
         tokio::join!(frontier.reached(8), close);
         frontier.reached(9).await;
         assert_eq!(frontier.get(), 7);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_any_more_is_forgotten_while_it_stands_still() {
+        let frontier = Frontier::default();
+        for commit in 1..=5 * CROWD as u64 {
+            assert!(frontier.reached(commit).now_or_never().is_none());
+        }
+        assert!(lock(&frontier.waiting).as_ref().is_some_and(|waiting| waiting.len() <= CROWD));
+        // Those who do wait stay.
+        let advance = async { frontier.advance(3) };
+        tokio::join!(frontier.reached(3), advance);
     }
 }

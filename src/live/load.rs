@@ -12,20 +12,34 @@ use crate::changelog::Position;
 use crate::store::{Selection, Snapshot, StoreError};
 use std::sync::Arc;
 
+/// Where a client left off, and whose history it is.
+pub(crate) struct LeftOff {
+    pub(crate) position: Position,
+    /// The user's id, also of one who has assumed a role; none for anonymous callers
+    pub(crate) user: Option<Arc<str>>,
+}
+
 /// Where a load starts.
 pub(crate) enum Start {
     /// From nothing
     First,
     /// From where the client left off
-    From(Position),
+    From(LeftOff),
     /// From nothing, but the client has something: it is told that it is replaced
     Afresh,
 }
 
 /// Brings a subscription to life, or ends it with an error.
 pub(crate) async fn load(gateway: Arc<Gateway>, subscription: Arc<Subscription>, start: Start) {
-    if let Err(refused) = try_load(&gateway, &subscription, start).await {
-        gateway.end(&subscription, &refused);
+    // In all that it waits for (turns, room, the frontier) it waits for nobody who has gone: a load keeps the subscription, its
+    // place in the quota and a snapshot.
+    tokio::select! {
+        loaded = try_load(&gateway, &subscription, start) => {
+            if let Err(refused) = loaded {
+                gateway.end(&subscription, &refused);
+            }
+        }
+        () = subscription.left() => {}
     }
 }
 
@@ -40,7 +54,7 @@ async fn try_load(gateway: &Arc<Gateway>, subscription: &Arc<Subscription>, star
     let Ok(_turn) = connection.loads.acquire().await else { return Ok(()) };
     let (mut from, mut fresh) = match start {
         Start::First => (None, false),
-        Start::From(position) => (Some(position), false),
+        Start::From(left_off) => (Some(left_off), false),
         Start::Afresh => (None, true),
     };
     loop {
@@ -55,7 +69,7 @@ async fn try_load(gateway: &Arc<Gateway>, subscription: &Arc<Subscription>, star
         let result = match from.take() {
             Some(from) => match resume::catch_up(gateway, subscription, standing, &from, &*snapshot).await? {
                 true => {
-                    told = from.commit();
+                    told = from.position.commit();
                     None
                 }
                 false => Some(read(gateway, subscription, &*snapshot, true).await?),

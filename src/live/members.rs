@@ -90,7 +90,9 @@ mod tests {
         ));
         let terms = Terms { selection: EventSelection::ALL, initial: true, refreshes: true, extensions: false };
         let session = Session::anonymous(connection.address);
-        let open = |n: usize| connection.open(&n.to_string(), n.to_string().into(), terms, &session, 1000).unwrap();
+        let open = |n: usize| {
+            connection.open(&n.to_string(), n.to_string().into(), terms, &session, connection.subscribed(1, 0).unwrap(), 1000).unwrap()
+        };
         let all: Vec<_> = (0..3 * CHUNK).map(open).collect();
         let mut members = Members::default();
         let places: Vec<_> = all.iter().map(|one| members.insert(one.clone())).collect();

@@ -14,6 +14,17 @@ use super::event::Kind;
 /// Longest id of a subscription, bytes. The SDK sends 36.
 pub const ID_BYTES: usize = 256;
 
+/// Longest message of a refusal, bytes.
+const MESSAGE_BYTES: usize = 1024;
+/// Longest piece of what a client said that is repeated to it, bytes.
+const ECHO_BYTES: usize = 64;
+
+/// The beginning of a text that is longer than so many bytes.
+fn short(text: &str, bytes: usize) -> String {
+    const CUT: &str = "…";
+    if text.len() <= bytes { text.to_owned() } else { format!("{}{CUT}", &text[..text.floor_char_boundary(bytes - CUT.len())]) }
+}
+
 /// What a client says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClientMessage {
@@ -114,18 +125,25 @@ pub struct Refused {
 impl Refused {
     /// A refusal.
     pub fn new(status: u16, code: impl Into<Box<str>>, message: impl Into<Box<str>>) -> Refused {
-        Refused { status, code: code.into(), message: message.into() }
+        let mut message: Box<str> = message.into();
+        // It may repeat what the client said.
+        if message.len() > MESSAGE_BYTES {
+            message = short(&message, MESSAGE_BYTES).into();
+        }
+        Refused { status, code: code.into(), message }
     }
 
     /// What the status stands for, as the SDK's `error.reason`.
     pub fn reason(&self) -> &'static str {
         match self.status {
             400 => "Bad Request",
+            404 => "Not Found",
             429 => "Too Many Requests",
             460 => "Bad Credentials",
             466 => "Permission Denied",
             467 => "Query Disposed",
             468 => "Query Not Supported",
+            469 => "Schema Incompatible",
             471 => "Syntax Error",
             503 => "Service Unavailable",
             _ => "Internal Error",
@@ -242,7 +260,10 @@ pub fn selection(match_types: Option<&[Box<str>]>, operations: Option<&[Box<str>
                 selection.as_match = true;
                 kind_bit(Kind::Add) | kind_bit(Kind::Change)
             }
-            other => return Err(format!("{other:?} is no match type; there are all, match, add, change, changeIndex and remove")),
+            other => {
+                let other = short(other, ECHO_BYTES);
+                return Err(format!("{other:?} is no match type; there are all, match, add, change, changeIndex and remove"));
+            }
         };
     }
     for operation in operations.unwrap_or_default() {
@@ -252,7 +273,10 @@ pub fn selection(match_types: Option<&[Box<str>]>, operations: Option<&[Box<str>
             "update" => operation_bit(Operation::Update),
             "delete" => operation_bit(Operation::Delete),
             "none" => NO_OPERATION,
-            other => return Err(format!("{other:?} is no operation; there are any, insert, update, delete and none")),
+            other => {
+                let other = short(other, ECHO_BYTES);
+                return Err(format!("{other:?} is no operation; there are any, insert, update, delete and none"));
+            }
         };
     }
     if match_types.unwrap_or_default().is_empty() {
@@ -351,6 +375,7 @@ mod tests {
     use super::*;
     use crate::changelog::LogId;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn subscribed(text: &str) -> Subscribe {
         match parse(text).unwrap() {
@@ -387,6 +412,28 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap_err().id.as_deref(), id, "{text}");
         }
+    }
+
+    #[test]
+    fn what_a_client_said_is_not_repeated_at_length() {
+        let long = "ü\"".repeat(300_000);
+        for field in [("matchTypes", json!([long])), ("operations", json!([long])), ("initial", json!(long)), ("bucket", json!([long]))] {
+            let mut message = json!({"id": "a", "type": "subscribe", "bucket": "A"});
+            message[field.0] = field.1;
+            let refused = parse(&message.to_string()).unwrap_err().refused;
+            assert!(error(Some("\"a\""), &refused).text.len() < 4 * MESSAGE_BYTES, "{:.300}", refused.message);
+        }
+        let refused = parse(r#"{"id":"a","type":"subscribe","bucket":"A","matchTypes":["sometimes"]}"#).unwrap_err().refused;
+        assert!(refused.message.starts_with("\"sometimes\" is no match type"), "{}", refused.message);
+    }
+
+    #[test]
+    fn every_status_that_is_sent_has_a_name() {
+        for status in [400, 404, 429, 460, 466, 468, 469, 471, 503] {
+            assert_ne!(Refused::new(status, "x", "x").reason(), "Internal Error", "{status}");
+        }
+        assert_eq!(Refused::new(404, "app-deleted", "x").reason(), "Not Found");
+        assert_eq!(Refused::new(469, "schema-changed", "x").reason(), "Schema Incompatible");
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub struct Gateway {
     batches: Arc<Batches>,
     engine: Mutex<Option<Arc<Engine>>>,
     connections: Mutex<Slab<Arc<Connection>>>,
-    loads: Semaphore,
+    loads: Arc<Semaphore>,
     counters: Counters,
     tickets: Tickets,
     stopping: AtomicBool,
@@ -122,7 +122,7 @@ impl Gateway {
             batches: Arc::default(),
             engine: Mutex::new(None),
             connections: Mutex::default(),
-            loads: Semaphore::new(LOADS),
+            loads: Arc::new(Semaphore::new(LOADS)),
             counters: Counters::default(),
             tickets,
             stopping: AtomicBool::new(false),
@@ -248,6 +248,7 @@ impl Gateway {
     }
 
     fn leave(&self, subscription: &Subscription) {
+        subscription.left.notify_waiters();
         if subscription.of_token {
             self.sessions.leave(subscription);
         }

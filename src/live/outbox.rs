@@ -11,7 +11,7 @@ mod queue;
 
 use super::event::Event;
 use super::messages::{self, Refused, ServerMessage};
-use super::subscription::{Arrival, Course, Cut, Phase, SlotKey, Terms};
+use super::subscription::{Arrival, Course, Cut, Need, Phase, SlotKey, Terms};
 use crate::changelog::{LogId, Position};
 use dataflows::change::CommitNumber;
 use queue::{Entry, Queue};
@@ -24,6 +24,9 @@ pub(crate) struct Budget {
     pub(crate) events: usize,
     pub(crate) bytes: usize,
 }
+
+/// Bytes of answers to what a client said that wait for it at most; beyond that it is not listened to.
+const REPLY_BYTES: usize = 64 << 10;
 
 /// What is sent next.
 #[derive(Debug)]
@@ -73,6 +76,8 @@ pub(crate) struct Outbox<S> {
     bytes: usize,
     /// Bytes of other messages
     message_bytes: usize,
+    /// Of those that are of no subscription: answers to what the client said
+    reply_bytes: usize,
     messages: usize,
     slots: Slab<Slot<S>>,
     generations: u32,
@@ -91,6 +96,7 @@ impl<S: Clone> Outbox<S> {
             events: 0,
             bytes: 0,
             message_bytes: 0,
+            reply_bytes: 0,
             messages: 0,
             slots: Slab::new(),
             generations: 0,
@@ -117,9 +123,8 @@ impl<S: Clone> Outbox<S> {
         self.slot(key)?;
         self.drop_events(key);
         for entry in self.queue.remove(key, |_| true) {
-            if let Entry::Message(_, message) = entry {
-                self.message_bytes -= message.text.len();
-                self.messages -= 1;
+            if let Entry::Message(owner, message) = entry {
+                self.forget_message(owner, &message);
             }
         }
         self.tidy();
@@ -156,15 +161,25 @@ impl<S: Clone> Outbox<S> {
 
     /// The snapshot of a load is taken.
     pub(crate) fn reads(&mut self, key: SlotKey, commit: CommitNumber) {
-        if let Some(slot) = self.slot(key) {
-            slot.course.reads(commit);
+        if self.slot(key).is_some_and(|slot| !slot.course.reads(commit)) {
+            self.load_again(key);
         }
     }
 
     /// What a subscription has is out of date if it was read before this commit; one that a fresh result does not help ends with this error.
     pub(crate) fn renew(&mut self, key: SlotKey, commit: CommitNumber, refused: &Refused) {
-        if self.slot(key).is_some_and(|slot| slot.course.needs(commit)) {
-            self.supersede(key, refused);
+        match self.slot(key).map(|slot| slot.course.needs(commit)) {
+            Some(Need::Load) => self.load_again(key),
+            Some(Need::Renewal) => self.supersede(key, refused),
+            Some(Need::Nothing) | None => {}
+        }
+    }
+
+    /// What is being loaded is out of date: whoever loads it sees that it has to begin again, and nothing waits until then.
+    fn load_again(&mut self, key: SlotKey) {
+        self.drop_events(key);
+        if let Some(slot) = self.slot(key) {
+            slot.course.outdate();
         }
     }
 
@@ -192,6 +207,8 @@ impl<S: Clone> Outbox<S> {
         self.events -= dropped;
         self.bytes -= before - after;
         if let Some(result) = result {
+            // It has them in it. A later event that was put together with one of them would come before it.
+            self.drop_queued(key);
             self.push_message(Some(key), result);
         }
         self.release(key, held);
@@ -311,9 +328,8 @@ impl<S: Clone> Outbox<S> {
         while let Some(entry) = self.queue.pop() {
             match entry {
                 Entry::Empty => {}
-                Entry::Message(_, message) => {
-                    self.message_bytes -= message.text.len();
-                    self.messages -= 1;
+                Entry::Message(key, message) => {
+                    self.forget_message(key, &message);
                     return Some(Outgoing::Message(message));
                 }
                 Entry::Event(key, event) => {
@@ -351,7 +367,7 @@ impl<S: Clone> Outbox<S> {
         let mut subscriptions = std::mem::take(&mut self.ended);
         subscriptions.extend(std::mem::take(&mut self.slots).into_iter().map(|(_, slot)| slot.subscription));
         (self.queue, self.stale) = (Queue::default(), Vec::new());
-        (self.events, self.bytes, self.messages, self.message_bytes) = (0, 0, 0, 0);
+        (self.events, self.bytes, self.messages, self.message_bytes, self.reply_bytes) = (0, 0, 0, 0, 0);
         subscriptions
     }
 
@@ -378,9 +394,14 @@ impl<S: Clone> Outbox<S> {
         self.slots.len()
     }
 
-    /// Messages queued that are not events.
-    pub(crate) fn messages(&self) -> usize {
-        self.messages
+    /// Whether the client has to read before anything more is taken from it: answers to what it says add up.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.messages > 64 + 2 * self.slots.len() || self.reply_bytes > REPLY_BYTES
+    }
+
+    /// Whether subscriptions ended from within.
+    pub(crate) fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
     }
 
     /// Events queued and waiting, and their bytes.
@@ -401,9 +422,18 @@ impl<S: Clone> Outbox<S> {
     }
 
     fn push_message(&mut self, key: Option<SlotKey>, message: ServerMessage) {
-        self.message_bytes += message.text.len();
+        let size = message.text.len();
+        self.message_bytes += size;
+        self.reply_bytes += if key.is_none() { size } else { 0 };
         self.messages += 1;
         self.queue.push_message(key, Box::new(message));
+    }
+
+    fn forget_message(&mut self, key: Option<SlotKey>, message: &ServerMessage) {
+        let size = message.text.len();
+        self.message_bytes -= size;
+        self.reply_bytes -= if key.is_none() { size } else { 0 };
+        self.messages -= 1;
     }
 
     /// So many events and bytes of a subscription less.
@@ -462,12 +492,20 @@ impl<S: Clone> Outbox<S> {
     /// Drops what waits for a subscription.
     fn drop_events(&mut self, key: SlotKey) {
         let Some(slot) = self.slot(key) else { return };
-        let (events, bytes) = (slot.events, slot.bytes);
-        let waiting = std::mem::take(&mut slot.course.waiting).len();
-        (slot.events, slot.bytes) = (0, 0);
-        self.events -= events;
-        self.bytes -= bytes;
-        if events > waiting {
+        let waiting = std::mem::take(&mut slot.course.waiting);
+        let bytes: usize = waiting.iter().map(|event| event.size()).sum();
+        self.forget(key, waiting.len(), bytes as isize);
+        self.drop_queued(key);
+    }
+
+    /// Drops what is queued for a subscription, but not what may not be sent yet.
+    fn drop_queued(&mut self, key: SlotKey) {
+        let Some(slot) = self.slot(key) else { return };
+        let waiting = &slot.course.waiting;
+        let events = slot.events - waiting.len();
+        let bytes = slot.bytes - waiting.iter().map(|event| event.size()).sum::<usize>();
+        if events > 0 {
+            self.forget(key, events, bytes as isize);
             self.queue.remove(key, |entry| matches!(entry, Entry::Event(..)));
             self.tidy();
         }

@@ -41,11 +41,11 @@ impl Gateway {
     }
 }
 
-/// Whether what a standing query had is out of date with a record.
-pub(super) fn concerns(standing: &Standing, record: &Record) -> bool {
+/// Whether with a record what a standing query had is out of date, or the objects of its bucket became others' to see.
+pub(super) fn turns(standing: &Standing, record: &Record) -> bool {
     let Payload::Schema(schema) = &record.payload else { return false };
-    *record.app == *standing.app
-        && schema.altered.iter().any(|one| *one.bucket == *standing.bucket && effect(standing, one) != Effect::None)
+    let turns = |one: &Alteration| *one.bucket == *standing.bucket && (one.rights || effect(standing, one) != Effect::None);
+    *record.app == *standing.app && schema.altered.iter().any(turns)
 }
 
 fn each(standing: &Standing, act: impl Fn(&super::subscription::Subscription)) {

@@ -7,7 +7,7 @@ use super::sse;
 use super::subscription::Subscription;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream};
@@ -33,14 +33,22 @@ const WRITE_BUFFER: usize = 16 << 10;
 /// A longer text goes out in frames of this size: the buffer for writing, which never shrinks, and what is
 /// copied when the socket takes only a part, are then bounded, however large a result is.
 const PIECE: usize = 64 << 10;
+/// What the client has not taken is no longer than this: what is put together, a piece behind it, and answers to pings.
+const UNWRITTEN: usize = WRITE_BUFFER + PIECE + (4 << 10);
 /// Writes in one turn before the client is listened to again.
 const WRITES_A_TURN: usize = 8;
 /// How long a client has to take the last words.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// `GET /events`: a websocket if the request asks for an upgrade, else Server-Sent Events.
+/// Some clients offer other protocols (`h2c`) with every request, and take the answer without them.
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let protocols = headers.get_all(header::UPGRADE).iter().filter_map(|value| value.to_str().ok());
+    protocols.flat_map(|value| value.split(',')).any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
+}
+
+/// `GET /events`: a websocket if the request asks for one, else Server-Sent Events.
 pub(crate) async fn events(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    if !request.headers().contains_key(header::UPGRADE) {
+    if !asks_for_websocket(request.headers()) {
         return sse::events(gateway, request).await;
     }
     let response = match create_response_with_body(&request, Body::empty) {
@@ -105,6 +113,7 @@ async fn serve(guard: Guard, upgraded: Upgraded) {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(UNWRITTEN)
         .max_message_size(limit)
         .max_frame_size(limit);
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
@@ -132,7 +141,9 @@ async fn serve(guard: Guard, upgraded: Upgraded) {
             // Not text, hence no message: the answer says so.
             Turn::Receive(Message::Binary(_)) => Box::pin(gateway.receive(connection, "")).await,
             Turn::Receive(Message::Close(_)) => break End::Gone,
-            Turn::Receive(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+            // Its answer goes out before another one is read.
+            Turn::Receive(Message::Ping(_)) => transport.dirty = true,
+            Turn::Receive(Message::Pong(_) | Message::Frame(_)) => {}
             Turn::Tick if transport.alive.elapsed() > dead => break End::Gone,
             Turn::Tick => {
                 transport.ping = true;
@@ -156,21 +167,39 @@ impl Transport {
         if let Some(end) = self.poll_send(gateway, connection, context) {
             return Poll::Ready(Turn::End(end));
         }
+        // First: a client that says something all the time does not put it off.
+        if self.ticks.poll_tick(context).is_ready() {
+            return Poll::Ready(Turn::Tick);
+        }
         if !self.congested {
             match Pin::new(&mut self.socket).poll_next(context) {
                 Poll::Ready(Some(Ok(message))) => {
-                    self.alive = Instant::now();
+                    // One that takes nothing lives by reading alone: what it says meanwhile adds up here.
+                    if !self.blocked {
+                        self.alive = Instant::now();
+                    }
                     return Poll::Ready(Turn::Receive(message));
                 }
                 Poll::Ready(_) => return Poll::Ready(Turn::End(End::Gone)),
                 Poll::Pending => {}
             }
         }
-        self.ticks.poll_tick(context).map(|_| Turn::Tick)
+        Poll::Pending
     }
 
     /// Writes until there is nothing left or the client does not take more.
     fn poll_send(&mut self, gateway: &Arc<Gateway>, connection: &Connection, context: &mut Context<'_>) -> Option<End> {
+        if self.blocked {
+            // Before anything is added to what it has not taken.
+            match Pin::new(&mut self.socket).poll_flush(context) {
+                Poll::Ready(Ok(())) => {
+                    self.dirty = false;
+                    self.unblocked();
+                }
+                Poll::Ready(Err(_)) => return Some(End::Gone),
+                Poll::Pending => return self.wait_for_client(gateway, connection, context),
+            }
+        }
         for _ in 0..WRITES_A_TURN {
             if self.batch.is_empty() && self.rest.is_empty() {
                 let work = connection.take(&mut self.taken, WRITE_BUFFER, context);
@@ -191,10 +220,7 @@ impl Transport {
                 match Pin::new(&mut self.socket).poll_ready(context) {
                     Poll::Ready(Ok(())) => self.unblocked(),
                     Poll::Ready(Err(_)) => return Some(End::Gone),
-                    Poll::Pending => {
-                        self.blocked = true;
-                        return connection.blocked(context);
-                    }
+                    Poll::Pending => return self.wait_for_client(gateway, connection, context),
                 }
                 let Some(message) = self.next_message() else { break };
                 self.dirty = true;
@@ -208,15 +234,23 @@ impl Transport {
                     self.unblocked();
                 }
                 Poll::Ready(Err(_)) => return Some(End::Gone),
-                Poll::Pending => {
-                    self.blocked = true;
-                    return connection.blocked(context);
-                }
+                Poll::Pending => return self.wait_for_client(gateway, connection, context),
             }
         }
         // There may be more: come back after others had their turn.
         context.waker().wake_by_ref();
         None
+    }
+
+    /// The client takes nothing: it is listened to only as long as what it says has few answers.
+    fn wait_for_client(&mut self, gateway: &Arc<Gateway>, connection: &Connection, context: &Context<'_>) -> Option<End> {
+        self.blocked = true;
+        let work = connection.blocked(context);
+        if work.end.is_none() && work.care {
+            gateway.take_care(connection);
+        }
+        self.congested = work.congested;
+        work.end
     }
 
     /// What is given to the socket next: a ping, a piece of a long text, or a message.
@@ -252,6 +286,29 @@ impl Transport {
     fn slim(&mut self) {
         if self.batch.capacity() > 16 {
             (self.batch, self.taken) = (VecDeque::new(), Vec::new());
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_websocket_is_what_is_asked_for_by_that_name() {
+        let asks = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::UPGRADE, value.parse().unwrap());
+            }
+            asks_for_websocket(&headers)
+        };
+        for values in [&["websocket"][..], &["WebSocket"], &["h2c, Websocket"], &["h2c", "websocket"]] {
+            assert!(asks(values), "{values:?}");
+        }
+        for values in [&[][..], &["h2c"], &["websocket2"], &["TLS/1.0, HTTP/1.1"]] {
+            assert!(!asks(values), "{values:?}");
         }
     }
 }

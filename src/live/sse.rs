@@ -126,13 +126,17 @@ fn ask(gateway: Arc<Gateway>, request: &Request) -> Result<Asked, Refused> {
     let address = remote(request.extensions());
     let session = match (&parameters.ticket, bearer(request.headers())) {
         // A ticket that is nobody's is not taken for an anonymous caller: the client has to know.
-        (Some(ticket), _) => gateway.tickets.redeem(&app.name, ticket).ok_or_else(|| {
-            Refused::new(
-                466,
-                "ticket-invalid",
-                "the ticket is unknown, used or older than its lifetime; get a new one for each event stream",
-            )
-        })?,
+        (Some(ticket), _) => {
+            gateway.tickets.redeem(&app.name, ticket).and_then(|session| gateway.authenticate.again(&app.name, &session)).ok_or_else(
+                || {
+                    Refused::new(
+                        466,
+                        "ticket-invalid",
+                        "the ticket is unknown, used or older than its lifetime; get a new one for each event stream",
+                    )
+                },
+            )?
+        }
         (None, Some(token)) => gateway.authenticate.session(&app.name, token).unwrap_or_else(|| Session::anonymous(address)),
         (None, None) => Session::anonymous(address),
     };

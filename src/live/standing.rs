@@ -6,6 +6,7 @@
 use super::lock;
 use super::members::Members;
 use super::subscription::{Membership, Subscription};
+use dataflows::change::Change;
 use dataflows::engine::{Engine, InstallError, QueryId};
 use dataflows::query::Filter;
 use std::collections::HashMap;
@@ -36,6 +37,11 @@ enum Install {
 }
 
 impl Standing {
+    /// Whether a change is one of its bucket.
+    pub(crate) fn is_about(&self, change: &Change) -> bool {
+        *change.app == *self.app && *change.bucket == *self.bucket
+    }
+
     /// Resolves when every change that is fed from then on is matched.
     pub(crate) async fn installed(&self) -> Result<(), InstallError> {
         let told = match &mut *lock(&self.install) {

@@ -2,7 +2,7 @@
 
 use super::Gateway;
 use super::connection::Connection;
-use super::load::{self, Start};
+use super::load::{self, LeftOff, Start};
 use super::messages::{self, ClientMessage, Refused, Subscribe, quoted};
 use super::sessions;
 use super::subscription::Terms;
@@ -63,14 +63,22 @@ impl Gateway {
         let turn = if is_costly { connection.app.quota.load().await } else { None };
         let filter = query::parse(&subscribe.query, &limits).await.map_err(|error| refused_query(&error))?;
         drop(turn);
-        if is_costly {
+        let now;
+        let session = if is_costly {
             // Time has passed, also where nobody stood in line: the app or a right may have gone, or the address been banned.
-            self.admits(connection, &bucket, session)?;
-        }
+            now = self.authenticate.again(&connection.app.name, session).ok_or_else(sessions::revoked)?;
+            self.admits(connection, &bucket, &now)?;
+            &now
+        } else {
+            session
+        };
         // A position that cannot be read is one that cannot be resumed from: the client gets a fresh result.
         let start = match subscribe.position.as_deref().map(str::parse::<Position>) {
             None => Start::First,
-            Some(Ok(position)) => Start::From(position),
+            Some(Ok(position)) => Start::From(LeftOff {
+                position,
+                user: session.claims.as_ref().map(|claims| claims.user.clone()).or_else(|| session.user.clone()),
+            }),
             Some(Err(_)) => Start::Afresh,
         };
         let engine = self.engine().ok_or_else(|| if self.is_stopping() { load::stopping() } else { load::stopped() })?;
@@ -80,8 +88,17 @@ impl Gateway {
             refreshes: subscribe.extensions || (subscribe.reconnects && subscribe.initial),
             extensions: subscribe.extensions,
         };
+        let bytes = filter.weight();
+        let query = connection.subscribed(bytes, self.options.subscription_bytes).ok_or_else(|| {
+            let (limit, of_app) = (self.options.subscription_bytes, connection.app.quota.limits().subscription_bytes);
+            let message = format!(
+                "the query would take about {bytes} bytes of memory; those of a connection take at most {limit} together, and those of its app \
+                 {of_app}: end some subscriptions, or ask with fewer operands and smaller regular expressions"
+            );
+            Refused::new(429, "subscriptions-too-large", message)
+        })?;
         let subscription =
-            connection.open(&subscribe.id, quoted(&subscribe.id), terms, session, self.options.subscriptions).ok_or_else(|| {
+            connection.open(&subscribe.id, quoted(&subscribe.id), terms, session, query, self.options.subscriptions).ok_or_else(|| {
                 let (limit, of_app) = (self.options.subscriptions, connection.app.quota.limits().subscriptions);
                 let message = format!("a connection has at most {limit} subscriptions, and its app {of_app}; end some of them");
                 Refused::new(429, "too-many-subscriptions", message)

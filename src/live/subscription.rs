@@ -12,6 +12,7 @@ use dataflows::access::Caller;
 use dataflows::change::{Change, CommitNumber};
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
+use tokio::sync::Notify;
 
 /// Says of a change whether the result that was sent has it in it.
 pub(crate) type Cut = Arc<dyn Fn(&Change) -> bool + Send + Sync>;
@@ -48,10 +49,28 @@ pub(crate) struct Subscription {
     pub(crate) of_token: bool,
     pub(crate) slot: SlotKey,
     pub(crate) connection: Arc<Connection>,
+    /// Told when it has been let go
+    pub(crate) left: Notify,
     /// Given back with the subscription
     pub(crate) _place: Place,
+    /// As well, by bytes: of the connection and of its app
+    pub(crate) _query: [Place; 2],
     /// Set once by the registry
     pub(crate) membership: OnceLock<Membership>,
+}
+
+impl Subscription {
+    /// Resolves when it has been let go, by whomever.
+    pub(crate) async fn left(&self) {
+        loop {
+            // Made before the look, so that no call in between is missed.
+            let told = self.left.notified();
+            if !self.connection.holds(self.slot) {
+                return;
+            }
+            told.await;
+        }
+    }
 }
 
 /// The standing query it hangs on, and its place there.
@@ -85,6 +104,17 @@ pub(crate) enum Arrival {
     Wait,
     /// Already part of a result, or to be part of the next one
     Drop,
+}
+
+/// What has to be done where something made what was read before a commit out of date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// What there is, or will be, was read later
+    Nothing,
+    /// The load under way has to begin again
+    Load,
+    /// What the subscription has is out of date
+    Renewal,
 }
 
 /// The moving part of a subscription.
@@ -121,27 +151,21 @@ impl Course {
         self.snapshot = None;
     }
 
-    /// The snapshot is taken and about to be read.
-    pub(crate) fn reads(&mut self, commit: CommitNumber) {
+    /// The snapshot is taken and about to be read. False: it is too old to be of use.
+    pub(crate) fn reads(&mut self, commit: CommitNumber) -> bool {
         self.snapshot = Some(commit);
-        if commit < self.at_least {
-            self.outdate();
-        }
+        commit >= self.at_least
     }
 
-    /// What was read before this commit is out of date. True: so is what the subscription has; a load under way begins again
-    /// by itself where it has to.
-    pub(crate) fn needs(&mut self, commit: CommitNumber) -> bool {
+    /// What was read before this commit is out of date.
+    pub(crate) fn needs(&mut self, commit: CommitNumber) -> Need {
         self.at_least = self.at_least.max(commit);
         let old = self.snapshot.is_some_and(|snapshot| snapshot < commit);
         match self.phase {
             // One that is not taken yet is taken after this commit was published, or is looked at when it is.
-            Phase::Loading { .. } if old => {
-                self.outdate();
-                false
-            }
-            Phase::Loading { .. } | Phase::Stale => false,
-            Phase::Live { .. } => old,
+            Phase::Loading { .. } if old => Need::Load,
+            Phase::Live { .. } if old => Need::Renewal,
+            Phase::Loading { .. } | Phase::Live { .. } | Phase::Stale => Need::Nothing,
         }
     }
 
@@ -157,10 +181,9 @@ impl Course {
         }
     }
 
-    /// What waits is dropped and what comes too, until a fresh result is loaded. True: a load has to be
-    /// started; the one under way sees by itself that it has to begin again.
+    /// What comes is dropped until a fresh result is loaded; what waits its owner has dropped, who counts it. True: a load has
+    /// to be started; the one under way sees by itself that it has to begin again.
     pub(crate) fn outdate(&mut self) -> bool {
-        self.waiting = VecDeque::new();
         match &mut self.phase {
             Phase::Loading { again } => {
                 *again = true;
@@ -231,15 +254,18 @@ mod tests {
         let mut course = Course::new();
         course.begin_load();
         // Taken before, known after.
-        assert!(!course.needs(5));
-        course.reads(4);
+        assert_eq!(course.needs(5), Need::Nothing);
+        assert!(!course.reads(4));
+        assert!(!course.outdate());
         assert!(!course.loaded(until(4)), "it has to be read again");
         course.begin_load();
-        course.reads(6);
-        assert!(!course.needs(6));
-        assert!(course.loaded(until(6)));
-        assert!(!course.needs(6), "its result has it already");
-        assert!(course.needs(7));
+        assert!(course.reads(6));
+        assert_eq!(course.needs(6), Need::Nothing);
+        assert_eq!(course.needs(7), Need::Load);
+        assert!(course.reads(8));
+        assert!(course.loaded(until(8)));
+        assert_eq!(course.needs(8), Need::Nothing, "its result has it already");
+        assert_eq!(course.needs(9), Need::Renewal);
     }
 
     #[test]
@@ -254,9 +280,7 @@ mod tests {
     #[test]
     fn too_much_while_loading_makes_it_load_again() {
         let mut course = Course::new();
-        course.waiting.push_back(event(1));
         assert!(!course.outdate());
-        assert!(course.waiting.is_empty());
         assert_eq!(course.arrival(&event(2).change, false), Arrival::Drop);
         assert!(!course.loaded(until(1)));
         course.begin_load();

@@ -45,7 +45,7 @@ impl Tickets {
         Some(format!("{ticket:032x}"))
     }
 
-    /// Whose it is in this app. A second time it is nobody's. Found by hash with a random key: the time that takes tells nothing of others.
+    /// Whose it is in this app, with the rights that he had when it was issued. A second time it is nobody's. Found by hash with a random key: the time that takes tells nothing of others.
     pub(crate) fn redeem(&self, app: &str, ticket: &str) -> Option<Session> {
         if ticket.len() != 32 || !ticket.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return None;

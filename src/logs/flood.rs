@@ -1,5 +1,7 @@
 //! How many entries an address may send: a bucket of tokens each, filled through the minute.
 
+use crate::auth::network::counted;
+use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -12,7 +14,7 @@ const GRAIN: i64 = 60_000;
 #[derive(Debug)]
 pub(super) struct Flood {
     per_minute: u32,
-    senders: HashMap<IpAddr, Sender>,
+    senders: HashMap<IpNet, Sender>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,7 @@ impl Flood {
 
     /// Takes a token of the address; false: it has none. `now` in milliseconds.
     pub(super) fn admits(&mut self, address: IpAddr, now: i64) -> bool {
+        let address = counted(address);
         let (rate, full) = (i64::from(self.per_minute), i64::from(self.per_minute) * GRAIN);
         // One token a minute is GRAIN grains in 60 000 ms: a grain a millisecond.
         let filled = |sender: &Sender| full.min(sender.left.saturating_add(now.saturating_sub(sender.at).max(0).saturating_mul(rate)));
@@ -67,6 +70,14 @@ mod tests {
         assert!(flood.admits(address(1), 1_000));
         assert!(!flood.admits(address(1), 1_001));
         assert_eq!((0..1_000).filter(|_| flood.admits(address(1), 3_600_000)).count(), 60, "never more than a minute's");
+    }
+
+    #[test]
+    fn a_network_of_many_addresses_is_one() {
+        let mut flood = Flood::new(60);
+        let from = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, n]);
+        assert_eq!((0..1_000).filter(|n| flood.admits(from(*n), 0)).count(), 60);
+        assert!(flood.admits([0x2001, 0xdb8, 0, 2, 0, 0, 0, 1].into(), 0));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The apps' own logs (CONTRACT section 12): what is taken in, and how long it is kept.
+//! The apps' own logs (docs/api.md, "Logs"): what is taken in, and how long it is kept.
 //!
 //! Entries are objects of the class `logs.AppLog` and go through the store as all others do. Anybody may write them, so what
 //! one address can send is bounded (`flood`), and the oldest go when there are too many ([`retention`]).

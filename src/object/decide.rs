@@ -1,10 +1,11 @@
-//! The decisions on writes of one object: (image before, stamp, request) to what happens (CONTRACT section 6).
+//! The decisions on writes of one object: (image before, stamp, request) to what happens (docs/api.md, "Objects").
 //!
 //! The store runs them inside of its transaction and perhaps more than once, so they are pure. The class's
 //! rights were judged before; here the object's own access list is judged, against what is really there.
 
 use crate::object::partial::{Update, UpdateError};
 use crate::object::text::{self, AclRequest};
+use crate::rights::ROLES;
 use crate::store::{Decision, Refusal, Stamp};
 use dataflows::access::{Acl, Rights};
 use dataflows::change::Image;
@@ -150,6 +151,12 @@ pub fn update(id: &str, update: &Update, expected: &Expected, before: Option<&Im
     Ok(put(&Draft { id: id.into(), acl: updated.acl, fields: updated.fields }, Some(image), stamp))
 }
 
+/// Whether an object keeps its list whatever a request without one says: a role's list is replaced by another one, never by
+/// none, as whoever may write a role may make himself a member.
+fn keeps_list(id: &str, asked: &AclRequest) -> bool {
+    bucket_of(id) == ROLES && asked.names_nobody()
+}
+
 /// The bucket of a canonical id.
 fn bucket_of(id: &str) -> &str {
     id.strip_prefix("/db/").and_then(|rest| rest.split('/').next()).unwrap_or(id)
@@ -173,7 +180,8 @@ fn meets(id: &str, expected: &Expected, visible: Option<&Image>) -> Result<(), R
 
 fn put(draft: &Draft, before: Option<&Image>, stamp: &Stamp<'_>) -> Decision {
     let kept;
-    let acl = match &draft.acl {
+    let asked = if keeps_list(&draft.id, &draft.acl) { &AclRequest::Keep } else { &draft.acl };
+    let acl = match asked {
         AclRequest::List(acl) => Some(acl),
         AclRequest::Public => None,
         AclRequest::Keep => {
@@ -208,7 +216,7 @@ mod tests {
         let text = format!(
             r#"{{"id":"{ID}","version":{version},"acl":{acl},"createdAt":"1970-01-01T00:00:01Z","updatedAt":"1970-01-01T00:00:02Z"}}"#
         );
-        let dates = DateFields { fields: vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)] };
+        let dates = DateFields::new(vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)]);
         Image::parse(Bytes::from(text), &dates, DocumentLimits::default()).unwrap()
     }
 
@@ -248,6 +256,33 @@ mod tests {
         assert!(kept.contains(r#""createdAt":"1970-01-01T00:00:01Z","updatedAt":"1970-01-01T00:00:05.5Z""#), "{kept}");
         assert!(kept.contains(r#""version":4,"acl":{"read":{},"write":{"/db/User/x":"allow"}}"#), "{kept}");
         assert!(replaced(AclRequest::Public).contains(r#""acl":null"#));
+    }
+
+    #[test]
+    fn a_role_keeps_its_list_where_a_request_names_nobody() {
+        const ROLE: &str = "/db/Role/r";
+        let joe = Caller::new(["/db/User/x"]);
+        let text_before = image(3, r#"{"read":{},"write":{"/db/User/x":"allow"}}"#);
+        let before = Image::parse(
+            Bytes::from(std::str::from_utf8(text_before.json()).unwrap().replace(ID, ROLE)),
+            &DateFields::default(),
+            DocumentLimits::default(),
+        )
+        .unwrap();
+        let role = |acl| Draft { id: ROLE.into(), acl, fields: String::new() };
+        let kept = r#""acl":{"read":{},"write":{"/db/User/x":"allow"}}"#;
+        for acl in [AclRequest::Keep, AclRequest::Public, AclRequest::List(Acl::default())] {
+            let replaced = text(replace(&role(acl.clone()), &Expected::Anything, false, Some(&before), &stamp(4, &joe)));
+            assert!(replaced.contains(kept), "{acl:?}: {replaced}");
+        }
+        for operand in ["null", "{}", r#"{"read":{},"write":{}}"#] {
+            let asked = Update::parse(format!(r#"{{"$set":{{"acl":{operand}}}}}"#).as_bytes()).unwrap();
+            let updated = text(update(ROLE, &asked, &Expected::Anything, Some(&before), &stamp(4, &joe)));
+            assert!(updated.contains(kept), "{operand}: {updated}");
+        }
+        let other = Acl { read: Rights::default(), write: Rights::admin_only() };
+        let replaced = text(replace(&role(AclRequest::List(other)), &Expected::Anything, false, Some(&before), &stamp(4, &joe)));
+        assert!(replaced.contains(r#""write":{"/db/Role/1":"allow"}"#), "another one takes its place: {replaced}");
     }
 
     /// What a request comes to, in one word.

@@ -26,7 +26,7 @@ mod tests {
 
     #[test]
     fn what_stands_there_decides() {
-        let dates = DateFields { fields: vec![("until".into(), DateField::Date)] };
+        let dates = DateFields::new(vec![("until".into(), DateField::Date)]);
         let image = |until: &str| {
             let text = format!(r#"{{"id":"/db/Lease/1","version":1,"until":{until}}}"#);
             Image::parse(text.into(), &dates, DocumentLimits::default()).unwrap()

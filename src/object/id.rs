@@ -1,7 +1,7 @@
 //! Ids of objects at the edge: decoded and encoded again canonically, once.
 //!
 //! An object's id is `/db/<bucket>/<encodeURIComponent(oid)>`; the oid may contain any character
-//! (CONTRACT section 6). Behind this file there is only the canonical form, so that two spellings of
+//! (docs/api.md). Behind this file there is only the canonical form, so that two spellings of
 //! one id (`%2f`, `%2F`; `~`, `%7E`) are one object everywhere: in the store, in access lists, in queries.
 
 use crate::schema::name::{self, NameError};

@@ -1,4 +1,4 @@
-//! The shape that a class gives its objects: declared fields only, each with its type (CONTRACT section 5).
+//! The shape that a class gives its objects: declared fields only, each with its type (docs/schema.md).
 //!
 //! Fields that are not declared are dropped, declared ones that are missing become null, inherited ones
 //! belong to it. A value of another type is refused by the path of its field.
@@ -10,31 +10,45 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// A value does not have the type of its field.
+/// Why an object does not get its class's shape.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the field {path} is declared as {declared}; {found} is not one")]
-pub struct UnfitValue {
-    /// The field, dotted
-    pub path: String,
-    /// The type it is declared with
-    pub declared: String,
-    /// The value, shortened
-    pub found: String,
+#[non_exhaustive]
+pub enum UnfitValue {
+    /// A value does not have the type of its field
+    #[error("the field {path} is declared as {declared}; {found} is not one")]
+    Type {
+        /// The field, dotted
+        path: String,
+        /// The type it is declared with
+        declared: String,
+        /// The value, shortened
+        found: String,
+    },
+    /// What is declared and was not given is more than an object may grow by
+    #[error("at {path} the fields that are declared and not given make the object longer by more than {} MiB; store fewer embedded values in it", ADDED >> 20)]
+    Grows {
+        /// The field, dotted
+        path: String,
+    },
 }
 
 /// Deepest nesting of embedded values.
 const DEPTH: usize = 32;
 
+/// Bytes of `"field":null` that shaping adds to an object at most. An object of any allowed length may come as many times longer:
+/// a list of a million `{}` has ten fields each. What is stored at last is bounded by `store.object_bytes`, which is judged behind this.
+const ADDED: usize = 8 << 20;
+
 /// The fields of an object of a class as a part of the canonical text: `,"name":value` each.
 pub fn fields(schema: &Schema, bucket: &str, given: &[(Cow<'_, str>, &RawValue)]) -> Result<String, UnfitValue> {
-    let mut shaping = Shaping { schema, text: String::new(), path: Vec::new() };
+    let mut shaping = Shaping { schema, text: String::new(), path: Vec::new(), added: 0 };
     shaping.declared(bucket, given, DEPTH, true)?;
     Ok(shaping.text)
 }
 
 /// One element of a collection that stands at a path, in the form in which it is stored. `declared` is the collection's type.
 pub fn element(schema: &Schema, kind: &Kind<'_>, declared: &str, path: &str, value: &str) -> Result<String, UnfitValue> {
-    let mut shaping = Shaping { schema, text: String::new(), path: vec![path.to_owned()] };
+    let mut shaping = Shaping { schema, text: String::new(), path: vec![path.to_owned()], added: 0 };
     shaping.value(kind.clone(), declared, value, DEPTH)?;
     Ok(shaping.text)
 }
@@ -43,6 +57,8 @@ struct Shaping<'s> {
     schema: &'s Schema,
     text: String,
     path: Vec<String>,
+    /// See [`ADDED`]
+    added: usize,
 }
 
 impl Shaping<'_> {
@@ -63,6 +79,12 @@ impl Shaping<'_> {
                 Some(by_name) => by_name.get(&*field.name).copied(),
                 None => given.iter().find(|(name, _)| **name == *field.name).map(|(_, value)| *value),
             };
+            if found.is_none() {
+                self.added += field.name.len() + r#""":null,"#.len();
+                if self.added > ADDED {
+                    return Err(UnfitValue::Grows { path: self.path.join(".") });
+                }
+            }
             let value = found.map_or("null", RawValue::get);
             self.path.push(field.name.to_string());
             self.value(Kind::parse(&field.kind).unwrap_or(Kind::Json), &field.kind, value, depth)?;
@@ -146,7 +168,7 @@ impl Shaping<'_> {
     }
 
     fn unfit(&self, declared: &str, value: &str) -> UnfitValue {
-        UnfitValue { path: self.path.join("."), declared: declared.to_owned(), found: value.chars().take(80).collect() }
+        UnfitValue::Type { path: self.path.join("."), declared: declared.to_owned(), found: value.chars().take(80).collect() }
     }
 }
 
@@ -237,8 +259,23 @@ mod tests {
             (r#"{"owner":{"id":"/db/User/a"}}"#, "owner"),
             (r#"{"where":{"latitude":91,"longitude":0}}"#, "where"),
         ] {
-            assert_eq!(shaped(&lot(), "Lot", object).unwrap_err().path, path, "{object}");
+            let refused = shaped(&lot(), "Lot", object).unwrap_err();
+            assert!(matches!(&refused, UnfitValue::Type { path: found, .. } if found == path), "{object}: {refused}");
         }
+    }
+
+    #[test]
+    fn what_is_declared_and_not_given_is_bounded() {
+        let schema = schema(&[
+            r#"{"class":"/db/City","embedded":true,"fields":{
+                "zip":{"name":"zip","type":"/db/Integer","order":0},"name":{"name":"name","type":"/db/String","order":1}}}"#,
+            r#"{"class":"/db/Road","fields":{"cities":{"name":"cities","type":"/db/collection.List[/db/City]","order":0}}}"#,
+        ]);
+        let of = |count: usize| shaped(&schema, "Road", &format!(r#"{{"cities":[{}{{}}]}}"#, "{},".repeat(count - 1)));
+        assert_eq!(of(2).unwrap(), r#","cities":[{"zip":null,"name":null},{"zip":null,"name":null}]"#);
+        assert!(of(100_000).is_ok());
+        let refused = of(1_400_000).unwrap_err();
+        assert!(matches!(&refused, UnfitValue::Grows { path } if path.starts_with("cities.")), "{refused}");
     }
 
     #[test]

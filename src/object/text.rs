@@ -51,6 +51,14 @@ pub enum AclRequest {
     List(Acl),
 }
 
+impl AclRequest {
+    /// Whether it names nobody: absent, null, or without an entry, which is what the SDK sends for every object whose list
+    /// nobody has touched.
+    pub fn names_nobody(&self) -> bool {
+        !matches!(self, AclRequest::List(acl) if *acl != Acl::default())
+    }
+}
+
 impl<'b> Body<'b> {
     /// Reads a request's body.
     pub fn parse(text: &'b [u8]) -> Result<Body<'b>, BodyError> {

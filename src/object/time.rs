@@ -1,37 +1,55 @@
-//! Instants as text: `YYYY-MM-DDTHH:MM:SS[.fff]Z`, without trailing zeros of the fraction (CONTRACT section 5).
+//! Instants as text: `YYYY-MM-DDTHH:MM:SS[.fff]Z`, without trailing zeros of the fraction (as the SDK compares it).
 
-use jiff::Timestamp;
+use jiff::civil::{DateTime, Time};
+use jiff::fmt::temporal::{Pieces, PiecesOffset};
+use jiff::{SignedDuration, Timestamp};
 
 /// The text of an instant, milliseconds since 1970. What no calendar reaches becomes its end.
 pub fn instant(milliseconds: i64) -> String {
-    let end = if milliseconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
-    Timestamp::from_millisecond(milliseconds).unwrap_or(end).to_string()
+    if let Ok(timestamp) = Timestamp::from_millisecond(milliseconds) {
+        return timestamp.to_string();
+    }
+    // The calendar has some hours more than timestamps have, at both ends.
+    let epoch = jiff::civil::date(1970, 1, 1).to_datetime(Time::midnight());
+    match epoch.checked_add(SignedDuration::from_millis(milliseconds)) {
+        Ok(moment) => format!("{moment}Z"),
+        Err(_) => if milliseconds < 0 { Timestamp::MIN } else { Timestamp::MAX }.to_string(),
+    }
+}
+
+/// The moment in UTC of an instant with its offset. None where the text is no instant.
+fn moment(text: &str) -> Option<DateTime> {
+    let pieces = Pieces::parse(text).ok()?;
+    let moment = pieces.date().to_datetime(pieces.time()?);
+    match pieces.offset()? {
+        PiecesOffset::Numeric(offset) => moment.checked_sub(SignedDuration::from_secs(offset.offset().seconds().into())).ok(),
+        _ => Some(moment),
+    }
 }
 
 /// The client's text of an instant, kept in its form: only trailing zeros of the fraction go. One with
 /// an offset is told in UTC. None where it is no instant.
 pub fn echo_instant(text: &str) -> Option<String> {
-    let timestamp: Timestamp = text.parse().ok()?;
-    Some(if text.ends_with('Z') { trim_fraction(text) } else { timestamp.to_string() })
+    let moment = moment(text)?;
+    Some(if text.ends_with('Z') { trim_fraction(text) } else { format!("{moment}Z") })
 }
 
 /// The client's text of a day, `YYYY-MM-DD`; of an instant its day. None where it is neither.
 pub fn echo_date(text: &str) -> Option<String> {
-    if text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok() {
+    if text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok_and(|date| date.to_string() == text) {
         return Some(text.to_owned());
     }
-    let timestamp: Timestamp = text.parse().ok()?;
-    Some(timestamp.to_zoned(jiff::tz::TimeZone::UTC).date().to_string())
+    Some(moment(text)?.date().to_string())
 }
 
 /// The client's text of a time of day, `HH:MM:SS[.f]Z`; of an instant its time of day. None where it is neither.
 pub fn echo_time(text: &str) -> Option<String> {
     let time = text.strip_suffix('Z').unwrap_or(text);
-    if time.len() >= 5 && !time.contains('-') && time.parse::<jiff::civil::Time>().is_ok() {
+    let in_form = time.as_bytes().get(2) == Some(&b':') && time.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.'));
+    if in_form && time.parse::<Time>().is_ok() {
         return Some(trim_fraction(&format!("{time}Z")));
     }
-    let timestamp: Timestamp = text.parse().ok()?;
-    Some(format!("{}Z", timestamp.to_zoned(jiff::tz::TimeZone::UTC).time()))
+    Some(format!("{}Z", moment(text)?.time()))
 }
 
 /// `….500Z` to `….5Z`, `….000Z` to `…Z`; members of sets are compared as text, so one instant has one form.
@@ -58,7 +76,11 @@ mod tests {
         ] {
             assert_eq!(instant(milliseconds), text);
         }
-        assert!(instant(i64::MAX).starts_with("9999-12-3"));
+        assert_eq!(instant(253_402_300_799_999), "9999-12-31T23:59:59.999Z");
+        assert_eq!(instant(-377_705_116_800_000), "-009999-01-01T00:00:00Z");
+        assert_eq!(instant(253_402_300_800_000), Timestamp::MAX.to_string());
+        assert_eq!(instant(i64::MAX), Timestamp::MAX.to_string());
+        assert_eq!(instant(i64::MIN), Timestamp::MIN.to_string());
     }
 
     #[test]
@@ -68,11 +90,27 @@ mod tests {
         assert_eq!(echo_instant("0000-01-01T00:00:00Z").as_deref(), Some("0000-01-01T00:00:00Z"));
         assert_eq!(echo_instant("2020-01-02T03:04:05+01:00").as_deref(), Some("2020-01-02T02:04:05Z"));
         assert_eq!(echo_instant("tomorrow"), None);
+        assert_eq!(echo_instant("2020-01-02"), None);
+        assert_eq!(echo_instant("2020-01-02T03:04:05"), None);
+        assert_eq!(echo_instant("2020-02-30T03:04:05Z"), None);
         assert_eq!(echo_date("2020-01-02").as_deref(), Some("2020-01-02"));
         assert_eq!(echo_date("2020-01-02T03:04:05Z").as_deref(), Some("2020-01-02"));
         assert_eq!(echo_date("2020-13-02"), None);
         assert_eq!(echo_time("03:04:05.120Z").as_deref(), Some("03:04:05.12Z"));
         assert_eq!(echo_time("03:04:05Z").as_deref(), Some("03:04:05Z"));
         assert_eq!(echo_time("25:00:00Z"), None);
+        assert_eq!(echo_time("03:04:05+01:00"), None);
+        assert_eq!(echo_time("030405"), None);
+    }
+
+    #[test]
+    fn the_last_hours_of_the_calendar_are_instants() {
+        assert_eq!(echo_instant("9999-12-31T23:59:59.990Z").as_deref(), Some("9999-12-31T23:59:59.99Z"));
+        assert_eq!(echo_instant("9999-12-31T23:59:59+02:00").as_deref(), Some("9999-12-31T21:59:59Z"));
+        assert_eq!(echo_instant("9999-12-31T23:59:59-00:01"), None);
+        assert_eq!(echo_instant("-009999-01-01T00:00:00Z").as_deref(), Some("-009999-01-01T00:00:00Z"));
+        assert_eq!(echo_date("9999-12-31").as_deref(), Some("9999-12-31"));
+        assert_eq!(echo_date("9999-12-31T23:59:59Z").as_deref(), Some("9999-12-31"));
+        assert_eq!(echo_time("9999-12-31T23:59:59.5Z").as_deref(), Some("23:59:59.5Z"));
     }
 }

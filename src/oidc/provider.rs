@@ -155,9 +155,13 @@ impl Provider {
             Err(error) => return Err(self.unconfirmed(describe(&error))),
         };
         let mut said = self.object(serde_json::to_value(&claims))?;
-        if !said.contains_key(&self.options.username_claim)
-            && let Ok(request) = client.user_info(answer.access_token().clone(), Some(claims.subject().clone()))
-        {
+        let claim = &self.options.username_claim;
+        let confirmed = ["email", "email_verified"].iter().any(|name| said.contains_key(*name));
+        let more = match said.get(claim) {
+            Some(name) => !confirmed && name.as_str().is_some_and(is_address),
+            None => true,
+        };
+        if more && let Ok(request) = client.user_info(answer.access_token().clone(), Some(claims.subject().clone())) {
             // What an id token leaves out is there; the library compares the subjects.
             let more: Result<UserInfoClaims<Others, CoreGenderClaim>, _> = request.request_async(&self.client).await;
             let more = more.map_err(|error| self.unconfirmed(describe(&error)))?;
@@ -165,7 +169,7 @@ impl Provider {
                 said.entry(name).or_insert(value);
             }
         }
-        let username = username(&said, &self.options.username_claim);
+        let username = username(&said, claim);
         Ok(Person { issuer: claims.issuer().to_string(), subject: claims.subject().to_string(), username })
     }
 
@@ -212,12 +216,20 @@ impl Provider {
     }
 }
 
-/// The user name that claims give. An address that the provider has not verified is none: anybody may have typed it in.
+/// The user name that claims give. An address is one only if it is the one that the provider has verified, whichever claim it
+/// stands in: anybody may have typed in another, and it is where mail to this user would go.
 fn username(claims: &Map<String, Value>, claim: &str) -> Option<String> {
-    let name = claims.get(claim)?.as_str()?.trim();
-    let verified = claim != "email" || claims.get("email_verified") == Some(&Value::Bool(true));
+    let text = |claim: &str| claims.get(claim)?.as_str().map(str::trim);
+    let name = text(claim)?;
+    let verified = !(claim == "email" || is_address(name))
+        || (claims.get("email_verified") == Some(&Value::Bool(true)) && text("email") == Some(name));
     let fits = !name.is_empty() && name.len() <= crate::rights::secrets::LONGEST_NAME && !name.chars().any(char::is_control);
     (verified && fits).then(|| name.to_owned())
+}
+
+/// Whether mail could be sent to it. Some servers take `@` alone for a sign of that, so this does as well.
+fn is_address(name: &str) -> bool {
+    name.contains('@')
 }
 
 /// An error with those that it comes from: the outermost ones of the library say little.
@@ -249,6 +261,22 @@ mod tests {
             assert_eq!(email(not), None);
         }
         assert_eq!(of(json!({"email": "jo@example.org"}), "email"), None);
+    }
+
+    #[test]
+    fn an_address_in_another_claim_is_the_verified_one_or_none() {
+        let said = |name: &str, email: Value, verified: Value| {
+            of(json!({"preferred_username": name, "email": email, "email_verified": verified}), "preferred_username")
+        };
+        let (jo, yes) = (json!("jo@example.org"), json!(true));
+        assert_eq!(said("jo@example.org", jo.clone(), yes.clone()).as_deref(), Some("jo@example.org"));
+        for (email, verified) in
+            [(jo.clone(), json!(false)), (jo.clone(), json!(null)), (json!(null), yes.clone()), (json!("me@example.com"), yes)]
+        {
+            assert_eq!(said("jo@example.org", email.clone(), verified.clone()), None, "{email} {verified}");
+        }
+        assert_eq!(said("jo", jo, json!(false)).as_deref(), Some("jo"), "no address at all");
+        assert_eq!(of(json!({"preferred_username": "jo@example.org"}), "preferred_username"), None);
     }
 
     #[test]

@@ -19,12 +19,16 @@ struct OfApp {
     roles: HashMap<Box<str>, BTreeSet<Arc<str>>>,
     /// User to the generation below which his tokens are dead; absent where none is
     generations: HashMap<Box<str>, u32>,
+    /// Users who were deleted, as long as any of their tokens could have life in it
+    gone: HashSet<Box<str>>,
     /// Users who may not log in
     inactive: HashSet<Box<str>>,
 }
 
-/// Of a user who is gone: his id is never given again.
+/// How a former version noted a user who is gone, without the generation that he had.
 const GONE: u32 = u32::MAX;
+/// What stands for that: nobody has changed his password so often.
+const UNKNOWN: u32 = 1 << 31;
 
 impl Membership {
     /// A change of a role or a user; of other objects it does nothing. The change with its images exchanged takes it back.
@@ -58,9 +62,8 @@ impl Membership {
             of.inactive.remove(&**user);
         }
         match now {
-            None => drop(of.generations.insert((**user).into(), GONE)),
-            Some(_) if of.generations.get(&**user) == Some(&GONE) => drop(of.generations.remove(&**user)),
-            Some(_) => {}
+            None => drop(of.gone.insert((**user).into())),
+            Some(_) => drop(of.gone.remove(&**user)),
         }
     }
 
@@ -71,11 +74,26 @@ impl Membership {
 
     /// Tokens below its generation are dead from now on.
     pub fn revoke(&mut self, revocation: &Revocation) {
-        if revocation.generation > 0 {
-            let generations = &mut self.apps.entry(revocation.app.clone()).or_default().generations;
-            let known = generations.entry((*revocation.user).into()).or_default();
-            *known = (*known).max(revocation.generation);
+        let of = self.apps.entry(revocation.app.clone()).or_default();
+        let former = revocation.generation == GONE;
+        if revocation.gone || former {
+            of.gone.insert((*revocation.user).into());
         }
+        let generation = if former { UNKNOWN } else { revocation.generation };
+        if generation > 0 {
+            let known = of.generations.entry((*revocation.user).into()).or_default();
+            *known = (*known).max(generation);
+        }
+    }
+
+    /// Whether a user was deleted, and not so long ago that nothing has to be known of him any more.
+    pub fn is_gone(&self, app: &str, user: &str) -> bool {
+        self.apps.get(app).is_some_and(|of| of.gone.contains(user))
+    }
+
+    /// The generation below which a user's tokens are dead; 0 where none is.
+    pub fn generation(&self, app: &str, user: &str) -> u32 {
+        self.apps.get(app).and_then(|of| of.generations.get(user)).copied().unwrap_or(0)
     }
 
     /// Forgets an app that is gone.
@@ -85,7 +103,7 @@ impl Membership {
 
     /// A user with the roles that he has; nobody in particular where he is gone or inactive.
     pub fn caller(&self, app: &str, user: &str) -> Caller {
-        if !self.is_alive(app, user, GONE - 1) {
+        if !self.is_there(app, user) {
             return Caller::anonymous();
         }
         Caller::new(self.roles(app, user).map(|role| &**role).chain([user, LOGGED_IN_ROLE]))
@@ -93,7 +111,7 @@ impl Membership {
 
     /// The rights of one role alone, for a user who may assume it: a member, or an administrator.
     pub fn assumed(&self, app: &str, user: &str, role: &str) -> Option<Caller> {
-        let permitted = self.is_alive(app, user, GONE - 1) && self.roles(app, user).any(|of| matches!(&**of, ADMIN_ROLE) || **of == *role);
+        let permitted = self.is_there(app, user) && self.roles(app, user).any(|of| matches!(&**of, ADMIN_ROLE) || **of == *role);
         permitted.then(|| self.caller(app, user).limited_to([role, LOGGED_IN_ROLE]))
     }
 
@@ -104,8 +122,11 @@ impl Membership {
 
     /// Whether tokens of this generation are alive: the user is there and active, and did not revoke them.
     pub fn is_alive(&self, app: &str, user: &str, generation: u32) -> bool {
-        let Some(of) = self.apps.get(app) else { return true };
-        of.generations.get(user).is_none_or(|least| generation >= *least) && !of.inactive.contains(user)
+        self.is_there(app, user) && generation >= self.generation(app, user)
+    }
+
+    fn is_there(&self, app: &str, user: &str) -> bool {
+        self.apps.get(app).is_none_or(|of| !of.gone.contains(user) && !of.inactive.contains(user))
     }
 
     fn replace(&mut self, app: &Arc<str>, role: &Arc<str>, before: Option<&Image>, after: Option<&Image>) {
@@ -128,7 +149,7 @@ impl Membership {
 }
 
 /// The users whom a role lists.
-fn members(role: Option<&Image>) -> BTreeSet<&str> {
+pub(super) fn members(role: Option<&Image>) -> BTreeSet<&str> {
     match role.and_then(|image| image.document.root().get("users")) {
         Some(Value::Array(users)) => {
             users.iter().filter_map(|user| if let Value::String(user) = user { Some(user) } else { None }).collect()
@@ -230,10 +251,33 @@ mod tests {
     #[test]
     fn revocations_only_ever_rise() {
         let mut membership = Membership::default();
-        let revocation = |generation| Revocation { app: "app".into(), user: "/db/User/a".into(), generation, until: 0 };
+        let revocation = |generation| Revocation { app: "app".into(), user: "/db/User/a".into(), generation, gone: false, until: 0 };
         membership.revoke(&revocation(3));
         membership.revoke(&revocation(2));
         assert!(membership.is_alive("app", "/db/User/a", 3) && !membership.is_alive("app", "/db/User/a", 2));
         assert!(membership.is_alive("app", "/db/User/b", 0) && membership.is_alive("other", "/db/User/a", 0));
+    }
+
+    #[test]
+    fn who_comes_back_has_none_of_his_former_tokens() {
+        let image = || {
+            let text = r#"{"id":"/db/User/0","version":1}"#;
+            Some(Arc::new(Image::parse(text.into(), &DateFields::default(), DocumentLimits::default()).unwrap()))
+        };
+        let of_user = |before, after| Change { bucket: USERS.into(), id: "/db/User/0".into(), ..change(0, before, after) };
+        let alive = |membership: &Membership, generation| membership.is_alive("app", "/db/User/0", generation);
+        // As it is noted now, and as former versions did without the generation.
+        for (noted, least) in [(8, 8), (GONE, UNKNOWN)] {
+            let revocation = |generation, gone| Revocation { app: "app".into(), user: "/db/User/0".into(), generation, gone, until: 0 };
+            let mut membership = Membership::default();
+            membership.revoke(&revocation(7, false));
+            membership.apply(&of_user(image(), None));
+            membership.revoke(&revocation(noted, noted != GONE));
+            assert!(membership.is_gone("app", "/db/User/0") && !alive(&membership, least));
+            membership.apply(&of_user(None, image()));
+            assert!(!membership.is_gone("app", "/db/User/0"));
+            assert_eq!(membership.generation("app", "/db/User/0"), least);
+            assert!(!alive(&membership, 7) && !alive(&membership, least - 1) && alive(&membership, least));
+        }
     }
 }

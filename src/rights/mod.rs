@@ -1,6 +1,6 @@
 //! Rights as they are now, in memory: who belongs to which role, and whose tokens are dead.
 //!
-//! Fed by what the control stream tells (DESIGN: "Rights are changes too"): committed changes of roles and of users, and
+//! Fed by what the control stream tells, as rights are changes, too: committed changes of roles and of users, and
 //! revocations.
 //! Whoever judges asks here and not the token: what a token says of roles is for the edge alone. The store's writer keeps
 //! a [`Membership`] of its own, current to the write before, by which it judges inside its transaction.
@@ -14,7 +14,7 @@ use dataflows::access::Caller;
 use dataflows::change::{Change, Image};
 use dataflows::document::Value;
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -34,6 +34,12 @@ pub fn concerns(change: &Change) -> bool {
         USERS => change.after.is_none() || is_inactive(change.before.as_deref()) != is_inactive(change.after.as_deref()),
         _ => false,
     }
+}
+
+/// Whether a change makes a user a member of a role, or takes him out of it.
+pub fn moves(change: &Change, user: &str) -> bool {
+    let lists = |role: &Option<Arc<Image>>| membership::members(role.as_deref()).contains(user);
+    *change.bucket == *ROLES && lists(&change.before) != lists(&change.after)
 }
 
 /// Whether a user's object says that he may not log in.
@@ -59,8 +65,11 @@ pub struct Revocation {
     pub app: Arc<str>,
     /// The user's id
     pub user: Arc<str>,
-    /// Tokens below it are dead; `u32::MAX` for a user who is gone
+    /// Tokens below it are dead; `u32::MAX` for a user who is gone, where a former version wrote it
     pub generation: u32,
+    /// The user is gone. Should he come back under the same id, it is with this generation: above all that he ever had
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
     /// Seconds since 1970 after which every such token has ended by itself, and this can be forgotten
     pub until: i64,
 }
@@ -73,6 +82,8 @@ pub struct Rights {
     followers: Mutex<Vec<UnboundedSender<Ended>>>,
     /// No token lives longer, seconds; 0 as long as nobody said so
     longest: AtomicU32,
+    /// Whether a user's name is where mail to him goes
+    names_confirmed: AtomicBool,
 }
 
 impl Rights {
@@ -106,6 +117,17 @@ impl Rights {
     fn tell(&self, ended: Ended) {
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         followers.retain(|follower| follower.send(ended.clone()).is_ok());
+    }
+
+    /// From now on users change no names, which mail goes to: administrators do, and the server, for whoever has opened a link
+    /// that was sent to the new name. Said at the start, where there is mail.
+    pub fn confirm_names(&self) {
+        self.names_confirmed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether names have to be confirmed before users have them, see [`Rights::confirm_names`].
+    pub fn names_are_confirmed(&self) -> bool {
+        self.names_confirmed.load(Ordering::Relaxed)
     }
 
     /// Tokens live for so long, seconds; of what is told the longest.

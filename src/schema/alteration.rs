@@ -1,7 +1,8 @@
 //! What a version of the schema changed for those who read: worked out with the commit and kept with the schema, so that
 //! the live side, whoever resumes and other readers of the log need no former version.
 
-use super::{Kind, Schema};
+use super::{Dates, Kind, Schema};
+use dataflows::document::Shapes;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -18,10 +19,13 @@ pub struct Alteration {
     pub bucket: Box<str>,
     /// Its class is gone
     pub gone: bool,
-    /// Paths that were renamed or removed; `*` stands for any key of a map
+    /// Paths that were renamed or removed; `*` stands for any key of a map, an empty last name for something below that is not told
     pub moved: Vec<Moved>,
     /// Fields that are read as times now and were not, or the other way round
     pub retyped: Vec<Box<str>>,
+    /// Whether others than before may ask for its objects or load them
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rights: bool,
 }
 
 /// A path that was renamed or removed.
@@ -74,6 +78,7 @@ impl Alteration {
 /// What `new` changes for the objects that `old` described.
 pub fn between(old: &Schema, new: &Schema) -> Vec<Alteration> {
     let mut alterations = Vec::new();
+    let mut retyping = Retyping { old: Dates::new(old), new: Dates::new(new), shapes: Shapes::default() };
     let mut search = Search { old, new, reached: reached(old, new), left: LOOKED_INTO };
     for (bucket, class) in &old.classes {
         if class.embedded {
@@ -84,21 +89,28 @@ pub fn between(old: &Schema, new: &Schema) -> Vec<Alteration> {
             alteration.gone = true;
         } else {
             search.collect(bucket, &mut Vec::new(), &mut alteration.moved);
-            retyped(old, new, bucket, &mut alteration);
+            alteration.retyped = retyping.fields(old, new, bucket);
+            alteration.rights = is_for_others(old, new, bucket);
         }
-        if alteration.gone || !alteration.moved.is_empty() || !alteration.retyped.is_empty() {
+        if alteration.gone || alteration.rights || !alteration.moved.is_empty() || !alteration.retyped.is_empty() {
             alterations.push(alteration);
         }
     }
     // A bucket that gets a class may hold objects already.
     for bucket in new.classes.keys().filter(|bucket| old.class(bucket).is_none()) {
         let mut alteration = Alteration { bucket: bucket.clone(), ..Alteration::default() };
-        retyped(old, new, bucket, &mut alteration);
-        if !alteration.retyped.is_empty() {
+        alteration.retyped = retyping.fields(old, new, bucket);
+        alteration.rights = is_for_others(old, new, bucket);
+        if alteration.rights || !alteration.retyped.is_empty() {
             alterations.push(alteration);
         }
     }
     alterations
+}
+
+fn is_for_others(old: &Schema, new: &Schema, bucket: &str) -> bool {
+    let (before, after) = (old.rights_of(bucket), new.rights_of(bucket));
+    before.query != after.query || before.load != after.load
 }
 
 /// The classes whose objects, or what is embedded in them, a move of this version reaches.
@@ -137,8 +149,9 @@ impl Search<'_> {
         }
         if self.left == 0 || above.len() > DEPTH {
             // Something has moved there, under a path that is not told.
-            if moved.is_empty() {
-                moved.push(Moved { path: vec!["".into()], to: None });
+            let untold = Moved { path: above.iter().take(1).cloned().chain(["".into()]).collect(), to: None };
+            if !moved.contains(&untold) {
+                moved.push(untold);
             }
             return;
         }
@@ -172,19 +185,20 @@ fn keys(kind: &Kind<'_>, path: &mut Vec<Box<str>>) {
     }
 }
 
-fn retyped(old: &Schema, new: &Schema, bucket: &str, alteration: &mut Alteration) {
-    let (before, after) = (old.dates(bucket).fields, new.dates(bucket).fields);
-    let moves: Vec<_> = new.moves_of(bucket).filter(|one| one.since > old.version).collect();
-    let is_moved = |name: &str| moves.iter().any(|one| *one.from == *name || one.to.as_deref() == Some(name));
-    let mut differing: Vec<Box<str>> = Vec::new();
-    for (one, other) in [(&before, &after), (&after, &before)] {
-        for entry in one.iter().filter(|entry| !other.contains(entry) && !is_moved(&entry.0)) {
-            if !differing.contains(&entry.0) {
-                differing.push(entry.0.clone());
-            }
-        }
+/// Finds the fields that hold times in only one of two schemas.
+struct Retyping<'s> {
+    old: Dates<'s>,
+    new: Dates<'s>,
+    shapes: Shapes,
+}
+
+impl Retyping<'_> {
+    fn fields(&mut self, old: &Schema, new: &Schema, bucket: &str) -> Vec<Box<str>> {
+        let mut differing = self.shapes.differing(&self.old.of(bucket), &self.new.of(bucket));
+        let moves: Vec<_> = new.moves_of(bucket).filter(|one| one.since > old.version).collect();
+        differing.retain(|name| !moves.iter().any(|one| one.from == *name || one.to.as_ref() == Some(name)));
+        differing
     }
-    alteration.retyped = differing;
 }
 
 #[cfg(test)]
@@ -250,6 +264,20 @@ mod tests {
         ] {
             assert_eq!(effect(lot, path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn who_may_see_objects_is_told_and_is_nothing_to_those_who_look_on() {
+        let request = |text: &str| Request::Merge(vec![serde_json::from_str(text).unwrap()]);
+        let closed = r#"{"class":"/db/Lot","acl":{"query":{"/db/Role/7":"allow"}},"fields":{}}"#;
+        let found = altered(&lots(), request(closed));
+        assert!(matches!(&found[..], [one] if &*one.bucket == "Lot" && one.rights && effect(one, "a") == "none"), "{found:?}");
+        let text = serde_json::to_string(&found).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<Alteration>>(&text).unwrap(), found);
+        // A bucket without a class is everybody's.
+        let found = altered(&lots(), request(&closed.replace("Lot", "New")));
+        assert!(matches!(&found[..], [one] if &*one.bucket == "New" && one.rights), "{found:?}");
+        assert!(altered(&lots(), request(&closed.replace("query", "insert"))).is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The classes that every app has (CONTRACT sections 5 and 6).
+//! The classes that every app has (docs/schema.md).
 
 use super::{Class, Field};
 use dataflows::access::{ADMIN_ROLE, ClassRights, LOGGED_IN_ROLE, Rights, Rule};

@@ -1,4 +1,4 @@
-//! The types that fields are declared with (CONTRACT section 5).
+//! The types that fields are declared with (docs/schema.md).
 
 /// A declared type. Names of classes are without `/db/`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Posting to a schema: what is sent is merged into what there is (CONTRACT section 5).
+//! Posting to a schema: what is sent is merged into what there is (docs/schema.md).
 //!
 //! A POST adds classes and fields and sets rights; it never removes or retypes anything, since clients leave
 //! out of their own model what they do not use. Posting the same again changes nothing.

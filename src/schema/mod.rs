@@ -6,6 +6,7 @@ pub mod alteration;
 pub mod built_in;
 mod change;
 mod check;
+mod dates;
 mod expiry;
 mod kind;
 pub mod lens;
@@ -15,13 +16,14 @@ pub mod name;
 
 pub use alteration::Alteration;
 pub use change::{Request, change};
+pub(crate) use dates::Dates;
 pub use expiry::EXPIRES;
 pub use kind::Kind;
 pub use merge::{ClassRequest, SchemaError, merge};
 pub use moves::Move;
 
 use dataflows::access::ClassRights;
-use dataflows::document::{DateField, DateFields};
+use dataflows::document::DateFields;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -42,7 +44,7 @@ pub struct Schema {
     pub altered: Vec<Alteration>,
 }
 
-/// A declared class, in the JSON form of CONTRACT section 5.
+/// A declared class, in the JSON form of docs/schema.md.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Class {
@@ -148,44 +150,8 @@ impl Schema {
         self.class(bucket).map(|class| class.acl.clone()).unwrap_or_default()
     }
 
-    /// Which fields of a bucket hold times. `createdAt` and `updatedAt` always do.
+    /// Which fields of a bucket hold times. `createdAt` and `updatedAt` always do. For all buckets of a schema: [`Dates`].
     pub fn dates(&self, bucket: &str) -> DateFields {
-        let mut dates = DateFields { fields: vec![("createdAt".into(), DateField::Date), ("updatedAt".into(), DateField::Date)] };
-        // The bound ends a circle of classes that embed or inherit each other.
-        self.collect_dates(bucket, &mut dates, 8);
-        dates
-    }
-
-    fn collect_dates(&self, bucket: &str, dates: &mut DateFields, depth: usize) {
-        let Some(class) = self.class(bucket).filter(|_| depth > 0) else { return };
-        if let Some(parent) = class.super_class.as_deref().and_then(|parent| parent.strip_prefix("/db/")) {
-            self.collect_dates(parent, dates, depth - 1);
-        }
-        for field in class.fields.values() {
-            if let Some(date) = self.date_field(&field.kind, depth) {
-                dates.fields.retain(|(name, _)| *name != field.name);
-                dates.fields.push((field.name.clone(), date));
-            }
-        }
-    }
-
-    fn date_field(&self, kind: &str, depth: usize) -> Option<DateField> {
-        let kind = kind.strip_prefix("/db/")?;
-        match kind {
-            "DateTime" | "Date" | "Time" => return Some(DateField::Date),
-            _ => {}
-        }
-        let element = ["collection.List[", "collection.Set["].iter().find_map(|list| kind.strip_prefix(list)?.strip_suffix(']'));
-        if let Some(element) = element {
-            return match self.date_field(element, depth)? {
-                DateField::Date => Some(DateField::List),
-                DateField::Embedded(dates) => Some(DateField::EmbeddedList(dates)),
-                _ => None,
-            };
-        }
-        let class = self.class(kind).filter(|class| class.embedded)?;
-        let mut dates = DateFields::default();
-        self.collect_dates(class.class.strip_prefix("/db/")?, &mut dates, depth.saturating_sub(1));
-        (!dates.fields.is_empty()).then(|| DateField::Embedded(Box::new(dates)))
+        Dates::new(self).of(bucket)
     }
 }

@@ -19,6 +19,13 @@ pub(super) fn check(config: &Config) -> Result<(), StartError> {
                       without a path";
         return option("server.public_url", public, reason);
     }
+    if config.server.body_seconds == 0 {
+        return option("server.body_seconds", "0", "no body arrives in no time: give at least a second");
+    }
+    if config.server.bodies_bytes / 2 < config.server.body_bytes {
+        let value = config.server.bodies_bytes.to_string();
+        return option("server.bodies_bytes", &value, "an app gets half of it, which must have room for one body of server.body_bytes");
+    }
     if config.mail.verification && config.mail.transport == MailTransport::None {
         return option("mail.verification", "true", "nobody takes mail (mail.transport), so nobody could ever log in");
     }

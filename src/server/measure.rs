@@ -2,6 +2,7 @@
 
 use crate::apps::Apps;
 use crate::apps::quota::Usage;
+use crate::auth::password::Passwords;
 use crate::changelog::kafka::{KafkaLog, Relay, RelayState};
 use crate::clock::Clock;
 use crate::ingest::Ingest;
@@ -171,6 +172,15 @@ pub(super) fn measure_apps(metrics: &Metrics, apps: &Arc<Apps>) {
             family("app_connections", "Websockets and event streams of the app", |usage| usage.connections as u64, Number::Gauge),
             family("app_subscriptions", "Subscriptions of the app", |usage| usage.subscriptions as u64, Number::Gauge),
         ]
+    });
+}
+
+/// Tells how many passwords were hashed, which is the dearest thing that a request can ask for.
+pub(super) fn measure_passwords(metrics: &Metrics, passwords: &Passwords) {
+    let passwords = passwords.clone();
+    metrics.collect(move || {
+        let value = Number::Counter(passwords.worked());
+        vec![Reading { name: "password_hashes", help: "Passwords that were hashed, to be set or to be compared", value }]
     });
 }
 

@@ -12,6 +12,7 @@ mod measure;
 
 pub use error::StartError;
 
+use crate::apps::bodies::Bodies;
 use crate::apps::limits::{Limits, OwnLimits};
 use crate::apps::{Apps, Registry, registry};
 use crate::auth::bans::Bans;
@@ -133,6 +134,9 @@ impl Server {
         // Behind the store, which makes the data directory that mail may be put into.
         let ended = CancellationToken::new();
         let mail = Mailing::start(&config.mail, &config.server.public_url, &config.store.data, store.clock().clone(), ended.clone())?;
+        if mail.is_some() {
+            store.rights().confirm_names();
+        }
         let (relay, topic_log) = match topic.zip(store.outbox()) {
             Some((topic, outbox)) => {
                 let log = Arc::new(KafkaLog::new(&topic, &outbox)?);
@@ -168,6 +172,7 @@ impl Server {
         };
         let (registry, root_password) = Registry::open(setup, root_password).await?;
         measure::measure_apps(&metrics, &apps);
+        measure::measure_passwords(&metrics, &passwords);
         measure::measure(&metrics, &store, &gateway, &engine);
         if let Some(relay) = &relay {
             measure::measure_relay(&metrics, relay);
@@ -179,6 +184,7 @@ impl Server {
         let front = Arc::new(Front {
             apps: apps.clone(),
             logs: logs.clone(),
+            bodies: Bodies::new(config.server.bodies_bytes),
             transfers: Arc::default(),
             query_limits: QueryLimits { bytes: config.live.query_bytes, ..QueryLimits::default() },
             options: config.server.clone(),
@@ -195,7 +201,7 @@ impl Server {
             clock: store.clock().clone(),
             answers: gateway.answers().clone(),
             sessions: gateway.sessions().clone(),
-            ingested: config.ingest.iter().map(|mapping| (mapping.bucket.as_str().into(), mapping.topic.clone())).collect(),
+            ingested: ingested(&config),
             metrics: metrics.clone(),
         });
         let router = http::router(front.clone(), gateway.router()).merge(pages);
@@ -377,13 +383,21 @@ impl std::fmt::Debug for Server {
     }
 }
 
+/// The app whose buckets topics fill.
+const INGESTED: &str = APP;
+
+fn ingested(config: &Config) -> http::Ingested {
+    let buckets = config.ingest.iter().map(|mapping| (mapping.bucket.as_str().into(), mapping.topic.clone()));
+    [(INGESTED.into(), buckets.collect())].into()
+}
+
 async fn start_ingest(config: &Config, store: &Arc<Embedded>) -> Result<Option<Arc<Ingest>>, IngestError> {
     ingest::forget_unmapped(&**store, APP, &config.ingest).await?;
     if config.ingest.is_empty() {
         return Ok(None);
     }
     let setup = ingest::Setup {
-        app: APP.into(),
+        app: INGESTED.into(),
         kafka: &config.kafka,
         mappings: &config.ingest,
         data: &config.store.data,

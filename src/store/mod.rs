@@ -46,7 +46,8 @@ pub struct Stamp<'a> {
     pub commit: CommitNumber,
     /// One more than the version before; 1 for an insert
     pub version: u64,
-    /// Milliseconds since 1970; larger than that of every earlier commit of this object
+    /// Milliseconds since 1970; not smaller than that of any earlier commit, and larger than that of the object's last one
+    /// unless it is written a thousand times a second
     pub now: i64,
     /// Whose rights are judged, with the roles that he has in the state before this commit
     pub caller: &'a Caller,
@@ -76,7 +77,7 @@ pub enum Decision {
     Nothing,
 }
 
-/// Why a decision refused; the front stage makes a status code of it (CONTRACT section 2).
+/// Why a decision refused; the front stage makes a status code of it (docs/errors.md).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -110,6 +111,12 @@ pub enum Refusal {
     /// Another user has this name
     #[error("there is a user {0:?} already; choose another name")]
     NameTaken(String),
+    /// Mail to a user goes to his name, and nobody has shown that it reaches him under the new one
+    #[error(
+        "the name of {0} is the address that mail to him goes to, so it changes when the new one is confirmed: \
+         POST /db/User/changeUsername; only administrators change it otherwise"
+    )]
+    NameUnconfirmed(String),
     /// The object cannot be stored as it is
     #[error("{0}")]
     Invalid(String),
@@ -244,6 +251,7 @@ impl Refusal {
             Refusal::ClassDenied { .. } => "class-denied",
             Refusal::Denied(_) => "object-denied",
             Refusal::NameTaken(_) => "name-taken",
+            Refusal::NameUnconfirmed(_) => "name-unconfirmed",
             Refusal::Invalid(_) => "object-invalid",
             Refusal::Taken { .. } => "unique-index-violated",
             Refusal::Index(_) => "index-refused",

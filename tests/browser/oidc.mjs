@@ -48,6 +48,13 @@ async function popup(host) {
   const window = await opened;
   const urls = [];
   window.on("framenavigated", (frame) => urls.push(frame.url()));
+  // Another app on the API's origin has a login that ends just now: it is not told to this page.
+  const frame = page.frames().find((frame) => frame.url().startsWith(api));
+  await frame.evaluate(() => {
+    const result = { app: "other", status: 200, headers: {}, entity: '{"id":"/db/User/other","username":"somebody else"}' };
+    postMessage(JSON.stringify({ oauth: result }), location.origin);
+    dispatchEvent(new StorageEvent("storage", { key: "oauth-response", newValue: JSON.stringify(result) }));
+  });
   await pass(window, "s-1");
   const closed = window.isClosed() ? Promise.resolve() : window.waitForEvent("close");
   assert.deepEqual(await logged, { name: "jo", me: "jo" });

@@ -53,6 +53,8 @@ const steps = {
     await open();
     assert.equal(await text("connection"), "live");
     await shows("city", ["Paris"]);
+    assert.match(await text("command"), /^tidegate watch \w+ '.*' --url /);
+    assert((await text("command")).endsWith(` --url ${origin}/v1`), await text("command"));
     await until("an event in the ticker", () => document.querySelector("#ticker li.change, #ticker li.add, #ticker li.remove"));
     await until("a rate above zero", () => Number(document.querySelector("#rate").textContent) > 0);
     await until("a latency", () => /ms/.test(document.querySelector("#latency").textContent));
@@ -136,11 +138,17 @@ const steps = {
     });
     await open(`#bucket=Lot&q=${encodeURIComponent('{"state":"open"}')}`);
     await until("events", () => document.querySelector("#ticker li.change"));
+    // It waits for half a second only.
+    await page.evaluate(() => {
+      const connection = document.querySelector("#connection");
+      const look = () => { window.hasWaited ||= connection.dataset.state === "waiting"; };
+      new MutationObserver(look).observe(connection, { attributes: true });
+    });
     await sockets[0].close({ code: 1001 });
-    await until("word of the loss", () => document.querySelector("#connection").dataset.state === "waiting");
+    await until("word of the loss", () => window.hasWaited);
     await until("word of the return", () => /nothing was missed/.test(document.querySelector("#ticker").textContent));
     assert.equal(await text("connection"), "live");
-    assert.equal(sockets.length, 2);
+    assert.ok(sockets.length >= 2, `${sockets.length} connections`);
     // The result goes on from where it was: it is what the server counts, as soon as both are asked in one moment.
     await until("the server's own count", async () => {
       const answer = await fetch("/v1/db/Lot/count?q=" + encodeURIComponent('{"state":"open"}'));

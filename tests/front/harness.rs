@@ -9,6 +9,24 @@ use tidegate::server::{Server, Setup};
 
 pub(crate) const PASSWORD: &str = "a password for tests";
 
+/// A change of the schema by the administrator. It waits for the one before to be carried out, but not for long: on a slow
+/// machine it is asked for again.
+pub(crate) async fn change(rig: &Rig, body: &str) -> Answer {
+    let deadline = std::time::Instant::now() + super::support::PATIENCE;
+    loop {
+        let answer = rig.post_as(&rig.root, "/schema", body).await;
+        if answer.status != 503 || answer.reason() != "busy" {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "{answer:?}");
+    }
+}
+
+/// A time of an object. Times are written without trailing zeros: as texts they are in another order.
+pub(crate) fn instant(time: &Value) -> jiff::Timestamp {
+    time.as_str().unwrap().parse().unwrap()
+}
+
 pub(crate) struct Rig {
     pub(crate) server: Server,
     pub(crate) data: TempDir,

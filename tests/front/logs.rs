@@ -1,6 +1,6 @@
 //! The app's own log: who may write what into it, who may read it, and how long it is kept.
 
-use super::harness::Rig;
+use super::harness::{Rig, instant};
 use serde_json::{Value, json};
 use tidegate::config::LogLevel;
 
@@ -33,7 +33,7 @@ async fn anybody_writes_and_administrators_read() {
     assert_eq!(found[2]["user"], "/db/User/u", "administrators say whose an entry is");
     assert_eq!(entries(&rig, &json!({"message": "second"})).await.len(), 1);
     // In the order in which they were made.
-    assert!(found.is_sorted_by_key(|entry| entry["createdAt"].as_str().unwrap().to_owned()));
+    assert!(found.is_sorted_by_key(|entry| instant(&entry["createdAt"])));
     let id = first["id"].as_str().unwrap();
     for token in [None, Some(&*user)] {
         let ask = async |method: reqwest::Method, path: &str, body: Option<String>| rig.ask(method, path, token, &[], body).await.reason();
@@ -54,6 +54,7 @@ async fn levels_sizes_and_floods_are_bounded() {
         config.server.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
     })
     .await;
+    let began = std::time::Instant::now();
     let log = async |level: &str, from: &str| {
         let entry = json!({"message": "m", "level": level}).to_string();
         rig.ask(reqwest::Method::POST, "/db/logs.AppLog", None, &[("x-forwarded-for", from)], Some(entry)).await
@@ -72,7 +73,9 @@ async fn levels_sizes_and_floods_are_bounded() {
             refused += 1;
         }
     }
-    assert!((12..=13).contains(&refused), "{refused}");
+    // One in three seconds is allowed anew.
+    let anew = began.elapsed().as_secs().div_ceil(3);
+    assert!(refused <= 13 && refused + anew >= 12, "{refused} refused, {anew} allowed anew");
     assert_eq!(log("warn", "10.0.0.2").await.status, 201, "others go on");
     for _ in 0..30 {
         assert_eq!(rig.post_as(&rig.root, "/db/logs.AppLog", r#"{"message":"m"}"#).await.status, 201);
@@ -122,6 +125,16 @@ async fn what_is_too_old_goes() {
         assert!(tokio::time::Instant::now() < deadline, "they stay");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    rig.post("/db/logs.AppLog", r#"{"message":"new"}"#).await;
-    assert_eq!(entries(&rig, &json!({})).await.len(), 1);
+    // One that is not too old is there.
+    loop {
+        let began = std::time::Instant::now();
+        rig.post("/db/logs.AppLog", r#"{"message":"new"}"#).await;
+        let found = entries(&rig, &json!({"message": "new"})).await;
+        // Where even this took longer than entries are kept nothing can be said.
+        if began.elapsed() < std::time::Duration::from_secs(2) {
+            assert!(!found.is_empty());
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the machine is too slow");
+    }
 }

@@ -1,10 +1,11 @@
-//! The front stage from outside: a real server on real sockets, asked over HTTP (CONTRACT sections 1 to 9).
+//! The front stage from outside: a real server on real sockets, asked over HTTP (docs/api.md).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod access;
 mod administration;
 mod banned;
 mod batch;
+mod bodies;
 mod bridge;
 mod compression;
 mod expiry;

@@ -1,6 +1,6 @@
 //! Objects: the table of section 6, ids of any characters, open buckets.
 
-use super::harness::Rig;
+use super::harness::{Rig, instant};
 use serde_json::json;
 use tidegate::object::id::encode_component;
 
@@ -28,7 +28,6 @@ async fn the_life_of_an_object() {
     let second = updated.json();
     assert_eq!((&second["version"], &second["createdAt"]), (&json!(2), &first["createdAt"]));
     assert!(second.get("price").is_none());
-    let instant = |value: &serde_json::Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     assert!(instant(&second["updatedAt"]) > instant(&first["updatedAt"]));
 
     assert_eq!(rig.delete("/db/Lot/1", &[("if-match", "\"1\"")]).await.reason(), "out-of-date");

@@ -1,4 +1,4 @@
-//! New passwords: by the old one, by an administrator (by a mailed link: tests/mail); and what becomes of tokens (CONTRACT section 7).
+//! New passwords: by the old one, by an administrator (by a mailed link: tests/mail); and what becomes of tokens (docs/users.md).
 
 use super::harness::{Answer, PASSWORD, Rig};
 use super::registration::TOKEN;
@@ -158,4 +158,39 @@ async fn guessing_names_and_passwords_is_slowed_down_everywhere() {
     }
     assert_eq!((&changes[..10], changes[10]), (&[460; 10][..], 429));
     assert_eq!(rig.login("root", PASSWORD).await.status, 200, "others are not held up");
+}
+
+#[tokio::test]
+async fn whoever_has_assumed_a_role_needs_the_old_password() {
+    let rig = Rig::start().await;
+    rig.person("joe").await;
+    let assumed = rig.post_as(&rig.root, "/db/Role/1/assume", "").await;
+    let assumed = assumed.header(TOKEN).unwrap();
+    assert_eq!(rig.get_as(assumed, "/banned").await.status, 200, "it is an administrator's");
+    for name in ["root", "joe"] {
+        assert_eq!(rig.new_password(Some(assumed), name, "", "his").await.status, 460, "{name}");
+    }
+    assert_eq!((rig.login("root", PASSWORD).await.status, rig.login("joe", "secret").await.status), (200, 200));
+    let by_old = rig.new_password(Some(assumed), "joe", "secret", "new").await;
+    assert_eq!((by_old.status, by_old.header(TOKEN)), (200, None));
+    assert_eq!(rig.login("joe", "new").await.status, 200);
+}
+
+#[tokio::test]
+async fn who_is_held_has_nothing_hashed() {
+    let rig = Rig::start().await;
+    rig.person("joe").await;
+    let hashed = || async {
+        let metrics = rig.ask_admin("/metrics", None, &[]).await.text;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("tidegate_password_hashes_total ")).unwrap();
+        line.parse::<u64>().unwrap()
+    };
+    let before = hashed().await;
+    for _ in 0..10 {
+        assert_eq!(rig.new_password(None, "joe", "guess", "new").await.status, 460);
+    }
+    assert_eq!(hashed().await - before, 10, "of a guess the old password alone");
+    assert_eq!(rig.new_password(None, "joe", "guess", "new").await.status, 429);
+    assert_eq!(rig.register(json!({"username": "joe"}), "new", false).await.status, 429);
+    assert_eq!(hashed().await - before, 10);
 }

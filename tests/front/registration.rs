@@ -1,4 +1,4 @@
-//! Registering, names, and what goes with a user who goes (CONTRACT section 7).
+//! Registering, names, and what goes with a user who goes (docs/users.md).
 
 use super::harness::{Answer, Rig};
 use reqwest::Method;
@@ -204,4 +204,46 @@ async fn credentials_are_in_no_export_and_no_log() {
     let mut text: String = images.map(|image| String::from_utf8(image.json().to_vec()).unwrap()).collect();
     text.push_str(&format!("{:?}", batch.control));
     assert!(text.contains("josef") && !text.contains("argon2") && !text.contains("confirmed"));
+}
+
+#[tokio::test]
+async fn who_comes_back_under_his_id_has_none_of_his_former_tokens() {
+    let mut rig = Rig::start().await;
+    let (joe, first) = rig.person("joe").await;
+    let mut dead = vec![first];
+    assert_eq!(rig.delete_as(&rig.root, &format!("{joe}/token")).await.status, 204);
+    for round in 0..3 {
+        let new = format!("secret {round}");
+        assert_eq!(rig.new_password(Some(&rig.root), "joe", "", &new).await.status, 200);
+        let token = rig.login("joe", &new).await.header(TOKEN).unwrap().to_owned();
+        assert!(rig.is_alive(&token).await, "round {round}");
+        let exported = rig.get_as(&rig.root, &joe).await.text;
+        // Through a restart between, or not.
+        assert_eq!(rig.delete_as(&rig.root, &joe).await.status, 204);
+        dead.push(token);
+        if round == 1 {
+            rig = rig.restart().await;
+        }
+        let imported = rig.ask(Method::PUT, "/db/User", Some(&rig.root), &[], Some(exported)).await;
+        assert_eq!(imported.status, 200, "{imported:?}");
+        assert_eq!(rig.login("joe", &new).await.status, 460, "his password went with him");
+        for times in 0..2 {
+            for token in &dead {
+                assert!(!rig.is_alive(token).await, "round {round}, {times}");
+            }
+            assert_eq!(rig.get_as(&rig.root, &joe).await.json()["username"], "joe");
+            if times == 0 && round == 2 {
+                rig = rig.restart().await;
+            }
+        }
+    }
+    let api = rig.post_as(&rig.root, &format!("{joe}/token"), "").await.json();
+    assert!(rig.is_alive(api.as_str().unwrap()).await, "new ones are good, also without a password");
+    assert_eq!(rig.delete_as(&rig.root, &format!("{joe}/token")).await.status, 204);
+    assert!(!rig.is_alive(api.as_str().unwrap()).await);
+    assert_eq!(rig.new_password(Some(&rig.root), "joe", "", "last").await.status, 200);
+    let last = rig.login("joe", "last").await.header(TOKEN).unwrap().to_owned();
+    assert!(rig.is_alive(&last).await);
+    let rig = rig.restart().await;
+    assert!(rig.is_alive(&last).await && !rig.is_alive(&dead[3]).await);
 }

@@ -1,6 +1,6 @@
 //! Classes: reading, extending, and what they do to objects.
 
-use super::harness::Rig;
+use super::harness::{Rig, change};
 use serde_json::json;
 
 const LOT: &str = r#"[{"class":"/db/Auction","superClass":"/db/Lot","fields":{"end":{"name":"end","type":"/db/DateTime","order":0}}},
@@ -97,10 +97,6 @@ async fn two_who_declare_at_once_both_get_what_they_declared() {
         assert_eq!(declared.await.unwrap(), 200);
     }
     assert_eq!(rig.get("/schema/Lot").await.json()["fields"].as_object().unwrap().len(), 8);
-}
-
-async fn change(rig: &Rig, body: &str) -> super::harness::Answer {
-    rig.post_as(&rig.root, "/schema", body).await
 }
 
 #[tokio::test]

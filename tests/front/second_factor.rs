@@ -1,4 +1,4 @@
-//! The second factor: set up, asked for, turned off (CONTRACT section 7).
+//! The second factor: set up, asked for, turned off (docs/users.md).
 
 use super::harness::{Answer, Rig};
 use super::registration::TOKEN;

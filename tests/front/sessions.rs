@@ -124,7 +124,7 @@ async fn a_subscription_ends_when_its_user_may_not_log_in_any_more() {
 
 #[tokio::test]
 async fn a_subscription_ends_with_its_token_unless_that_is_renewed_over_http() {
-    let rig = Rig::with(|config| config.server.token_seconds = 4).await;
+    let rig = Rig::with(|config| config.server.token_seconds = 20).await;
     let mut live = Live::connect(&rig).await;
     let (_, joe) = rig.person("joe").await;
     let (_, ann) = rig.person("ann").await;
@@ -132,7 +132,7 @@ async fn a_subscription_ends_with_its_token_unless_that_is_renewed_over_http() {
     live.subscribe("joe", Some(&joe)).await;
     live.subscribe("ann", Some(&ann)).await;
     // Half of the time is over by the server's clock, and one of the two goes on using the API.
-    rig.advance(2_100);
+    rig.advance(10_100);
     let renewed = rig.get_as(&joe, "/db/User/me").await;
     let renewed = renewed.header(TOKEN).unwrap();
     assert!(renewed[8..16] > joe[8..16]);
@@ -141,6 +141,6 @@ async fn a_subscription_ends_with_its_token_unless_that_is_renewed_over_http() {
     assert!(rig.get_as(&ann, "/db/User/me").await.status == 404 && rig.is_alive(renewed).await, "as over HTTP");
     live.sees_a_write(&rig, &["joe", "nobody"]).await;
     assert_eq!(live.ends().await, ("joe".into(), "session-expired".into()), "and in the end the other one, too");
-    assert!(began.elapsed() > Duration::from_secs(2));
+    assert!(began.elapsed() > Duration::from_secs(10));
     live.sees_a_write(&rig, &["nobody"]).await;
 }

@@ -1,4 +1,4 @@
-//! Tokens of programs, revocation, keys that are rotated, and what an answer with a token may be (CONTRACT section 4).
+//! Tokens of programs, revocation, keys that are rotated, and what an answer with a token may be (docs/users.md).
 
 use super::harness::{Answer, Rig};
 use super::registration::TOKEN;

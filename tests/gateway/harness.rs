@@ -8,15 +8,21 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tempfile::TempDir;
+use tidegate::apps::limits::Limits;
+use tidegate::apps::quota::Turn;
+use tidegate::apps::{App, Apps};
 use tidegate::auth::{Authenticate, Session};
 use tidegate::changelog::ChangeLog;
 use tidegate::config::{Config, Durability, LiveOptions};
 use tidegate::live::{Gateway, LiveStatistics};
+use tidegate::rights::Rights;
+use tidegate::schema::{self, Request};
 use tidegate::store::embedded::Embedded;
 use tidegate::store::{Actor, Committed, Decision, Key, Store, Write};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
@@ -29,16 +35,29 @@ pub(crate) struct Server {
     pub(crate) changelog: Arc<dyn ChangeLog>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) address: SocketAddr,
+    /// The default one
+    pub(crate) app: Arc<App>,
+    pub(crate) names: Arc<Names>,
     _directory: TempDir,
 }
 
-/// A token is the name of a user.
-struct Names;
+/// A token is the name of a user, who has the roles that list him.
+pub(crate) struct Names {
+    rights: Arc<Rights>,
+    /// How many tokens were shown
+    pub(crate) shown: AtomicUsize,
+}
 
 impl Authenticate for Names {
-    fn session(&self, _app: &str, token: &str) -> Option<Session> {
-        let name = token.strip_prefix("token-")?;
-        Some(session_of(name))
+    fn session(&self, app: &str, token: &str) -> Option<Session> {
+        let session = self.again(app, &session_of(token.strip_prefix("token-")?));
+        self.shown.fetch_add(1, SeqCst);
+        session
+    }
+
+    fn again(&self, app: &str, session: &Session) -> Option<Session> {
+        let now = session.user.as_ref().map(|user| Arc::new(self.rights.caller(app, user)));
+        Some(Session { caller: now.unwrap_or_else(|| session.caller.clone()), ..session.clone() })
     }
 }
 
@@ -64,22 +83,37 @@ impl Server {
         adjust(&mut config);
         let store = Arc::new(Embedded::open(&config.store, &config.changelog).unwrap());
         let changelog = store.changelog();
-        let (gateway, address) = serve(store.clone(), changelog.clone(), config.live).await;
-        Server::of(store, changelog, gateway, address, directory)
+        Server::of(store, changelog, config.live, directory).await
     }
 
-    pub(crate) fn of(
-        store: Arc<Embedded>,
-        changelog: Arc<dyn ChangeLog>,
-        gateway: Arc<Gateway>,
-        address: SocketAddr,
-        directory: TempDir,
-    ) -> Server {
-        Server { store, changelog, gateway, address, _directory: directory }
+    pub(crate) async fn of(store: Arc<Embedded>, changelog: Arc<dyn ChangeLog>, options: LiveOptions, directory: TempDir) -> Server {
+        let names = Arc::new(Names { rights: store.rights().clone(), shown: AtomicUsize::new(0) });
+        let apps: Arc<Apps> = Arc::default();
+        let app = apps.default_app().clone();
+        let gateway = Gateway::new(store.clone(), changelog.clone(), names.clone(), apps, options);
+        let layout = EngineOptions { workers: 1, columns: 1, index: IndexOptions::default() };
+        let engine = Arc::new(Engine::start(layout, gateway.clone()).unwrap());
+        gateway.attach(engine, 4096);
+        let router = axum::Router::new().nest("/v1", gateway.router());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await });
+        Server { store, changelog, gateway, address, app, names, _directory: directory }
     }
 
     pub(crate) async fn client(&self) -> Client {
         Client::connect(self.address).await
+    }
+
+    /// One whose sockets take little that nobody reads.
+    pub(crate) async fn small_client(&self) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        socket.set_send_buffer_size(16 << 10).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(self.address).await.unwrap());
+        let request = format!("ws://{}/v1/events", self.address).into_client_request().unwrap();
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        Client { socket }
     }
 
     pub(crate) async fn put(&self, id: &str, object: Value) -> Committed {
@@ -87,8 +121,18 @@ impl Server {
     }
 
     pub(crate) async fn put_as(&self, id: &str, object: Value, writer: Writer) -> Committed {
-        let id: Arc<str> = format!("/db/Thing/{id}").into();
-        let key = Key { app: "app".into(), bucket: "Thing".into(), id: id.clone() };
+        self.put_in("Thing", id, object, writer).await
+    }
+
+    /// A role with these members.
+    pub(crate) async fn role(&self, id: &str, users: &[&str]) -> Committed {
+        let users: Vec<_> = users.iter().map(|name| format!("/db/User/{name}")).collect();
+        self.put_in("Role", id, json!({"users": users}), Writer::default()).await
+    }
+
+    async fn put_in(&self, bucket: &str, id: &str, object: Value, writer: Writer) -> Committed {
+        let id: Arc<str> = format!("/db/{bucket}/{id}").into();
+        let key = Key { app: "app".into(), bucket: bucket.into(), id: id.clone() };
         let decide = Arc::new(move |_: Option<&_>, stamp: &tidegate::store::Stamp| {
             let mut object = object.clone();
             object["id"] = json!(*id);
@@ -106,26 +150,33 @@ impl Server {
             .unwrap()
     }
 
+    /// Changes who may query things.
+    pub(crate) async fn let_query(&self, class: &str, rights: Value) {
+        let request = json!({"class": format!("/db/{class}"), "acl": {"query": rights}, "fields": {}});
+        let request = Request::Merge(vec![serde_json::from_value(request).unwrap()]);
+        let change = Arc::new(move |schema: &_| Ok(schema::change(schema, &request, &Caller::admin()).unwrap()));
+        self.store.commit_schema("app".into(), change).await.unwrap();
+    }
+
+    /// The one turn to read a result that the app has from now on.
+    pub(crate) async fn only_turn(&self) -> Turn {
+        self.app.quota.set(Limits { scans: 1, ..self.app.quota.limits() });
+        self.app.quota.load().await.unwrap()
+    }
+
     /// Waits until the gateway's numbers are so.
     pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut(&LiveStatistics) -> bool) {
+        self.comes(what, || holds(&self.gateway.statistics())).await;
+    }
+
+    /// Waits until it is so.
+    pub(crate) async fn comes(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !holds(&self.gateway.statistics()) {
+        while !holds() {
             assert!(tokio::time::Instant::now() < deadline, "{what}: {:?}", self.gateway.statistics());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-}
-
-pub(crate) async fn serve(store: Arc<Embedded>, changelog: Arc<dyn ChangeLog>, options: LiveOptions) -> (Arc<Gateway>, SocketAddr) {
-    let gateway = Gateway::new(store, changelog, Arc::new(Names), Arc::default(), options);
-    let layout = EngineOptions { workers: 1, columns: 1, index: IndexOptions::default() };
-    let engine = Arc::new(Engine::start(layout, gateway.clone()).unwrap());
-    gateway.attach(engine, 4096);
-    let router = axum::Router::new().nest("/v1", gateway.router());
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await });
-    (gateway, address)
 }
 
 pub(crate) struct Client {

@@ -1,14 +1,15 @@
 //! Clients that do not read, and a live side that has lost track (invariants 6 and 8).
 
-use super::harness::{Kept, PATIENCE, Server, serve};
+use super::harness::{Kept, PATIENCE, Server};
 use futures_util::future::BoxFuture;
+use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
 use tidegate::changelog::{Batch, ChangeLog, Follower, LogError, Position, Reading};
 use tidegate::config::{Config, Durability};
 use tidegate::store::embedded::Embedded;
 use tokio::sync::Semaphore;
+use tokio_tungstenite::tungstenite::Message;
 
 const OBJECTS: usize = 250;
 const ROUNDS: usize = 14;
@@ -83,7 +84,7 @@ async fn a_client_that_never_reads_is_bounded_and_nobody_else_notices() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_reads_does_not_keep_the_server_from_stopping() {
-    let server = Server::start().await;
+    let server = Server::start_with(|config| config.live.dead_seconds = 3_600).await;
     let mut stuck = server.client().await;
     stuck.subscribe("s", json!({}), json!({})).await;
     stuck.expect("result").await;
@@ -95,8 +96,71 @@ async fn a_client_that_never_reads_does_not_keep_the_server_from_stopping() {
         }
         server.put(&format!("{n}"), json!({"text": text})).await;
     }
-    tokio::time::timeout(Duration::from_secs(40), server.gateway.drain()).await.expect("long before it would be taken for dead");
-    assert_eq!(server.gateway.statistics().queued_events, 0);
+    tokio::time::timeout(PATIENCE, server.gateway.drain()).await.expect("long before it would be taken for dead");
+    server.until("nothing is queued", |now| now.queued_events == 0).await;
+}
+
+/// Each of its answers has the id in it, of which every byte is six there.
+fn malformed() -> Message {
+    Message::Text(json!({"id": "\u{1}".repeat(256)}).to_string().into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_reads_is_not_listened_to_for_long() {
+    /// Several times what the buffers of both sides' sockets take.
+    const MOST: usize = 200 << 20;
+    /// As long as this nobody who is listened to waits.
+    const STUCK: Duration = Duration::from_secs(10);
+    let server = Server::start_with(|config| config.live.dead_seconds = 3600).await;
+    let (mut client, frame) = (server.small_client().await, malformed());
+    let mut sent = 0;
+    while let Ok(done) = tokio::time::timeout(STUCK, client.socket.feed(frame.clone())).await {
+        done.unwrap();
+        sent += frame.len();
+        assert!(sent < MOST, "the server takes and takes");
+    }
+    // It reads: everything that it said is answered.
+    let (mut send, receive) = client.socket.split();
+    let answers = receive.filter(|message| std::future::ready(message.as_ref().is_ok_and(Message::is_text)));
+    let reading = answers.take(sent / frame.len()).count();
+    let (flushed, answered) = tokio::time::timeout(PATIENCE, async { tokio::join!(send.flush(), reading) }).await.expect("in time");
+    flushed.unwrap();
+    assert_eq!(answered, sent / frame.len());
+}
+
+/// Whoever sends and sends and reads nothing: what the server keeps for him would grow for as long as he likes.
+async fn is_let_go(server: &Server, frame: Message) {
+    let client = server.small_client().await;
+    let (mut send, _reads_nothing) = client.socket.split();
+    let sending = tokio::spawn(async move { while send.send(frame.clone()).await.is_ok() {} });
+    server.until("it is taken for dead, whatever it says", |now| now.connections == 0).await;
+    sending.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_and_never_reads_is_let_go() {
+    let server = Server::start_with(|config| config.live.dead_seconds = 2).await;
+    is_let_go(&server, malformed()).await;
+    is_let_go(&server, Message::Ping(vec![1; 125].into())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_ends_with_its_subscription_whatever_it_waits_for() {
+    let server = Server::start().await;
+    let turn = server.only_turn().await;
+    let mut client = server.client().await;
+    for number in 0..20 {
+        let id = number.to_string();
+        client.subscribe(&id, json!({}), json!({})).await;
+        client.say(json!({"id": id, "type": "unsubscribe"})).await;
+    }
+    // Frames are taken in order: with the answer to this one all are.
+    client.say(json!({"id": "last"})).await;
+    assert_eq!(client.expect("error").await["id"], "last");
+    server.comes("their places are given back", || server.app.quota.usage().subscriptions == 0).await;
+    drop(turn);
+    client.subscribe("s", json!({}), json!({})).await;
+    client.expect("result").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,6 +229,32 @@ impl ChangeLog for Slow {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_while_the_log_stands_still_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.store.data = directory.path().join("data");
+    config.store.durability = Durability::System;
+    let store = Arc::new(Embedded::open(&config.store, &config.changelog).unwrap());
+    let log: Arc<dyn ChangeLog> = Arc::new(Slow { log: store.changelog(), permits: Arc::new(Semaphore::new(0)) });
+    let server = Server::of(store, log, config.live, directory).await;
+    // In every result, and never passed by the dataflow.
+    server.put("1", json!({})).await;
+    let (mut stays, mut goes) = (server.client().await, server.client().await);
+    for client in [&mut stays, &mut goes] {
+        for id in ["1", "2", "3"] {
+            client.subscribe(id, json!({}), json!({})).await;
+            assert_eq!(client.expect("result").await["data"].as_array().unwrap().len(), 1);
+        }
+    }
+    assert_eq!(server.app.quota.usage().subscriptions, 6);
+    stays.say(json!({"id": "2", "type": "unsubscribe"})).await;
+    server.comes("one has unsubscribed", || server.app.quota.usage().subscriptions == 5).await;
+    drop(goes);
+    server.comes("one has gone", || server.app.quota.usage().subscriptions == 2).await;
+    assert_eq!(server.gateway.statistics().lag, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_live_side_that_falls_behind_the_log_sends_fresh_results() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = Config::default();
@@ -175,8 +265,7 @@ async fn a_live_side_that_falls_behind_the_log_sends_fresh_results() {
     let store = Arc::new(Embedded::open(&config.store, &config.changelog).unwrap());
     let permits = Arc::new(Semaphore::new(0));
     let log: Arc<dyn ChangeLog> = Arc::new(Slow { log: store.changelog(), permits: permits.clone() });
-    let (gateway, address) = serve(store.clone(), log.clone(), config.live).await;
-    let server = Server::of(store, log, gateway, address, directory);
+    let server = Server::of(store, log, config.live, directory).await;
 
     let mut list = server.client().await;
     list.subscribe("list", json!({}), json!({})).await;

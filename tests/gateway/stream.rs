@@ -3,6 +3,7 @@
 use super::harness::{PATIENCE, Server};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering::SeqCst;
 
 /// One event of a stream.
 #[derive(Debug, Default)]
@@ -108,6 +109,45 @@ async fn a_token_comes_by_header_or_as_a_ticket_that_is_good_once() {
     let refused = Stream::open(&server, &query, &[]).await.err().unwrap();
     assert_eq!(refused.status(), 466);
     assert_eq!(refused.json::<Value>().await.unwrap()["reason"], "ticket-invalid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_are_those_of_when_it_begins_and_not_of_when_it_was_asked_for() {
+    let server = Server::start().await;
+    server.role("7", &["anna"]).await;
+    server.put("1", json!({"acl": {"read": {"/db/Role/7": "allow"}}})).await;
+    let seen = |result: &Value| result["data"].as_array().unwrap().len();
+    let url = format!("http://{}/v1/events/ticket", server.address);
+    let client = reqwest::Client::new();
+    let ticket = async || {
+        let answer = client.post(&url).header("authorization", "BAT token-anna").send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["ticket"].as_str().unwrap().to_owned()
+    };
+    let mut stream = Stream::open(&server, &[("bucket", "Thing"), ("ticket", &ticket().await)], &[]).await.ok().unwrap();
+    assert_eq!(seen(&stream.expect("result").await.1), 1);
+    let ticket = ticket().await;
+    server.role("7", &[]).await;
+    let mut stream = Stream::open(&server, &[("bucket", "Thing"), ("ticket", &ticket)], &[]).await.ok().unwrap();
+    assert_eq!(seen(&stream.expect("result").await.1), 0, "she is in the role no more");
+
+    // A query that waits until it can be parsed.
+    server.role("7", &["anna"]).await;
+    let shown = server.names.shown.load(SeqCst);
+    let turn = server.only_turn().await;
+    let mut client = server.client().await;
+    client.subscribe("s", json!({"id": {"$regex": "1$"}}), json!({"token": "token-anna"})).await;
+    server.comes("it waits", || server.names.shown.load(SeqCst) > shown).await;
+    server.role("7", &[]).await;
+    drop(turn);
+    assert_eq!(seen(&client.expect("result").await), 0, "she is in the role no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_upgrades_that_are_offered_are_passed_over() {
+    let server = Server::start().await;
+    let offer = [("upgrade", "h2c"), ("connection", "Upgrade, HTTP2-Settings"), ("http2-settings", "AAMAAABkAAQCAAAAAAIAAAAA")];
+    let mut stream = Stream::open(&server, &[("bucket", "Thing")], &offer).await.ok().unwrap();
+    stream.expect("result").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,15 @@
 //! Exactly once: the server is killed in the middle of ingesting, again and again.
 //!
-//! `TIDEGATE_CRASHES` is how often.
+//! `TIDEGATE_CRASHES` is how often, `TIDEGATE_SEED` repeats when.
 
-use crate::harness::{House, mapping, record, tombstone};
+use crate::harness::{House, Server, mapping, record, tombstone};
 use crate::support::kafka::Record;
-use crate::support::{kafka, run, setting};
+use crate::support::{PATIENCE, kafka, run, setting};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Counters that are written again and again: an object's version says how often it was.
 pub fn history(records: u64, keys: u64) -> Vec<Record> {
@@ -49,18 +52,29 @@ fn killed_at_any_moment_nothing_is_lost_and_nothing_comes_twice() {
         let house = House::new();
         let mappings = mapping(&topic, "Counter", "");
         let crashes = setting("TIDEGATE_CRASHES", 6);
-        let mut seen = Vec::new();
-        for _ in 0..crashes {
+        let seed = setting("TIDEGATE_SEED", u64::from(rand::random::<u32>()));
+        println!("TIDEGATE_SEED={seed}");
+        let mut random = StdRng::seed_from_u64(seed);
+        let count = format!("tidegate_ingest_records_total{{topic=\"{topic}\",bucket=\"Counter\"}}");
+        let (mut seen, mut middle) = (Vec::new(), 0);
+        for round in 0..crashes {
             let server = house.start(&mappings).await;
-            // Somewhere in the middle: when so many more commits were made, by count and not by time.
+            let is_through = async || server.process.metric(&count).await == Some(records.len() as f64);
+            // Somewhere in the middle: when so many more commits were made, by count and not by time; each round leaves something
+            // for those behind it. A record need not make a commit, so there may not be so many.
             let before = server.process.metric("tidegate_log_head").await.unwrap();
-            let more = rand::random_range(1.0..6_000.0);
-            while server.process.metric("tidegate_log_head").await.unwrap() < before + more {
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            let share = (records.len() as f64 - before) / (crashes - round + 1) as f64;
+            let more = random.random_range(1.0..=share.max(1.0));
+            let deadline = Instant::now() + PATIENCE;
+            while server.process.metric("tidegate_log_head").await.unwrap() < before + more && !is_through().await {
+                assert!(Instant::now() < deadline, "not {more} commits more than {before}");
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
+            middle += usize::from(!is_through().await);
             seen.push(before as u64);
             server.process.kill();
         }
+        assert!(middle > 0, "it was never killed in the middle");
         producing.await.unwrap();
         let server = house.start(&mappings).await;
         let objects = server
@@ -99,12 +113,13 @@ fn killed_in_a_snapshot_or_a_truncate_it_removes_what_it_should_and_nothing_else
         broker.produce(&topic, (0..old).map(|id| row(of(id), id, 1, "false"))).await;
         server.until("Row", |objects| objects.len() as u64 == old).await;
         broker.produce(&topic, [Record { partition: Some(0), value: Some(truncate.into_bytes()), ..Record::default() }]).await;
-        let kill = async |server: crate::harness::Server, after: f64| {
-            let head = async || server.process.metric("tidegate_log_head").await.unwrap();
-            let from = head().await;
-            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(4);
-            while head().await < from + after && std::time::Instant::now() < deadline {
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        let head = async |server: &Server| server.process.metric("tidegate_log_head").await.unwrap();
+        // If so much is left to do.
+        let kill = async |server: Server, after: f64| {
+            let from = head(&server).await;
+            let deadline = Instant::now() + Duration::from_secs(4);
+            while head(&server).await < from + after && Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
             server.process.kill();
         };
@@ -120,9 +135,14 @@ fn killed_in_a_snapshot_or_a_truncate_it_removes_what_it_should_and_nothing_else
             place if place == last => "last",
             _ => "true",
         };
-        broker.produce(&topic, kept.iter().enumerate().map(|(place, id)| row(of(*id), *id, 3, mark(place)))).await;
+        let snapshot: Vec<Record> = kept.iter().enumerate().map(|(place, id)| row(of(*id), *id, 3, mark(place))).collect();
+        // In the middle of the snapshot: its end is not there yet.
+        let from = head(&server).await;
+        broker.produce(&topic, snapshot[..500].to_vec()).await;
+        server.process.until("tidegate_log_head", |head| head >= from + 300.0).await;
+        server.process.kill();
+        broker.produce(&topic, snapshot[500..].to_vec()).await;
         broker.produce(&topic, [row(1, 9_999, 1, "false")]).await;
-        kill(server, 300.0).await;
         // While it removes: the head moves by that alone.
         kill(house.start(&mappings).await, 900.0).await;
         let server = house.start(&mappings).await;

@@ -1,10 +1,12 @@
 //! A topic in a cluster: leaders of its partitions are killed and moved while records come, and each counts once.
 
 use crate::crash::{history, made};
-use crate::harness::{House, mapping};
+use crate::harness::{House, mapping, record};
 use crate::support::cluster::Cluster;
+use crate::support::kafka::patient;
 use crate::support::run;
-use serde_json::Value;
+use rdkafka::admin::{NewTopic, TopicReplication};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -50,6 +52,41 @@ fn leaders_of_a_topic_are_killed_and_moved_and_each_record_counts_once() {
                 cluster.restart(broker, &topic);
             }
         }
+    });
+}
+
+/// A topic whose partitions are on these brokers, one on each.
+async fn topic_on(cluster: &Cluster, topic: &str, brokers: &[i32]) {
+    let replicas: Vec<&[i32]> = brokers.iter().map(std::slice::from_ref).collect();
+    let wanted = NewTopic::new(topic, brokers.len() as i32, TopicReplication::Variable(&replicas)).set("min.insync.replicas", "1");
+    for made in cluster.any().admin().create_topics([&wanted], &patient()).await.unwrap() {
+        made.unwrap();
+    }
+}
+
+#[test]
+fn a_leader_that_does_not_answer_keeps_nobody_waiting() {
+    // If each of its partitions were waited for, a look would take minutes.
+    const SILENT: i32 = 60;
+    run(async {
+        // The others take it for the leader as long as the test goes on, as they do where only the way to it is cut.
+        let cluster = Cluster::start_with(&[("broker.session.timeout.ms", "3600000")]);
+        let [many, late] = ["many", "late"].map(|name| format!("{name}-{:08x}", rand::random::<u32>()));
+        let mut on = vec![3; SILENT as usize];
+        on.push(1);
+        topic_on(&cluster, &many, &on).await;
+        cluster.numbered(3).pause();
+        let house = House::new();
+        let server = house.start_at(cluster.addresses(), &(mapping(&many, "Many", "") + &mapping(&late, "Late", ""))).await;
+        // What can be read is, and a topic that comes later is found.
+        let record = || record("1", json!({"n": 1}).to_string());
+        cluster.any().produce(&many, [record().in_partition(SILENT)]).await;
+        server.until("Many", |objects| objects.len() == 1).await;
+        topic_on(&cluster, &late, &[1]).await;
+        cluster.any().produce(&late, [record()]).await;
+        server.until("Late", |objects| objects.len() == 1).await;
+        let ended = tokio::task::spawn_blocking(move || server.process.terminate()).await.unwrap();
+        assert_eq!(ended.code(), Some(0));
     });
 }
 

@@ -83,7 +83,7 @@ fn a_paused_server_that_wakes_beside_its_successor_writes_nothing_more() {
         assert_eq!((refused.status, &refused.json()["reason"]), (503, &json!("log-lost")));
         let message = refused.json()["message"].as_str().unwrap().to_owned();
         assert!(message.contains("another process has taken over"), "{message}");
-        assert_eq!(old.metric("tidegate_relay_ended").await, Some(1.0));
+        old.until("tidegate_relay_ended", |ended| ended == 1.0).await;
         load.end().await;
         // Reads go on.
         assert_eq!(http.query(BUCKET, "{}").await.status, 200);
@@ -104,6 +104,54 @@ fn a_paused_server_that_wakes_beside_its_successor_writes_nothing_more() {
         let (status, said) = fails(relaying(&data, broker, &topic));
         assert!(!status.success());
         assert!(said.contains("this store does not have"), "{said}");
+        goes_on(&successor).await;
+    });
+}
+
+/// Its log was not taken from it: what it is given now gets into the topic.
+async fn goes_on(process: &Process) {
+    // Who was fenced notices it with the first of them, and refuses the next.
+    for n in 0..3 {
+        let answer = process.http().put(BUCKET, "on", json!({"n": n}).to_string(), None).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        relayed(process).await;
+    }
+    assert_eq!(process.metric("tidegate_relay_ended").await, Some(0.0));
+}
+
+#[test]
+fn an_older_copy_of_the_data_directory_that_is_started_leaves_production_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (broker, topic) = (kafka::shared(), fresh("copy"));
+    let (data, copy) = (directory.path().join("data"), directory.path().join("copy"));
+    run(async {
+        let production = Process::start(relaying(&data, broker, &topic));
+        let load = Load::start(&production.http(), "before");
+        load.on(100).await;
+        let mut acknowledged = load.end().await;
+        relayed(&production).await;
+        assert_eq!(production.terminate().code(), Some(0));
+        let copied = Command::new("cp").arg("-r").arg(&data).arg(&copy).status().unwrap();
+        assert!(copied.success());
+
+        let production = Process::start(relaying(&data, broker, &topic));
+        let load = Load::start(&production.http(), "behind the copy");
+        load.on(100).await;
+        acknowledged.extend(load.end().await);
+        relayed(&production).await;
+        // At rest, and while it writes.
+        for writing in [false, true] {
+            let load = writing.then(|| Load::start(&production.http(), "meanwhile"));
+            let (status, said) = fails(relaying(&copy, broker, &topic));
+            assert!(!status.success() && said.contains("this store does not have"), "{said}");
+            if let Some(load) = load {
+                load.on(50).await;
+                acknowledged.extend(load.end().await);
+            }
+            goes_on(&production).await;
+        }
+        let all = check_chain(&broker.read(&topic).await);
+        check_acknowledged(&all, &acknowledged);
     });
 }
 
@@ -142,7 +190,7 @@ fn a_server_that_was_silent_for_too_long_goes_on_where_nobody_took_over() {
         load.on(150).await;
         let acknowledged = load.end().await;
         relayed(&process).await;
-        assert_eq!(process.metric("tidegate_relay_up").await, Some(1.0));
+        process.until("tidegate_relay_up", |up| up == 1.0).await;
         let all = check_chain(&broker.read(&topic).await);
         check_acknowledged(&all, &acknowledged);
     });

@@ -1,11 +1,12 @@
 //! Writers to a server, and what they were told.
 
+use crate::support::PATIENCE;
 use crate::support::http::Http;
 use reqwest::Method;
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub const BUCKET: &str = "Relay";
 const WRITERS: usize = 6;
@@ -43,7 +44,9 @@ impl Load {
     /// Until so many more writes have begun.
     pub async fn on(&self, more: u64) {
         let until = self.next.load(Ordering::Relaxed) + more;
+        let deadline = Instant::now() + PATIENCE;
         while self.next.load(Ordering::Relaxed) < until {
+            assert!(Instant::now() < deadline, "the writers do not go on");
             // There is no event for it, and who spins here takes the processor from those that are awaited.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -50,7 +50,7 @@ fn writes_go_on_while_the_broker_is_dead_and_nothing_is_lost() {
         broker.restart();
         let process = start();
         relayed(&process).await;
-        assert_eq!(process.metric("tidegate_relay_up").await, Some(1.0));
+        process.until("tidegate_relay_up", |up| up == 1.0).await;
         let (all, repeats) = check_repeating(&settled(&broker, &topic).await);
         check_acknowledged(&all, &acknowledged);
         println!("{} records, {} acknowledged writes, {repeats} repeats", all.len(), acknowledged.len());

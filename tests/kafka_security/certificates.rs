@@ -5,7 +5,7 @@ use crate::support::kafka::Record;
 use crate::support::run;
 use crate::support::server::{Process, fails};
 use crate::support::socket::{Socket, Terms, Told};
-use crate::{assert_silent, logged};
+use crate::{assert_silent, error, logged};
 use serde_json::json;
 
 #[test]
@@ -66,7 +66,7 @@ fn whose_certificate_is_wrong_is_told_so() {
         let properties = base.iter().chain(properties).copied();
         let (status, said) = fails(guarded.serve_at(&guarded.mutual, &directory.path().join(name), properties, "log", "orders"));
         assert!(!status.success(), "{said}");
-        let last = said.lines().last().unwrap_or_default().to_lowercase();
+        let last = error(&said).to_lowercase();
         assert!(last.contains(hint), "{name}: {last}");
         println!("{name}: {last}");
         assert_silent(&said, name);

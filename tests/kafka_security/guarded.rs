@@ -1,6 +1,7 @@
 //! A broker with doors for who shows a password and for who shows a certificate, and rights for those who come in.
 
-use crate::support::kafka::{Broker, free_port, java, runs};
+use crate::support::kafka::{Broker, java, runs};
+use crate::support::ports::free_port;
 use crate::support::server::serve;
 use crate::{SECRET, WRONG};
 use std::path::{Path, PathBuf};

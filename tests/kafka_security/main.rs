@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 use support::kafka::Record;
-use support::server::{PASSWORD, Process, fails};
+use support::server::{PASSWORD, Process, fails, serve};
 use support::socket::{Socket, Terms, Told};
 use support::{PATIENCE, run};
 
@@ -24,6 +24,11 @@ const WRONG: &str = "sturgeon-51bb";
 /// What a child writes to stderr goes to a file; all of it so far.
 fn logged(command: &mut Command, file: &Path) {
     command.stderr(std::fs::File::create(file).unwrap());
+}
+
+/// The error with which the program ends. Behind it there may stand what a thread of a library still had to say.
+fn error(said: &str) -> &str {
+    said.lines().rev().find(|line| line.starts_with("tidegate: ")).unwrap_or_else(|| panic!("there is no error: {said}"))
 }
 
 /// Neither a log nor a configuration shows a secret.
@@ -100,9 +105,7 @@ fn who_is_not_let_in_is_told_why() {
         ];
         let (status, said) = fails(guarded.serve(&directory.path().join(name), &properties, "log", "orders"));
         assert!(!status.success(), "{said}");
-        // The last line is the one that an operator reads.
-        let last = said.lines().last().unwrap_or_default().to_lowercase();
-        assert!(last.contains(hint), "{name}: {said}");
+        assert!(error(&said).to_lowercase().contains(hint), "{name}: {said}");
         assert_silent(&said, name);
     }
     // Ingest goes on asking, and says so.
@@ -143,4 +146,33 @@ fn the_configuration_shows_where_secrets_are_and_not_what_they_are() {
     let output = command.env_clear().arg("config").arg("--config").arg(&file).stdin(Stdio::null()).output().unwrap();
     assert!(!output.status.success());
     assert_silent(&String::from_utf8_lossy(&output.stderr), "an error");
+}
+
+#[test]
+fn a_property_that_is_refused_is_named_and_its_value_is_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    let places = [
+        ("log", "[changelog]\nlog = \"kafka://127.0.0.1:1/log\"\n"),
+        ("source", "[[ingest]]\ntopic = \"orders\"\nbucket = \"Order\"\ndead_letter_topic = \"letters\"\n"),
+    ];
+    // Misspelled; known, but not in this build; of another kind, where the client's own words quote the value.
+    let properties = ["sasl.pasword", "sasl.oauthbearer.client.secret", "security.protocol", "socket.timeout.ms", "message.max.bytes"];
+    for (place, config) in places {
+        for property in properties {
+            for value in [SECRET.to_owned(), format!("file:{}", secret.display())] {
+                let file = directory.path().join("tidegate.toml");
+                let kafka = format!("[kafka]\nbrokers = \"127.0.0.1:1\"\n[kafka.properties]\n{property:?} = {value:?}\n");
+                std::fs::write(&file, format!("{config}{kafka}")).unwrap();
+                let mut command = serve(&directory.path().join("data"));
+                command.arg("--config").arg(file).args(["--set", "log.level=debug"]);
+                let (status, said) = fails(command);
+                assert!(!status.success(), "{said}");
+                let last = said.lines().last().unwrap_or_default();
+                assert!(last.contains(property), "{place}: {said}");
+                assert_silent(&said, &format!("{place} with {property}"));
+            }
+        }
+    }
 }

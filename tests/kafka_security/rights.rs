@@ -5,7 +5,7 @@ use crate::guarded::{Guarded, guarded};
 use crate::support::kafka::{Record, java};
 use crate::support::server::{Process, fails};
 use crate::support::{PATIENCE, run};
-use crate::{ingest_status, logged};
+use crate::{error, ingest_status, logged};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
@@ -20,19 +20,21 @@ fn acl(guarded: &Guarded, what: &str, arguments: &str) {
     assert!(output.status.success(), "{arguments}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
 }
 
-/// The arguments that a message says, behind `--add`.
+/// The arguments that a message says first, behind the user.
 fn said_to_grant(message: &str) -> &str {
-    let (_, rest) = message.rsplit_once("(kafka-acls --add ").unwrap_or_else(|| panic!("it does not say what to grant: {message}"));
+    let (_, rest) = message
+        .split_once("(kafka-acls --add --allow-principal User:NAME ")
+        .unwrap_or_else(|| panic!("it does not say what to grant: {message}"));
     rest.split_once(')').unwrap().0
 }
 
-/// Waits until somebody says so.
+/// Waits until somebody says so; gives that and what stands behind it, where other rights may be missing, too.
 fn until(mut says: impl FnMut() -> String, what: &str) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let said = says();
-        if said.contains(what) {
-            return said;
+        if let Some(place) = said.find(what) {
+            return said[place..].to_owned();
         }
         assert!(Instant::now() < deadline, "nobody says {what:?}: {said}");
         // A file and a command have no event for it.
@@ -60,7 +62,7 @@ fn a_right_that_is_missing_is_named_and_when_it_is_granted_it_goes_on() {
         let mut needed = Vec::new();
         while needed.len() < 4 {
             let (_, said) = fails(command(guarded, directory.path(), &log, &source));
-            let last = said.lines().last().unwrap_or_default();
+            let last = error(&said);
             let grant = said_to_grant(last).to_owned();
             println!("{last}");
             if needed.last() == Some(&grant) {
@@ -93,7 +95,7 @@ fn a_right_that_is_missing_is_named_and_when_it_is_granted_it_goes_on() {
             }
             // Nor of the last one, maybe.
             let said = text();
-            let last = said.lines().last().unwrap_or_default();
+            let last = error(&said);
             assert!(last.contains(&expected[3]) && Instant::now() < deadline, "it does not start: {said}");
         };
         let http = process.http();

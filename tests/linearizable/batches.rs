@@ -213,10 +213,12 @@ pub fn torn(history: &[Operation], order: &[usize]) -> Vec<Vec<Operation>> {
                 let Some((before, after, writes)) = &last else { continue };
                 let is_left = |at: &usize| before[*at] != after[*at] && after[*at].is_some() && state[*at] == after[*at];
                 let left: Vec<usize> = writes.iter().map(|(at, _)| *at).filter(is_left).collect();
-                if let (Some(Told::Saw(saw)), [_, _, ..]) = (&operation.told, &*left) {
+                // One that was there before: that something is not there yet may also have been seen before all of the batch.
+                let was_there = left.iter().copied().find(|at| before[*at].is_some());
+                if let (Some(Told::Saw(saw)), [_, _, ..], Some(at_before)) = (&operation.told, &*left, was_there) {
                     let mut broken = history.to_vec();
                     let mut saw = *saw;
-                    saw[left[0]] = before[left[0]];
+                    saw[at_before] = before[at_before];
                     broken[*at].told = Some(Told::Saw(saw));
                     all.push(broken);
                 }

@@ -1,6 +1,7 @@
 //! Clients that write and read a few objects at random, all at once, and keep what they saw.
 
 use super::object::{Asked, Condition, Operation, State, Told};
+use crate::support::PATIENCE;
 use crate::support::http::{Answer, Http};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -32,6 +33,15 @@ impl Run {
 
     pub fn now(&self) -> u64 {
         self.began.elapsed().as_nanos() as u64
+    }
+
+    /// Until so many operations were answered.
+    pub async fn until_answered(&self, count: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.answered.load(Ordering::Relaxed) < count {
+            assert!(Instant::now() < deadline, "the clients do not go on");
+            tokio::task::yield_now().await;
+        }
     }
 
     /// What a client may think of: mostly to write over what it last saw. Of a value the low 20 bits say who saved it, the others

@@ -1,5 +1,5 @@
 //! An object as its clients may think of it: a version and a value, or nothing. The sequential meaning of every operation
-//! (CONTRACT section 6); versions begin at 1 after each insert.
+//! (docs/api.md, "Objects"); versions begin at 1 after each insert.
 
 use super::check::{self, Model};
 

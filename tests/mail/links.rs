@@ -50,6 +50,10 @@ impl Rig {
         self.post("/db/User/login", json!({"username": name, "password": password})).await.status
     }
 
+    async fn put(&self, as_whom: &Http, path: &str, object: &Value) -> Answer {
+        as_whom.send(as_whom.request(reqwest::Method::PUT, path).header("if-match", "*").body(object.to_string())).await
+    }
+
     async fn root(&self) -> Http {
         let answer = self.post("/db/User/login", json!({"username": "root", "password": PASSWORD})).await;
         self.http.with_token(token(&answer))
@@ -279,5 +283,76 @@ async fn a_registration_waits_for_no_mail_server() {
     let path = link(got["text"].as_str().unwrap()).strip_prefix("https://api.example.org/v1").unwrap().to_owned();
     assert_eq!(rig.get(&path).await.status, 204);
     assert_eq!(rig.login(JO, "first").await, 200);
+    rig.server.shutdown().await.unwrap();
+}
+
+/// A stolen token would be enough otherwise to have the link for a new password sent to somebody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_mail_nobody_writes_his_name_into_his_object() {
+    for verification in [false, true] {
+        let rig = Rig::with(|config| config.mail.verification = verification).await;
+        let registered = rig.register(JO).await;
+        let mut sent = 0;
+        if verification {
+            sent += 1;
+            let path = link(&rig.mails(sent).await[0]).strip_prefix("https://api.example.org/v1").unwrap().to_owned();
+            assert_eq!(rig.get(&path).await.status, 204);
+        } else {
+            assert_eq!(registered.status, 200);
+        }
+        let login = rig.post("/db/User/login", json!({"username": JO, "password": "first"})).await;
+        let jo = rig.http.with_token(token(&login));
+        let mut user: Value = serde_json::from_slice(&login.body).unwrap();
+        let path = user["id"].as_str().unwrap().to_owned();
+        for other in [json!("evil@example.com"), json!("JO@example.org"), json!(""), json!(null)] {
+            user["username"] = other.clone();
+            assert_eq!(reason(&rig.put(&jo, &path, &user).await), "name-unconfirmed", "{other}");
+            let part = jo.post(&path, json!({"$set": {"username": other}}).to_string()).await;
+            assert_eq!((part.status, reason(&part)), (466, "name-unconfirmed".into()), "{other}");
+        }
+        let without = json!({"id": path, "acl": user["acl"]});
+        assert_eq!(reason(&rig.put(&jo, &path, &without).await), "name-unconfirmed");
+        let batch = jo
+            .post("/batch", json!([{"operation": "partial", "id": path, "object": {"$set": {"username": "evil@example.com"}}}]).to_string())
+            .await;
+        assert!(batch.status >= 400, "{batch:?}");
+        assert_eq!(rig.login(JO, "first").await, 200, "nothing has changed");
+        assert_eq!(rig.post("/db/User/reset", json!({"username": "evil@example.com"})).await.status, 200);
+        rig.mails(sent).await;
+
+        // Everything else of his is his.
+        user["username"] = JO.into();
+        user["nick"] = "jo".into();
+        assert_eq!(rig.put(&jo, &path, &user).await.status, 200);
+        // By an administrator, and by the link to the new address.
+        user["username"] = "other@example.org".into();
+        let root = rig.root().await;
+        assert_eq!(rig.put(&root, &path, &user).await.status, 200);
+        let body = json!({"username": "other@example.org", "newUsername": "new@example.org", "password": "first"});
+        assert_eq!(rig.post("/db/User/changeUsername", body).await.status, 204);
+        let mails = rig.mails(sent + 1).await;
+        let confirm = link(&mails[sent]).strip_prefix("https://api.example.org/v1").unwrap().to_owned();
+        assert_eq!(rig.get(&confirm).await.status, 204);
+        assert_eq!(rig.login("new@example.org", "first").await, 200);
+        // Who goes takes his name with him.
+        assert_eq!(jo.send(jo.request(reqwest::Method::DELETE, &path)).await.status, 204);
+        rig.server.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_second_factor_changes_his_name_when_he_has_logged_in_with_it() {
+    let rig = Rig::with(|_| ()).await;
+    let jo = rig.http.with_token(token(&rig.register(JO).await));
+    let challenge: Value = serde_json::from_slice(&jo.get("/db/User/mfa/init").await.body).unwrap();
+    let device = totp_rs::TOTP::from_url_unchecked(challenge["keyUri"].as_str().unwrap()).unwrap();
+    let code = device.generate(u64::try_from(rig.server.store().clock().now_ms() / 1000).unwrap());
+    assert_eq!(jo.post("/db/User/mfa/init", json!({ "code": code }).to_string()).await.status, 200);
+    let change = json!({"username": JO, "newUsername": "new@example.org", "password": "first"});
+    let refused = rig.post("/db/User/changeUsername", change.clone()).await;
+    assert_eq!((refused.status, reason(&refused)), (466, "permission-denied".into()), "the password alone proves nothing");
+    rig.mails(0).await;
+    assert_eq!(jo.post("/db/User/changeUsername", change.to_string()).await.status, 204);
+    rig.mails(1).await;
     rig.server.shutdown().await.unwrap();
 }

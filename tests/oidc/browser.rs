@@ -1,7 +1,8 @@
 //! The SDK's own browser build, on a page of another origin, logs in at the provider.
 
-use crate::provider::{Rig, free_port};
+use crate::provider::Rig;
 use crate::support::npm;
+use crate::support::ports::free_port;
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;

@@ -70,6 +70,23 @@ async fn a_name_that_is_taken_is_never_a_way_into_the_account() {
 }
 
 #[tokio::test]
+async fn an_address_becomes_a_name_when_the_provider_has_verified_it() {
+    let victim = "jo@example.org";
+    let rig = Rig::start(json!({
+        "s-1": {"preferred_username": victim},
+        "s-2": {"preferred_username": victim, "email": victim, "email_verified": false},
+        "s-3": {"preferred_username": victim, "email": "al@example.org", "email_verified": true},
+        "s-4": {"preferred_username": victim, "email": victim, "email_verified": true},
+    }))
+    .await;
+    for (subject, name) in [("s-1", "s-1@acme"), ("s-2", "s-2@acme"), ("s-3", "s-3@acme"), ("s-4", victim)] {
+        let page = Agent::default().whole(&rig.begin(), subject).await;
+        assert_eq!(me(&rig, &page.token().unwrap()).await["username"], name);
+    }
+    rig.server.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_deleted_user_begins_anew() {
     let rig = Rig::start(json!({"s-1": {"preferred_username": "jo"}})).await;
     let token = Agent::default().whole(&rig.begin(), "s-1").await.token().unwrap();

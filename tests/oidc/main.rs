@@ -8,3 +8,4 @@ mod provider;
 mod refusals;
 #[path = "../support/mod.rs"]
 mod support;
+mod tenants;

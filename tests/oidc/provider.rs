@@ -1,5 +1,6 @@
 //! The provider: npm `oidc-provider`, on loopback; and a server whose users it brings.
 
+use crate::support::ports::free_port;
 use crate::support::server::{config, start};
 use crate::support::{PATIENCE, npm};
 use serde_json::{Value, json};
@@ -31,7 +32,11 @@ impl Provider {
         let folder = npm::install("oidc");
         // Where its packages are.
         let script = folder.join("provider.mjs");
-        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc/provider.mjs"), &script).unwrap();
+        let wanted = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc/provider.mjs")).unwrap();
+        // Once: another test's provider may be reading it just now.
+        if std::fs::read(&script).ok().as_ref() != Some(&wanted) {
+            std::fs::write(&script, wanted).unwrap();
+        }
         drop(installing);
         let options = json!({"redirects": redirects, "claims": claims, "secret": SECRET}).to_string();
         let mut command = Command::new("node");
@@ -69,13 +74,11 @@ impl Drop for Provider {
     }
 }
 
-/// A port that is free now: what is redirected to must be known before the server listens.
-pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// The allowed origin of the app, where nobody listens in most tests.
 pub const APP: &str = "http://127.0.0.1:1";
+
+/// Another app, to which the provider may send browsers as well.
+pub const SHOP: &str = "shop";
 
 /// A server with one provider, `acme`.
 pub struct Rig {
@@ -98,11 +101,13 @@ impl Rig {
     pub async fn with(claims: Value, change: impl FnOnce(&mut Config)) -> Rig {
         let directory = TempDir::new().unwrap();
         let mut config = config(directory.path());
+        // What is redirected to must be known before the server listens.
         let port = free_port();
         config.server.listen = format!("127.0.0.1:{port}");
         config.server.public_url = format!("http://127.0.0.1:{port}");
         config.server.origins = vec![APP.into()];
-        let provider = Provider::start(&[format!("http://127.0.0.1:{port}/v1/db/User/OAuth/acme")], claims);
+        let redirects = ["v1", SHOP].map(|word| format!("http://127.0.0.1:{port}/{word}/db/User/OAuth/acme"));
+        let provider = Provider::start(&redirects, claims);
         let secret = directory.path().join("secret");
         std::fs::write(&secret, SECRET).unwrap();
         config.oidc = vec![options(&provider.issuer, &secret)];

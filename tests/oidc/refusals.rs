@@ -1,8 +1,9 @@
 //! Logins that are refused, by what a stranger could try.
 
 use crate::agent::Agent;
-use crate::provider::{APP, Rig, free_port};
+use crate::provider::{APP, Rig};
 use crate::support::http::Http;
+use crate::support::ports::free_port;
 use crate::support::server::PASSWORD;
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! How it must be: CONTRACT section 6 in few lines. Nothing of the server is in use here, neither its judge nor its types;
+//! How it must be: docs/schema.md, "Who may what", in few lines. Nothing of the server is in use here, neither its judge nor its types;
 //! people and roles have nicknames that only the test's world turns into ids.
 
 /// `(nickname, allow)`: one map of rules. Without any `allow` it is public but for those denied.
@@ -60,7 +60,7 @@ pub struct Access {
 }
 
 impl Class {
-    /// Whether somebody may subscribe: whoever may ask the query once (CONTRACT section 9).
+    /// Whether somebody may subscribe: whoever may ask the query once (docs/query.md).
     pub fn subscribes(&self, known_by: &[&str]) -> bool {
         passes(self.query, known_by)
     }

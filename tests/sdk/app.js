@@ -159,6 +159,32 @@ async function main() {
   own.subscription.unsubscribe();
   far.subscription.unsubscribe();
 
+  // A role belongs to whoever makes it, also where nobody has touched its list, which the SDK then sends as an empty one.
+  const joe = await db.User.register('joe', 'a password', db.User.LoginOption.NO_LOGIN);
+  const ann = emf.createEntityManager();
+  await ann.ready();
+  await ann.User.register('ann', 'a password');
+  const role = new ann.Role({ name: 'dealers' });
+  role.addUser(ann.User.me);
+  await role.insert();
+  role.addUser(ann.getReference(joe.id));
+  await role.save();
+  const stranger = emf.createEntityManager();
+  await stranger.ready();
+  for (const log of [async () => {}, () => stranger.User.login('joe', 'a password')]) {
+    await log();
+    const foreign = await stranger.Role.load(role.id, { refresh: true });
+    assert.deepEqual([foreign.users.size, Object.keys(foreign.acl.toJSON().write).sort()], [2, ['/db/Role/1', ann.User.me.id].sort()]);
+    foreign.addUser(stranger.getReference(root.id));
+    await assert.rejects(foreign.save(), { status: 466 });
+    await assert.rejects(foreign.partialUpdate().add('users', stranger.getReference(root.id)).execute(), { status: 466 });
+  }
+  const mine = await ann.Role.load(role.id, { refresh: true });
+  mine.removeUser(ann.getReference(joe.id));
+  await mine.save();
+  assert.equal((await stranger.Role.load(role.id, { refresh: true })).users.size, 1);
+  step('a role is its creator\'s');
+
   const results = new Inbox(adults().resultStream());
   assert.deepEqual(ids(await results.next()), [ada.id]);
   through.drop();

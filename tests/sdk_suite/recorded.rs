@@ -65,7 +65,8 @@ pub struct Line {
 impl Line {
     /// What is to be said of a file that lost something.
     pub fn fallen(&self) -> Option<String> {
-        (self.outcome.passed < self.recorded).then(|| format!("{}: {} of {} recorded", self.file, self.outcome.passed, self.recorded))
+        let passed = self.outcome.passed.len();
+        (passed < self.recorded).then(|| format!("{}: {passed} of {} recorded", self.file, self.recorded))
     }
 }
 
@@ -74,7 +75,7 @@ pub fn table(lines: &[Line]) -> String {
         format!("{:18}{:>8}{:>8}{:>9}{:>10}{:>9}{:>9}\n", "file", "passed", "failed", "pending", "recorded", "seconds", "slowest");
     let mut sum = (0, 0, 0, 0);
     for Line { file, outcome, recorded } in lines {
-        let (passed, failed, pending) = (outcome.passed, outcome.failed.len(), outcome.pending);
+        let (passed, failed, pending) = (outcome.passed.len(), outcome.failed.len(), outcome.pending);
         sum = (sum.0 + passed, sum.1 + failed, sum.2 + pending, sum.3 + recorded);
         let seconds = outcome.took.as_secs_f64();
         let slowest = format!("{} ms", outcome.slowest);

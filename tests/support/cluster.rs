@@ -1,6 +1,7 @@
 //! Three real brokers that are their own controllers: whoever leads a partition may be killed, and another leads it.
 
-use super::kafka::{Broker, free_port, random_id};
+use super::kafka::{Broker, random_id};
+use super::ports::free_port;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::MetadataPartition;
 use std::time::{Duration, Instant};
@@ -20,6 +21,11 @@ pub struct Cluster {
 impl Cluster {
     /// Returns when all of them answer.
     pub fn start() -> Cluster {
+        Cluster::start_with(&[])
+    }
+
+    /// The same with other properties.
+    pub fn start_with(more: &[(&str, &str)]) -> Cluster {
         let doors: Vec<(u16, u16)> = (0..BROKERS).map(|_| (free_port(), free_port())).collect();
         let voters: Vec<String> = doors.iter().zip(1..).map(|((_, controller), node)| format!("{node}@127.0.0.1:{controller}")).collect();
         let bootstrap = doors.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
@@ -39,7 +45,7 @@ impl Cluster {
                 // Three of them on a busy machine: who is only slow is not to be taken for dead.
                 ("broker.session.timeout.ms", "5000"),
             ];
-            Broker::prepare(&properties).in_cluster(&cluster, node, &bootstrap)
+            Broker::prepare(&[&properties, more].concat()).in_cluster(&cluster, node, &bootstrap)
         };
         let cluster = Cluster { brokers: (1..).zip(&doors).map(prepare).collect(), bootstrap: bootstrap.clone() };
         cluster.brokers.iter().for_each(Broker::launch);
@@ -64,12 +70,23 @@ impl Cluster {
         &self.brokers[0]
     }
 
+    /// The one of this number, from 1 on.
+    pub fn numbered(&self, node: i32) -> &Broker {
+        &self.brokers[usize::try_from(node - 1).unwrap()]
+    }
+
     /// Which of them leads a partition, once all are in sync.
     pub fn leader(&self, topic: &str, partition: i32) -> &Broker {
-        self.until_whole(topic);
         let of = |partitions: &[MetadataPartition]| partitions.iter().find(|one| one.id() == partition).map(MetadataPartition::leader);
-        let node = self.partitions(topic, of).expect("there is no such partition");
-        &self.brokers[usize::try_from(node - 1).unwrap()]
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.until_whole(topic);
+            // Between the two questions the leader may be on its way to another.
+            if let Some(node @ 1..) = self.partitions(topic, of) {
+                return self.numbered(node);
+            }
+            assert!(Instant::now() < deadline, "nobody leads partition {partition} of {topic}; {}", self.logs());
+        }
     }
 
     /// Which of them keeps the transactions of a transactional id: the leader of its partition of the topic that they are in.
@@ -112,8 +129,15 @@ impl Cluster {
 
     fn partitions<T>(&self, topic: &str, ask: impl Fn(&[MetadataPartition]) -> T) -> T {
         let consumer: BaseConsumer = self.any().client().create().unwrap();
-        let metadata = consumer.fetch_metadata(Some(topic), super::PATIENCE).unwrap();
-        ask(metadata.topics()[0].partitions())
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // While brokers go and come it may be refused.
+            match consumer.fetch_metadata(Some(topic), Duration::from_secs(10)) {
+                Ok(metadata) => return ask(metadata.topics()[0].partitions()),
+                Err(error) => assert!(Instant::now() < deadline, "{topic}: {error}; {}", self.logs()),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn until(&self, topic: &str, what: &str, right: impl Fn(&MetadataPartition) -> bool) {

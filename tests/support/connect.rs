@@ -1,6 +1,7 @@
 //! A real Kafka Connect with Debezium in it: one worker on loopback.
 
-use super::kafka::{Broker, free_port, java, spawn};
+use super::kafka::{Broker, java, spawn};
+use super::ports::free_port;
 use super::postgres::Postgres;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 //! A process shares [`shared`] with unique topics; who kills, pauses or configures a broker starts his own. No broker
 //! outlives the process that started it, however that ends.
 
+use super::ports::free_port;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -14,7 +15,6 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -67,16 +67,6 @@ pub fn shared() -> &'static Broker {
         }
         Err(_) => Broker::start(),
     })
-}
-
-/// A free port below those that the kernel gives to outgoing connections, so that nobody takes it while the broker is down.
-pub fn free_port() -> u16 {
-    loop {
-        let port = rand::random_range(15_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// A Java program of the jars, which ends with this process. Start it by [`spawn`].
@@ -418,7 +408,7 @@ async fn delivered(delivery: rdkafka::producer::DeliveryFuture) {
     delivery.await.unwrap().unwrap_or_else(|(error, _)| panic!("not produced: {error}"));
 }
 
-fn patient() -> AdminOptions {
+pub fn patient() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(super::PATIENCE)).request_timeout(Some(super::PATIENCE))
 }
 

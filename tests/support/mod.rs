@@ -11,6 +11,7 @@
 //! * [`npm`]: packages that tests need
 //! * [`postgres`]: a real database
 //! * [`people`]: users with tokens, made with the server's own key
+//! * [`ports`]: ports that must be known before somebody listens on them
 #![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod cluster;
@@ -21,6 +22,7 @@ pub mod kafka;
 pub mod live;
 pub mod npm;
 pub mod people;
+pub mod ports;
 pub mod postgres;
 pub mod server;
 pub mod socket;

@@ -1,6 +1,7 @@
 //! A real PostgreSQL in a directory of its own, on loopback, ready for logical decoding.
 
-use super::kafka::{free_port, signal, spawn};
+use super::kafka::{signal, spawn};
+use super::ports::free_port;
 use rustix::process::Signal;
 use std::io::Write;
 use std::path::{Path, PathBuf};

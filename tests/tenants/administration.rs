@@ -79,6 +79,8 @@ async fn what_cannot_be_is_refused_with_a_reason() {
         (json!({"name": "b", "hosts": ["a b"]}), 400, "host name"),
         (json!({"name": "b", "hosts": ["127.0.0.1"]}), 400, "host name"),
         (json!({"name": "b", "hosts": ["ACME.example."]}), 409, "acme"),
+        (json!({"name": "b", "origins": ["*"]}), 400, "origin"),
+        (json!({"name": "b", "origins": ["https://a.example/path"]}), 400, "origin"),
         (json!({"name": "b", "limits": {"scans": 0}}), 400, "scans"),
         (json!({"name": "b", "limits": {"scan": 1}}), 400, "scan"),
         (json!({"name": "b", "rootPassword": ""}), 400, "password"),

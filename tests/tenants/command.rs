@@ -23,7 +23,7 @@ async fn run(rig: &Rig, arguments: &[&str]) -> Ran {
 #[tokio::test]
 async fn apps_are_made_listed_changed_and_deleted_from_the_command_line() {
     let rig = Rig::start().await;
-    let made = run(&rig, &["create", "acme", "--host", "acme.example", "--limit", "scans=4"]).await;
+    let made = run(&rig, &["create", "acme", "--host", "acme.example", "--origin", "https://pages.example", "--limit", "scans=4"]).await;
     assert!(made.ok && made.out.contains("acme.example"), "{} {}", made.out, made.err);
     let password = made.out.lines().find_map(|line| line.split_once("(shown this once): ")).unwrap().1;
     rig.app("acme").login("root", password).await;
@@ -42,6 +42,9 @@ async fn apps_are_made_listed_changed_and_deleted_from_the_command_line() {
     assert_eq!(listed["apps"][0]["name"], "acme");
     let changed = run(&rig, &["change", "acme", "--no-hosts", "--limit", "writes=9"]).await;
     assert!(changed.ok && changed.out.contains("writes 9") && !changed.out.contains("acme.example"), "{}", changed.out);
+    assert!(changed.out.contains("pages at https://pages.example"), "what is not given stays: {}", changed.out);
+    let changed = run(&rig, &["change", "acme", "--no-origins"]).await;
+    assert!(changed.ok && !changed.out.contains("pages at"), "{}", changed.out);
     assert!(!run(&rig, &["change", "acme"]).await.ok);
 
     let unsure = run(&rig, &["delete", "acme"]).await;

@@ -53,7 +53,9 @@ async fn an_app_goes_under_load_and_leaves_nothing() {
             })
         })
         .collect();
+    let deadline = std::time::Instant::now() + super::support::PATIENCE;
     while written.load(Ordering::SeqCst) < 400 {
+        assert!(std::time::Instant::now() < deadline, "the writers do not go on");
         tokio::task::yield_now().await;
     }
     rig.delete("doomed").await;

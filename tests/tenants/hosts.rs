@@ -45,3 +45,50 @@ async fn a_host_of_its_own_is_one_apps_and_nobody_elses() {
     rig.delete("other").await;
     assert_eq!(of("acme.example", "v1").await, "app");
 }
+
+/// Pages of one app's origins ask that app, frame its page and are spoken to by it, and no other's.
+#[tokio::test]
+async fn origins_of_its_own_are_one_apps() {
+    let rig = Rig::with(|config| config.server.origins = vec!["https://main.example".into()]).await;
+    for (word, origin) in [("acme", "https://acme.example"), ("other", "https://Other.example:8443/")] {
+        rig.create(word, json!({})).await;
+        let changed = rig.admin(Method::PUT, &format!("/apps/{word}"), Some(json!({"origins": [origin]}))).await;
+        assert_eq!(changed.status, 200, "{changed:?}");
+    }
+    rig.create("plain", json!({})).await;
+    let origins = ["https://main.example", "https://acme.example", "https://other.example:8443", "https://evil.example"];
+    let check = async |rig: &Rig, word: &str, allowed: &str| {
+        for origin in origins {
+            for method in [Method::GET, Method::OPTIONS] {
+                let http = rig.app(word);
+                let request = http.request(method, "/connect").header("origin", origin).header("access-control-request-method", "GET");
+                let answer = http.send(request).await;
+                let echoed = answer.headers.get("access-control-allow-origin").map(|origin| origin.to_str().unwrap());
+                assert_eq!(echoed, (origin == allowed).then_some(origin), "{word}");
+            }
+        }
+        let page = rig.app(word).post("/connect", "").await;
+        let policy = page.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.ends_with(&format!("frame-ancestors {allowed}")), "{word}: {policy}");
+        assert!(String::from_utf8_lossy(&page.body).contains(&format!("data-origins=\"{allowed}\"")), "{word}");
+    };
+    let all = async |rig: &Rig| {
+        check(rig, "acme", "https://acme.example").await;
+        check(rig, "other", "https://other.example:8443").await;
+        // Who has none of his own has those that are configured.
+        check(rig, "plain", "https://main.example").await;
+        check(rig, "v1", "https://main.example").await;
+    };
+    all(&rig).await;
+    let rig = rig.restart().await;
+    all(&rig).await;
+    // What is absent stays, and none of his own is none.
+    rig.admin(Method::PUT, "/apps/acme", Some(json!({"limits": {"scans": 3}}))).await;
+    check(&rig, "acme", "https://acme.example").await;
+    let shown = rig.admin(Method::PUT, "/apps/acme", Some(json!({"origins": []}))).await.json();
+    assert_eq!(shown["origins"], json!([]));
+    check(&rig, "acme", "https://main.example").await;
+    rig.admin(Method::PUT, "/apps/app", Some(json!({"origins": ["https://own.example"]}))).await;
+    let refused = rig.app("v1").send(rig.app("v1").request(Method::GET, "/connect").header("origin", "https://main.example")).await;
+    assert_eq!(refused.headers.get("access-control-allow-origin"), None, "the default app can have some as well");
+}

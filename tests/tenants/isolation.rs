@@ -217,3 +217,40 @@ async fn the_same_user_name_has_another_password_in_each_app() {
         assert_eq!(rig.app(word).post("/db/User/login", login).await.status, status, "{word} with the password of {password}");
     }
 }
+
+/// A topic fills a bucket of one app: in others the name is theirs, and nobody is told of the topic.
+#[tokio::test]
+async fn a_bucket_that_a_topic_fills_is_one_apps() {
+    let rig = Rig::with(|config| {
+        // Nobody is there: that brokers cannot be reached is no reason not to start.
+        config.kafka.brokers = "127.0.0.1:1".into();
+        config.ingest = vec![toml::from_str("topic = \"secret.orders\"\nbucket = \"Order\"\nformat = \"json\"").unwrap()];
+    })
+    .await;
+    let shop = rig.create("shop", json!({})).await;
+    let import = async |http: &Http| http.send(http.request(Method::PUT, "/db/Order").body(r#"{"id":"/db/Order/9"}"#)).await;
+    let batch = r#"[{"operation":"insert","bucket":"Order","object":{}}]"#;
+    for answer in [
+        shop.insert("Order", r#"{"id":"/db/Order/1"}"#).await,
+        shop.put("Order", "1", r#"{"n":1}"#, None).await,
+        shop.post("/db/Order/1", r#"{"$set":{"n":2}}"#).await,
+        shop.post("/batch", batch).await,
+        import(&shop).await,
+        shop.delete("Order", "1", None).await,
+        shop.send(shop.request(Method::DELETE, "/db/Order")).await,
+    ] {
+        assert!(answer.status < 300 && !String::from_utf8_lossy(&answer.body).contains("secret.orders"), "{answer:?}");
+    }
+    let root = rig.app("v1").login("root", &password_of("v1")).await;
+    for answer in [
+        root.insert("Order", "{}").await,
+        root.put("Order", "1", "{}", None).await,
+        root.post("/db/Order/1", "{}").await,
+        import(&root).await,
+        root.delete("Order", "1", None).await,
+    ] {
+        assert_eq!((answer.status, super::harness::code(&answer)), (466, "bucket-ingested".into()));
+    }
+    // By its own name, too.
+    assert_eq!(rig.app("app").insert("Order", "{}").await.status, 466);
+}

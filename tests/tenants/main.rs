@@ -13,4 +13,5 @@ mod harness;
 mod hosts;
 mod isolation;
 mod quotas;
+mod slow;
 mod storage;

@@ -73,6 +73,62 @@ async fn connections_and_subscriptions_are_bounded_for_each_app() {
     }
 }
 
+/// A thousand subscriptions are few, if their queries are small.
+#[tokio::test]
+async fn the_memory_of_standing_queries_is_bounded_for_each_connection_and_app() {
+    let rig = Rig::with(|config| config.live.subscription_bytes = 1 << 20).await;
+    let small = rig.create("small", json!({"subscriptionBytes": 1_600_000})).await;
+    let operands = |from: u64| json!({"n": {"$in": (from..from + 500).collect::<Vec<_>>()}}).to_string();
+    let expression = |from: u64| json!({"t": {"$regex": format!("{from}\\p{{L}}")}}).to_string();
+    let large = |told: &[Told]| matches!(told, [Told::Error { status: 429, code, .. }] if code == "subscriptions-too-large");
+    let ask = async |socket: &Socket, query: String| {
+        let subscription = socket.subscribe("Lot", &query, &Terms::default());
+        let told = subscription.answered().await;
+        assert!(large(&told) || matches!(&told[..], [Told::Result { .. }]), "{told:?}");
+        (!large(&told)).then_some(subscription)
+    };
+    for query in [operands as fn(u64) -> String, expression] {
+        let one = Socket::connect(small.base()).await;
+        let mut kept = Vec::new();
+        while let Some(subscription) = ask(&one, query(kept.len() as u64)).await {
+            kept.push(subscription);
+            assert!(kept.len() < 10, "there is no bound");
+        }
+        assert!(!kept.is_empty());
+        // Small ones find room, and what ends gives its own back.
+        let _small = ask(&one, "{}".to_owned()).await.unwrap();
+        kept.pop().unwrap().unsubscribe();
+        let deadline = std::time::Instant::now() + super::support::PATIENCE;
+        kept.push(loop {
+            if let Some(again) = ask(&one, query(99)).await {
+                break again;
+            }
+            assert!(std::time::Instant::now() < deadline, "what a subscription had is not given back");
+        });
+        // Another connection has bytes of its own, but no more than the app.
+        let two = Socket::connect(small.base()).await;
+        let mut others = Vec::new();
+        while let Some(subscription) = ask(&two, query(100 + others.len() as u64)).await {
+            others.push(subscription);
+        }
+        assert!(others.len() < kept.len(), "{} {}", others.len(), kept.len());
+        let elsewhere = Socket::connect(&rig.server.url()).await;
+        assert!(ask(&elsewhere, query(0)).await.is_some());
+        let used = async || {
+            let app = rig.admin(Method::GET, "/apps/small", None).await.json();
+            app["usage"]["subscriptionBytes"].as_u64().unwrap()
+        };
+        assert!((1_000_000..=1_600_000).contains(&used().await));
+        one.cut().await;
+        two.cut().await;
+        let deadline = std::time::Instant::now() + super::support::PATIENCE;
+        while used().await > 0 {
+            assert!(std::time::Instant::now() < deadline, "what connections that ended had is not given back");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_app_leaves_connections_for_others() {
     let rig = Rig::with(|config| config.live.connections = 8).await;

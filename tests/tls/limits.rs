@@ -33,12 +33,20 @@ async fn silent_peers_give_their_places_back() {
 
 #[tokio::test]
 async fn the_end_does_not_wait_for_handshakes() {
-    let rig = Rig::start().await;
-    let _silent = TcpStream::connect(rig.address()).await.unwrap();
-    while rig.server.metrics().connections.load(std::sync::atomic::Ordering::Relaxed) < 1 {
-        tokio::task::yield_now().await;
+    let mut took = Vec::new();
+    // If it waited it would do so each time; a machine that is busy is not so each time.
+    for _ in 0..3 {
+        let rig = Rig::start().await;
+        let _silent = TcpStream::connect(rig.address()).await.unwrap();
+        while rig.server.metrics().connections.load(std::sync::atomic::Ordering::Relaxed) < 1 {
+            tokio::task::yield_now().await;
+        }
+        let began = Instant::now();
+        rig.server.shutdown().await.unwrap();
+        took.push(began.elapsed());
+        if began.elapsed() < HANDSHAKE / 2 {
+            return;
+        }
     }
-    let began = Instant::now();
-    rig.server.shutdown().await.unwrap();
-    assert!(began.elapsed() < HANDSHAKE / 2, "{:?}", began.elapsed());
+    panic!("{took:?}");
 }

@@ -7,42 +7,22 @@
 //! the one of the index, from which they go with the last query that mentions them. The hash is keyed
 //! at random in each process and never leaves it.
 
+mod dates;
+mod instant;
 mod number;
 mod parse;
 mod view;
 mod wire;
 
+pub use dates::{DateField, DateFields, Shapes};
+pub(crate) use instant::parse_instant;
 pub use number::{Number, compare_numbers};
-pub(crate) use parse::parse_instant;
 pub use parse::{DocumentError, DocumentLimits};
 pub use view::{Array, Entry, Object, Value};
 
 use bytes::Bytes;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
-
-/// Which declared fields hold times, so that their strings are read as instants.
-///
-/// A `$date` operand never matches a string of an undeclared field, and a declared one is compared as
-/// an instant (CONTRACT section 5 and 9); so the parser must know which fields are declared as times.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DateFields {
-    /// (name, what stands there), in no particular order; looked up by name at the object's top level.
-    pub fields: Vec<(Box<str>, DateField)>,
-}
-
-/// What a declared field holds, as far as times are concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DateField {
-    /// `DateTime`, `Date` or `Time`: the string is an instant.
-    Date,
-    /// A list or set of times: each string element is an instant.
-    List,
-    /// An embedded object with declared fields of its own.
-    Embedded(Box<DateFields>),
-    /// A list or set of embedded objects.
-    EmbeddedList(Box<DateFields>),
-}
 
 /// A parsed object. Cheap to move, shared behind an `Arc` by those who keep it.
 #[derive(Clone)]

@@ -1,5 +1,6 @@
 //! JSON text to a document, in one pass.
 
+use super::instant::parse_instant;
 use super::{DateField, DateFields, Document, Node, Tag, name_hash};
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -53,7 +54,7 @@ impl Document {
             depth: limits.depth.min(100),
         };
         let mut deserializer = serde_json::Deserializer::from_slice(&text);
-        Object { tape: &mut tape, dates: Some(dates) }.deserialize(&mut deserializer)?;
+        Object { tape: &mut tape, declared: Fields::Named(dates) }.deserialize(&mut deserializer)?;
         deserializer.end()?;
         let (side, nodes) = (tape.side.into_boxed_str(), tape.nodes.into_boxed_slice());
         Ok(Document { text, side, nodes })
@@ -111,51 +112,24 @@ impl Tape {
     }
 }
 
-/// The milliseconds of an instant as clients write it: `2020-01-02T03:04:05.678Z` (or with an offset),
-/// a date alone (midnight UTC), or a time of day alone (on 1970-01-01).
-pub(crate) fn parse_instant(text: &str) -> Option<i64> {
-    if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
-        return Some(timestamp.as_millisecond());
-    }
-    let midnight = |date: jiff::civil::Date| date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp().as_millisecond());
-    if let Ok(date) = text.parse::<jiff::civil::Date>() {
-        return midnight(date);
-    }
-    let time = text.strip_suffix('Z').unwrap_or(text).parse::<jiff::civil::Time>().ok()?;
-    let since_midnight = time.duration_since(jiff::civil::Time::midnight());
-    i64::try_from(since_midnight.as_millis()).ok()
-}
-
-/// What is declared to stand somewhere, as far as times are concerned.
+/// What is declared of an object's fields, as far as times are concerned.
 #[derive(Clone, Copy)]
-enum Declared<'t> {
-    Nothing,
-    Date,
-    List,
-    Embedded(&'t DateFields),
-    EmbeddedList(&'t DateFields),
-}
-
-impl<'t> From<Option<&'t DateField>> for Declared<'t> {
-    fn from(field: Option<&'t DateField>) -> Self {
-        match field {
-            None => Declared::Nothing,
-            Some(DateField::Date) => Declared::Date,
-            Some(DateField::List) => Declared::List,
-            Some(DateField::Embedded(dates)) => Declared::Embedded(dates),
-            Some(DateField::EmbeddedList(dates)) => Declared::EmbeddedList(dates),
-        }
-    }
+enum Fields<'t> {
+    Undeclared,
+    /// By their names
+    Named(&'t DateFields),
+    /// Of a map: all of them the same
+    Each(&'t DateField),
 }
 
 struct Any<'t> {
     tape: &'t mut Tape,
-    declared: Declared<'t>,
+    declared: Option<&'t DateField>,
 }
 
 struct Object<'t> {
     tape: &'t mut Tape,
-    dates: Option<&'t DateFields>,
+    declared: Fields<'t>,
 }
 
 struct Name<'t>(&'t mut Tape);
@@ -192,7 +166,7 @@ impl<'de> DeserializeSeed<'de> for Any<'_> {
 
 impl Any<'_> {
     fn string(self, string: &str, borrowed: bool) {
-        if let Declared::Date = self.declared
+        if let Some(DateField::Date) = self.declared
             && let Some(instant) = parse_instant(string)
         {
             return self.tape.push(Tag::Date, 0, instant as u64);
@@ -259,9 +233,8 @@ impl<'de> Visitor<'de> for Any<'_> {
         let at = tape.nodes.len();
         tape.push(Tag::Array, 0, 0);
         let element = match declared {
-            Declared::List => Declared::Date,
-            Declared::EmbeddedList(dates) => Declared::Embedded(dates),
-            _ => Declared::Nothing,
+            Some(DateField::List(element)) => Some(&**element),
+            _ => None,
         };
         let mut count = 0u32;
         while sequence.next_element_seed(Any { tape, declared: element })?.is_some() {
@@ -274,12 +247,13 @@ impl<'de> Visitor<'de> for Any<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        let dates = match self.declared {
-            Declared::Embedded(dates) => Some(dates),
-            _ => None,
+        let declared = match self.declared {
+            Some(DateField::Embedded(dates)) => Fields::Named(dates),
+            Some(DateField::Map(value)) => Fields::Each(value),
+            _ => Fields::Undeclared,
         };
         let at = self.tape.nodes.len();
-        Object { tape: self.tape, dates }.visit_map(map)?;
+        Object { tape: self.tape, declared }.visit_map(map)?;
         instant_object(self.tape, at);
         Ok(())
     }
@@ -292,7 +266,8 @@ fn instant_object(tape: &mut Tape, at: usize) {
     }
     let value = tape.nodes[at + 2];
     let instant = match value.tag {
-        Tag::Int => Some(value.high as i64),
+        // In a map of times the text was read as one already.
+        Tag::Int | Tag::Date => Some(value.high as i64),
         Tag::Text => {
             // Same layout as a name in the text, so that one accessor serves.
             let text = Node { tag: Tag::Name, low: 0, high: value.high << 32 | u64::from(value.low) << 1 };
@@ -324,7 +299,7 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Object { tape, dates } = self;
+        let Object { tape, declared } = self;
         tape.enter().map_err(A::Error::custom)?;
         let at = tape.nodes.len();
         tape.push(Tag::Object, 0, 0);
@@ -335,11 +310,12 @@ impl<'de> Visitor<'de> for Object<'_> {
                 let name = String::from_utf8_lossy(tape.name_text(name)).into_owned();
                 return Err(A::Error::custom(format_args!("the field {name:?} stands twice in one object")));
             }
-            let field = dates.and_then(|dates| {
-                let name = tape.name_text(name);
-                dates.fields.iter().find(|(declared, _)| declared.as_bytes() == name).map(|(_, field)| field)
-            });
-            map.next_value_seed(Any { tape, declared: field.into() })?;
+            let declared = match declared {
+                Fields::Undeclared => None,
+                Fields::Named(dates) => dates.get(tape.name_text(name)),
+                Fields::Each(value) => Some(value),
+            };
+            map.next_value_seed(Any { tape, declared })?;
         }
         tape.nodes[at].low = names.seen.len() as u32;
         tape.nodes[at].high = tape.nodes.len() as u64;
@@ -380,6 +356,7 @@ impl<'de> Visitor<'de> for Name<'_> {
 mod tests {
     use super::super::Value;
     use super::*;
+    use std::sync::Arc;
 
     fn parse(text: &str) -> Result<Document, DocumentError> {
         Document::parse(Bytes::copy_from_slice(text.as_bytes()), &DateFields::default(), DocumentLimits::default())
@@ -401,7 +378,8 @@ mod tests {
 
     #[test]
     fn instants_come_from_declared_fields_and_from_date_objects() {
-        let dates = DateFields { fields: vec![("at".into(), DateField::Date), ("days".into(), DateField::List)] };
+        let days = DateField::List(DateField::Date.into());
+        let dates = DateFields::new(vec![("at".into(), DateField::Date), ("days".into(), days)]);
         let text = r#"{"at":"1970-01-01T00:00:01.5Z","days":["1970-01-02"],"open":{"$date":"1970-01-01T00:00:00Z"},"name":"1970-01-02"}"#;
         let document = Document::parse(Bytes::from_static(text.as_bytes()), &dates, DocumentLimits::default()).unwrap();
         let root = document.root();
@@ -409,6 +387,42 @@ mod tests {
         assert!(matches!(root.get("days"), Some(Value::Array(days)) if matches!(days.get(0), Some(Value::Date(86_400_000)))));
         assert!(matches!(root.get("open"), Some(Value::Date(0))));
         assert!(matches!(root.get("name"), Some(Value::String("1970-01-02"))));
+    }
+
+    #[test]
+    fn maps_lists_and_embedded_objects_hold_times_within_each_other() {
+        let list = |inner| DateField::List(Arc::new(inner));
+        let map = |inner| DateField::Map(Arc::new(inner));
+        let visit = DateField::Embedded(Arc::new(DateFields {
+            fields: vec![("at".into(), DateField::Date)],
+            inherited: Some(Arc::new(DateFields::new(vec![("until".into(), DateField::Date)]))),
+        }));
+        let dates = DateFields::new(vec![
+            ("opens".into(), map(DateField::Date)),
+            ("visits".into(), map(visit.clone())),
+            ("rounds".into(), list(map(list(visit)))),
+        ]);
+        let text = r#"{"opens":{"mon":"1970-01-02","tue":null,"wed":7},"visits":{"1":{"at":"1970-01-02","until":"1970-01-03","mon":"1970-01-02"},"2":"1970-01-02"},
+            "rounds":[{"x":[{"until":"1970-01-03"}]}]}"#;
+        let document = Document::parse(Bytes::from_static(text.as_bytes()), &dates, DocumentLimits::default()).unwrap();
+        let all = |path: &str| {
+            let mut found = Vec::new();
+            crate::query::ast::Path::new(path).visit(document.root(), crate::query::Leaf::Open, |value| found.push(format!("{value:?}")));
+            found.join(" ")
+        };
+        assert_eq!(all("opens.mon"), "Some(Date(86400000))");
+        assert_eq!(all("opens.tue"), "Some(Null)");
+        assert_eq!(all("opens.wed"), "Some(Number(Int(7)))");
+        assert_eq!(all("visits.1.at"), "Some(Date(86400000))");
+        assert_eq!(all("visits.1.until"), "Some(Date(172800000))");
+        assert_eq!(all("visits.1.mon"), "Some(String(\"1970-01-02\"))");
+        assert_eq!(all("visits.2"), "Some(String(\"1970-01-02\"))");
+        assert_eq!(all("rounds.x.until"), "Some(Date(172800000))");
+        // One map of times has this one key; it goes through the wire as it is.
+        let text = Bytes::from_static(br#"{"opens":{"$date":"1970-01-02"},"visits":{}}"#);
+        let document = Document::parse(text, &dates, DocumentLimits::default()).unwrap();
+        let back: Document = serde_json::from_slice(&serde_json::to_vec(&document).unwrap()).unwrap();
+        assert!(matches!(back.root().get("opens"), Some(Value::Date(86_400_000))));
     }
 
     #[test]

@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn declared_and_undeclared_instants_survive_the_wire() {
-        let dates = DateFields { fields: vec![("at".into(), DateField::Date)] };
+        let dates = DateFields::new(vec![("at".into(), DateField::Date)]);
         let text = Bytes::from_static(br#"{"n\u0061me":"x","at":"1970-01-02","list":[{"$date":5}]}"#);
         let document = Document::parse(text, &dates, DocumentLimits::default()).unwrap();
         let wire = serde_json::to_vec(&document).unwrap();

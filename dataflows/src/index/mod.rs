@@ -341,6 +341,7 @@ impl QueryIndex {
                 self.queries.iter_mut().for_each(|query| query.stamp = 0);
                 self.entries.nodes.iter_mut().for_each(|node| node.visited.set(0));
                 self.findings.iter_mut().for_each(Findings::reset);
+                self.patterns.reset();
                 self.stamp = 4;
             }
         }

@@ -2,10 +2,12 @@
 
 use super::key::{CLASSES, Hashing};
 use super::paths::PREFIX;
+use super::probe::Mask;
 use crate::query::ast::Pattern;
 use aho_corasick::{AhoCorasick, MatchKind};
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
 
 const _: () = assert!(CLASSES <= 32, "classes are bits of a slot");
 
@@ -125,8 +127,8 @@ fn letters(hir: &Hir) -> Option<String> {
 #[derive(Default)]
 pub(super) struct Patterns {
     slots: HashMap<u32, Literals, Hashing>,
-    /// Slots with new literals
-    changed: Vec<u32>,
+    /// Slots whose automata are to be built
+    changed: HashSet<u32, Hashing>,
     bytes: usize,
 }
 
@@ -134,31 +136,43 @@ pub(super) struct Patterns {
 /// a rebuild of small ones mostly.
 #[derive(Default)]
 struct Literals {
-    /// With the numbers of their strings. Some may be gone since, or be the numbers of other strings now: such hits
-    /// lead to no entry, or to one whose query is verified anyway.
-    tiers: Vec<(AhoCorasick, Vec<u32>)>,
-    fresh: Vec<u32>,
+    tiers: Vec<Tier>,
+    /// In no automaton yet, and all alive: those that come and go between two changes leave nothing
+    fresh: HashSet<u32, Hashing>,
     live: HashMap<u32, Box<str>, Hashing>,
-    /// Literals that went since the last rebuild of all tiers
+    /// Literals in automata that went since the last rebuild of all tiers
     dead: usize,
+}
+
+/// One automaton.
+struct Tier {
+    automaton: AhoCorasick,
+    /// The numbers of its strings. Some may be gone since, or be the numbers of other strings now: such hits
+    /// lead to no entry, or to one whose query is verified anyway.
+    strings: Vec<u32>,
+    /// Of each, the change that has it and in which images
+    seen: Vec<Cell<u32>>,
 }
 
 impl Patterns {
     pub(super) fn add(&mut self, slot: u32, number: u32, text: &str) {
         let literals = self.slots.entry(slot).or_default();
-        literals.fresh.push(number);
+        literals.fresh.insert(number);
         literals.live.insert(number, text.into());
-        self.changed.push(slot);
+        self.changed.insert(slot);
     }
 
     pub(super) fn remove(&mut self, slot: u32, number: u32) {
         let Some(literals) = self.slots.get_mut(&slot) else { return };
         literals.live.remove(&number);
-        literals.dead += 1;
+        if !literals.fresh.remove(&number) {
+            literals.dead += 1;
+        }
         if literals.live.is_empty() {
             self.slots.remove(&slot);
+            self.changed.remove(&slot);
         } else if literals.dead > literals.live.len() + 64 {
-            self.changed.push(slot);
+            self.changed.insert(slot);
         }
     }
 
@@ -173,16 +187,28 @@ impl Patterns {
             }
         }
         let tiers = self.slots.values().flat_map(|literals| &literals.tiers);
-        self.bytes = tiers.map(|(automaton, strings)| automaton.memory_usage() + strings.len() * 48).sum();
+        self.bytes = tiers.map(|tier| tier.automaton.memory_usage() + tier.strings.len() * 52).sum();
     }
 
-    /// Hands out the numbers of the literals that a text contains, perhaps more than once.
-    pub(super) fn find(&self, slot: u32, text: &str, mut found: impl FnMut(u32)) {
+    /// Stamps start from the beginning.
+    pub(super) fn reset(&mut self) {
+        let tiers = self.slots.values().flat_map(|literals| &literals.tiers);
+        tiers.flat_map(|tier| &tier.seen).for_each(|seen| seen.set(0));
+    }
+
+    /// Hands out the numbers of the literals that a text of these images has, but for those that another text of them had before:
+    /// a text may have each as often as it has bytes.
+    pub(super) fn find(&self, slot: u32, text: &str, stamp: u32, mask: Mask, mut found: impl FnMut(u32, Mask)) {
         let Some(literals) = self.slots.get(&slot) else { return };
-        for (automaton, strings) in &literals.tiers {
-            for hit in automaton.find_overlapping_iter(text) {
-                if let Some(number) = strings.get(hit.pattern().as_usize()) {
-                    found(*number);
+        for tier in &literals.tiers {
+            for hit in tier.automaton.find_overlapping_iter(text) {
+                let at = hit.pattern().as_usize();
+                let (Some(number), Some(seen)) = (tier.strings.get(at), tier.seen.get(at)) else { continue };
+                let before = if seen.get() & !3 == stamp { seen.get() } else { stamp };
+                let fresh = mask & !before;
+                if fresh != 0 {
+                    seen.set(before | fresh);
+                    found(*number, fresh);
                 }
             }
         }
@@ -195,10 +221,10 @@ impl Patterns {
 
 impl Literals {
     fn refresh(&mut self) {
-        let mut strings = std::mem::take(&mut self.fresh);
+        let mut strings: Vec<u32> = std::mem::take(&mut self.fresh).into_iter().collect();
         let all = self.dead > self.live.len() + 64;
-        while self.tiers.last().is_some_and(|(_, last)| all || last.len() <= strings.len() * 2) {
-            strings.extend(self.tiers.pop().into_iter().flat_map(|(_, more)| more));
+        while self.tiers.last().is_some_and(|last| all || last.strings.len() <= strings.len() * 2) {
+            strings.extend(self.tiers.pop().into_iter().flat_map(|last| last.strings));
         }
         if all {
             self.dead = 0;
@@ -212,12 +238,61 @@ impl Literals {
         let mut builder = AhoCorasick::builder();
         builder.ascii_case_insensitive(true).match_kind(MatchKind::Standard);
         match builder.build(strings.iter().filter_map(|number| self.live.get(number)).map(|text| &**text)) {
-            Ok(automaton) => self.tiers.push((automaton, strings)),
+            Ok(automaton) => {
+                let seen = vec![Cell::new(0); strings.len()];
+                self.tiers.push(Tier { automaton, strings, seen });
+            }
             Err(error) => {
                 // Beyond 2^31 states, which limits on memory do not allow before: keep them for a smaller build.
                 tracing::error!(%error, "literals of regular expressions do not fit one automaton");
-                self.fresh = strings;
+                self.fresh = strings.into_iter().collect();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn built(texts: &[String]) -> Patterns {
+        let mut patterns = Patterns::default();
+        for (number, text) in (0..).zip(texts) {
+            patterns.add(7, number, text);
+        }
+        patterns.refresh();
+        patterns
+    }
+
+    #[test]
+    fn a_literal_is_handed_out_once_for_each_image_however_often_it_is_there() {
+        let patterns = built(&(2..=LONGEST).map(|length| "a".repeat(length)).collect::<Vec<_>>());
+        let find = |text: &str, stamp, mask| {
+            let mut found = Vec::new();
+            patterns.find(7, text, stamp, mask, |number, mask| found.push((number, mask)));
+            found.sort_unstable();
+            found
+        };
+        let all = |mask| (0..LONGEST as u32 - 1).map(|number| (number, mask)).collect::<Vec<_>>();
+        assert_eq!(find(&"a".repeat(50_000), 4, 1), all(1));
+        assert_eq!(find(&"a".repeat(50_000), 4, 3), all(2), "the first image had them");
+        assert_eq!(find("aaaa", 4, 3), []);
+        assert_eq!(find("aaa", 8, 3), [(0, 3), (1, 3)], "another change");
+        patterns.find(8, "aaa", 12, 3, |_, _| unreachable!("another slot"));
+    }
+
+    #[test]
+    fn what_comes_and_goes_between_changes_leaves_nothing() {
+        let mut patterns = built(&["stays".to_owned()]);
+        for round in 0..10_000 {
+            patterns.add(7, 1 + round, "comes");
+            patterns.add(8, 1 + round, "goes");
+            patterns.remove(7, 1 + round);
+            patterns.remove(8, 1 + round);
+        }
+        assert_eq!((patterns.slots.len(), patterns.changed.len()), (1, 1));
+        let literals = &patterns.slots[&7];
+        assert_eq!((literals.fresh.len(), literals.live.len(), literals.dead), (0, 1, 0));
+        assert!(patterns.changed.capacity() < 64 && literals.fresh.capacity() < 64);
     }
 }

@@ -390,6 +390,8 @@ fn access_of_element<'p>(path: &Components<'p>, part: &'p Predicate, negated: bo
     let mut conditions: Vec<Condition<'p>> = Vec::new();
     for (part, negated) in parts {
         match part {
+            // What stands in an array within an array: the walk gives the elements of one array and does not open them.
+            Predicate::Field(_, Test::ElemMatch(..)) if !negated => better(&mut best, Some(present(path))),
             Predicate::Field(_, test) => match condition_at(path, test, negated) {
                 Some(condition) => add(&mut conditions, condition),
                 None => better(&mut best, access_of_test(path, test, negated, load)),

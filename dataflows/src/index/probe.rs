@@ -158,8 +158,9 @@ impl Probe<'_> {
             }
             Class::Literal => {
                 if let Value::String(text) = document.value_at(found.at) {
-                    let patterns = self.patterns;
-                    patterns.find(slot, text, |number| self.under(parent, slot, class, u64::from(number), mask));
+                    let (patterns, stamp) = (self.patterns, self.stamp);
+                    let found = |number, mask| self.under(parent, slot, class, u64::from(number), mask);
+                    patterns.find(slot, text, stamp, mask, found);
                 }
             }
             Class::Cell => {

@@ -131,6 +131,9 @@ fn operators(dice: &mut Dice, depth: u32) -> Value {
         6 => json!({ "$in": (0..dice.roll(5)).map(|_| scalar(dice)).collect::<Vec<_>>() }),
         7 => json!({ "$nin": (0..dice.roll(5)).map(|_| scalar(dice)).collect::<Vec<_>>() }),
         8 => json!({ "$exists": dice.roll(2) == 1 }),
+        9 if depth > 0 && dice.roll(2) == 0 => {
+            json!({ "$all": (0..1 + dice.roll(2)).map(|_| json!({ "$elemMatch": operators(dice, depth - 1) })).collect::<Vec<_>>() })
+        }
         9 => json!({ "$all": (0..1 + dice.roll(2)).map(|_| scalar(dice)).collect::<Vec<_>>() }),
         10 => json!({ "$size": dice.roll(3) }),
         11 => json!({ "$mod": [1 + dice.roll(3), dice.roll(2)] }),
@@ -145,7 +148,8 @@ fn operators(dice: &mut Dice, depth: u32) -> Value {
             }
         }
         16 => json!({ "$not": operators(dice, depth - 1) }),
-        17 => json!({ "$elemMatch": operators(dice, 0) }),
+        17 if dice.roll(2) == 0 => json!({ "$elemMatch": { "$elemMatch": operators(dice, depth - 1) } }),
+        17 => json!({ "$elemMatch": operators(dice, depth - 1) }),
         _ => json!({ "$elemMatch": query(dice, depth - 1) }),
     }
 }
@@ -304,6 +308,52 @@ proptest! {
         assert_empty(&index);
     }
 
+    /// One field with arrays within arrays, and `$elemMatch` within `$elemMatch` around all that looks at elements.
+    #[test]
+    fn finds_the_same_in_arrays_within_arrays(seed: u64) {
+        fn nested(dice: &mut Dice, depth: u32) -> Value {
+            match dice.roll(4) {
+                0..=2 if depth > 0 => (0..1 + dice.roll(2)).map(|_| nested(dice, depth - 1)).collect(),
+                3 if depth > 0 => json!({ "b": nested(dice, depth - 1) }),
+                _ => json!(dice.roll(4)),
+            }
+        }
+        fn element(dice: &mut Dice, depth: u32) -> Value {
+            match dice.roll(if depth > 0 { 12 } else { 5 }) {
+                0 => json!({ "$eq": nested(dice, 1) }),
+                1 => json!({ "$gte": dice.roll(3), "$lt": 1 + dice.roll(4) }),
+                2 => json!({ "$size": 1 + dice.roll(2) }),
+                3 => json!({ "$in": [nested(dice, 1), dice.roll(4)] }),
+                4 => json!({ "b": dice.roll(4) }),
+                5 => json!({ "b": { "$elemMatch": element(dice, depth - 1) } }),
+                6 => json!({ "$or": [{ "$elemMatch": element(dice, depth - 1) }, { "$eq": dice.roll(4) }] }),
+                7 => json!({ "$elemMatch": element(dice, depth - 1), "$size": 1 + dice.roll(2) }),
+                8 => json!({ "$not": { "$elemMatch": element(dice, depth - 1) } }),
+                _ => json!({ "$elemMatch": element(dice, depth - 1) }),
+            }
+        }
+        let mut dice = Dice(seed);
+        let (app, bucket) = names();
+        let mut index = QueryIndex::new(IndexOptions { residual_queries: usize::MAX, scan: false });
+        let mut standing = Standing::new();
+        while standing.len() < 60 {
+            let path = *dice.of(&["a", "a", "a.b", "a.0", "a.0.b"]);
+            let test = match dice.roll(4) {
+                0 => json!({ "$all": [{ "$elemMatch": element(&mut dice, 2) }, { "$elemMatch": element(&mut dice, 1) }] }),
+                _ => json!({ "$elemMatch": element(&mut dice, 2) }),
+            };
+            let query = json!({ path: test });
+            let Ok(filter) = Filter::parse(&query.to_string(), &QueryLimits::default()) else { continue };
+            let id = standing.len() as u64;
+            index.insert(&app, &bucket, QueryId(id), filter.predicate.clone()).unwrap();
+            standing.insert(id, (query, filter.predicate));
+        }
+        for _ in 0..20 {
+            let [before, after] = [(); 2].map(|()| json!({ "a": nested(&mut dice, 4) }));
+            compare(&mut index, &standing, &change(Some(&before), Some(&after)));
+        }
+    }
+
     #[test]
     fn intervals_are_those_of_a_list(seed: u64) {
         let mut dice = Dice(seed);
@@ -392,6 +442,33 @@ fn hostile_input_stays_linear() {
 }
 
 #[test]
+fn arrays_within_arrays_are_found() {
+    let within = |inner: Value| json!({ "a": { "$elemMatch": { "$elemMatch": inner } } });
+    let mut index = index(&[
+        within(json!({ "$eq": 5 })),
+        within(json!({ "b": 5 })),
+        within(json!({ "$gte": 5, "$lt": 6 })),
+        within(json!({ "$size": 1 })),
+        within(json!({ "$elemMatch": { "$in": [5, 6] } })),
+        json!({ "a": { "$all": [{ "$elemMatch": { "$elemMatch": { "$eq": 5 } } }, { "$elemMatch": { "$size": 1 } }] } }),
+        json!({ "a": { "$elemMatch": { "$or": [{ "$elemMatch": { "$eq": 5 } }, { "$eq": 7 }] } } }),
+        json!({ "a": { "$elemMatch": { "$elemMatch": { "$eq": 5 }, "$size": 2 } } }),
+        json!({ "a": 5 }),
+    ]);
+    for (document, expected) in [
+        (json!({ "a": [[5]] }), &[0, 2, 5, 6][..]),
+        (json!({ "a": [[{ "b": 5 }]] }), &[1]),
+        (json!({ "a": [[[5]]] }), &[3, 4]),
+        (json!({ "a": [[5, 1]] }), &[0, 2, 6, 7]),
+        (json!({ "a": [7] }), &[6]),
+        (json!({ "a": [5] }), &[8]),
+        (json!({ "a": 5 }), &[8]),
+    ] {
+        assert_eq!(matching(&mut index, &document), expected, "{document}");
+    }
+}
+
+#[test]
 fn the_quota_is_for_each_app_and_only_for_what_no_entry_fits() {
     let bucket: Arc<str> = "things".into();
     let (one, other): (Arc<str>, Arc<str>) = ("one".into(), "other".into());
@@ -444,11 +521,13 @@ fn explains_what_a_query_hangs_on() {
 
 #[test]
 fn stamps_start_again_before_they_run_out() {
-    let mut index = index(&[json!({ "a": 1 }), json!({ "a": { "$ne": 1 } })]);
-    assert_eq!(matching(&mut index, &json!({ "a": 1 })), [0]);
+    let mut index = index(&[json!({ "a": 1 }), json!({ "a": { "$ne": 1 } }), json!({ "t": { "$regex": "word" } })]);
+    let number = |a: u64| json!({ "a": a, "t": "a word" });
+    // As the first change after the stamps start again.
+    assert_eq!(matching(&mut index, &number(1)), [0, 2]);
     index.stamp = u32::MAX - 6;
     for _ in 0..4 {
-        assert_eq!(matching(&mut index, &json!({ "a": 1 })), [0]);
-        assert_eq!(matching(&mut index, &json!({ "a": 2 })), [1]);
+        assert_eq!(matching(&mut index, &number(1)), [0, 2]);
+        assert_eq!(matching(&mut index, &number(2)), [1, 2]);
     }
 }

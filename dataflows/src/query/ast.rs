@@ -136,6 +136,8 @@ pub struct Pattern {
     pub options: Box<str>,
     /// Ready to run; linear time, bounded size
     pub regex: Regex,
+    /// Bytes that one automaton of it has at most
+    pub compiled: usize,
 }
 
 /// A position on the earth, degrees.

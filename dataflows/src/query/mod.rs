@@ -9,6 +9,7 @@
 //! * [`geo`]: points, shapes, distances
 //! * [`nearest`]: the order that `$nearSphere` gives
 //! * `limits`: how deep, how large, how costly a query may be, and why one is refused
+//! * `weight`: how much memory a standing query takes
 
 pub mod ast;
 pub mod geo;
@@ -23,6 +24,7 @@ mod parse_geo;
 mod pattern;
 pub mod sort;
 mod text;
+mod weight;
 mod wire;
 
 pub use limits::{QueryError, QueryLimits};

@@ -7,7 +7,7 @@
 
 use super::ast::Pattern;
 use super::limits::QueryLimits;
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 use regex_syntax::ast::{self, Ast};
 
 impl Pattern {
@@ -25,13 +25,26 @@ impl Pattern {
         let options: String = letters.into_iter().collect();
         let translated = translate(source, options.contains('x'))?;
         let text = if options.is_empty() { translated } else { format!("(?{options}){translated}") };
-        let built =
-            RegexBuilder::new(&text).size_limit(limits.regex_compiled).dfa_size_limit(limits.regex_compiled).nest_limit(NESTING).build();
-        let regex = built.map_err(|error| match error {
+        let (regex, compiled) = compile(&text, limits.regex_compiled).map_err(|error| match error {
             regex::Error::CompiledTooBig(limit) => format!("compiled it is larger than {limit} bytes"),
             other => other.to_string(),
         })?;
-        Ok(Pattern { source: source.into(), options: options.into(), regex })
+        Ok(Pattern { source: source.into(), options: options.into(), regex, compiled })
+    }
+}
+
+/// Most expressions are no larger.
+const USUAL: usize = 4 << 10;
+
+/// Compiles within a limit and says how large the result is, to a factor of four. A compiled expression does not tell, but the compiler stops
+/// at a limit: trying smaller ones first costs a third more at most.
+fn compile(text: &str, limit: usize) -> Result<(Regex, usize), regex::Error> {
+    let mut bound = USUAL.min(limit);
+    loop {
+        match RegexBuilder::new(text).size_limit(bound).dfa_size_limit(limit).nest_limit(NESTING).build() {
+            Err(regex::Error::CompiledTooBig(_)) if bound < limit => bound = bound.saturating_mul(4).min(limit),
+            built => return Ok((built?, bound)),
+        }
     }
 }
 

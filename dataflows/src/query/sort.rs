@@ -1,12 +1,13 @@
 //! The order of an answer: `{"field": 1, "other.field": -1}`, in the order of the keys, ties by id.
 //!
-//! As in MongoDB: a missing field sorts as null; an array by its smallest element going up, by its largest going down.
+//! As in MongoDB: a missing field sorts as null; an array by its smallest element going up, by its largest going down; an array on
+//! the way of a path by what its elements have there, in the same manner.
 
 use super::json::Json;
 use super::limits::QueryLimits;
 use super::order::compare_values;
 use crate::change::Image;
-use crate::document::{Number, Object, Value};
+use crate::document::{Array, Number, Object, Value};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -84,22 +85,53 @@ impl Sort {
     }
 }
 
-/// What an object is sorted by: one value for each path.
+/// What an object is sorted by: one value for each path. Of several, at the end of the path or since an array is on the way, it is the
+/// smallest going up and the largest going down; where there is none, null.
 pub fn key<'d>(object: Object<'d>, path: &str, direction: Direction) -> Value<'d> {
-    let value = match object.get(path) {
-        Some(value) => value,
-        None => match path.split_once('.').map(|(name, rest)| (object.get(name), rest)) {
-            Some((Some(Value::Object(inner)), rest)) => return key(inner, rest, direction),
-            _ => Value::Null,
-        },
-    };
-    match value {
-        Value::Array(array) => {
-            let better = |left: &Value<'d>, right: &Value<'d>| compare_values(*left, *right);
-            let chosen = if direction == Direction::Up { array.iter().min_by(better) } else { array.iter().max_by(better) };
-            chosen.unwrap_or(Value::Null)
+    let mut best = None;
+    each(object, path, &mut |value| {
+        let better = |best: Value<'d>| direction.of(compare_values(value, best)) == Ordering::Less;
+        if best.is_none_or(better) {
+            best = Some(value);
         }
-        value => value,
+    });
+    best.unwrap_or(Value::Null)
+}
+
+/// Everything at a path, the elements of an array at its end one by one. The way is that of [`super::ast::Path::any`], but that a name
+/// with a dot in it is found as well.
+fn each<'d, F: FnMut(Value<'d>)>(object: Object<'d>, path: &str, found: &mut F) {
+    if let Some(value) = object.get(path) {
+        return end(value, found);
+    }
+    match path.split_once('.').map(|(name, rest)| (object.get(name), rest)) {
+        Some((Some(Value::Object(inner)), rest)) => each(inner, rest, found),
+        Some((Some(Value::Array(array)), rest)) => in_array(array, rest, found),
+        _ => found(Value::Null),
+    }
+}
+
+fn in_array<'d, F: FnMut(Value<'d>)>(array: Array<'d>, path: &str, found: &mut F) {
+    for element in array.iter() {
+        if let Value::Object(object) = element {
+            each(object, path, found);
+        }
+    }
+    let (name, behind) = path.split_once('.').map_or((path, None), |(name, behind)| (name, Some(behind)));
+    let is_position = name == "0" || !name.starts_with('0') && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    let element = is_position.then(|| array.get(name.parse().ok()?)).flatten();
+    match (element, behind) {
+        (Some(value), None) => end(value, found),
+        (Some(Value::Object(object)), Some(behind)) => each(object, behind, found),
+        (Some(Value::Array(array)), Some(behind)) => in_array(array, behind, found),
+        _ => {}
+    }
+}
+
+fn end<'d, F: FnMut(Value<'d>)>(value: Value<'d>, found: &mut F) {
+    match value {
+        Value::Array(array) => array.iter().for_each(found),
+        value => found(value),
     }
 }
 
@@ -131,6 +163,25 @@ mod tests {
         let objects = [r#"{"a":{"b":3}}"#, r#"{"a":{"b":[4,1]}}"#, r#"{"a":{"b":2}}"#];
         assert_eq!(sorted(r#"{"a.b":1}"#, &objects), [objects[1], objects[2], objects[0]]);
         assert_eq!(sorted(r#"{"a.b":-1}"#, &objects), [objects[1], objects[0], objects[2]]);
+    }
+
+    #[test]
+    fn arrays_on_the_way_sort_by_their_least_or_greatest() {
+        let objects = [
+            r#"{"lots":[{"price":3},{"price":7}]}"#,
+            r#"{"lots":[{"price":[5,1]},{"bids":[]}]}"#,
+            r#"{"lots":[{"price":4}]}"#,
+            r#"{"lots":[2,"x"]}"#,
+            r#"{"lots":{"price":6}}"#,
+        ];
+        assert_eq!(sorted(r#"{"lots.price":1}"#, &objects), [objects[1], objects[3], objects[0], objects[2], objects[4]]);
+        assert_eq!(sorted(r#"{"lots.price":-1}"#, &objects), [objects[0], objects[4], objects[1], objects[2], objects[3]]);
+        // Positions; one that is not there is nothing, as null.
+        assert_eq!(sorted(r#"{"lots.1.price":-1}"#, &objects), [objects[0], objects[1], objects[2], objects[3], objects[4]]);
+        let nested = [r#"{"a":[[9,8],[{"b":5}]]}"#, r#"{"a":[[6,7],[{"b":4}]]}"#];
+        assert_eq!(sorted(r#"{"a.0":1}"#, &nested), [nested[1], nested[0]]);
+        assert_eq!(sorted(r#"{"a.1.b":1}"#, &nested), [nested[1], nested[0]]);
+        assert_eq!(sorted(r#"{"a.b":1}"#, &nested), nested, "an array within an array is not opened");
     }
 
     #[test]

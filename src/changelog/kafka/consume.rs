@@ -151,7 +151,8 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
-/// A consumer with these properties.
+/// A consumer with these properties. The error shows no secret.
 pub(crate) fn consumer(config: &ClientConfig, outage: &Arc<Outage>) -> KafkaResult<Consumer> {
-    Consumer::from_config_and_context(config, Context(Arc::clone(outage)))
+    let consumer = Consumer::from_config_and_context(config, Context(Arc::clone(outage)));
+    consumer.map_err(|error| KafkaError::ClientCreation(crate::kafka::refused(config, &error).to_string()))
 }

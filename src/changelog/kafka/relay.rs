@@ -209,6 +209,13 @@ impl Connecting {
         KafkaLogError::Fenced { topic: self.topic.address.topic.clone() }
     }
 
+    /// How far the relay is as the topic tells. An error where this store cannot go on with what the topic holds. Blocks.
+    fn progress(&self, outbox: &Outbox, undecided: tail::Undecided, deadline: Instant) -> Result<Progress, KafkaLogError> {
+        let left = deadline.saturating_duration_since(Instant::now()).max(STEP);
+        let tails = tail::read(&self.topic, undecided, left)?;
+        chain::resume(outbox, &self.topic.address.topic, &tails)
+    }
+
     /// Takes the log over and finds out how far it is. `ours`: only while nobody else has claimed it. Blocks.
     fn open(&self, outbox: &Outbox, deadline: Instant, ours: bool) -> Result<(Session, Progress), KafkaLogError> {
         let log = outbox.log();
@@ -217,13 +224,12 @@ impl Connecting {
             if ours && Session::claimed(&self.topic, log)?.is_some_and(|name| name != self.name) {
                 return Err(self.fenced());
             }
+            // A store that cannot go on with this log, such as an older copy that is tried out, must not take it from who can.
+            self.progress(outbox, tail::Undecided::PassOver, deadline)?;
             let session = Session::new(&self.topic, log)?;
             let fault = match session.take_over().and_then(|()| session.claim(&self.topic, log, &self.name)) {
-                Ok(()) => {
-                    let left = deadline.saturating_duration_since(Instant::now()).max(STEP);
-                    let tails = tail::read(&self.topic, tail::Undecided::Await, left)?;
-                    return Ok((session, chain::resume(outbox, &self.topic.address.topic, &tails)?));
-                }
+                // Who had it until now may have gone on meanwhile, and what he had begun is decided only now.
+                Ok(()) => return Ok((session, self.progress(outbox, tail::Undecided::Await, deadline)?)),
                 Err(fault) => fault,
             };
             // Asking again grants nothing.

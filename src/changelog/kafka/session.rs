@@ -4,7 +4,8 @@
 //! tell a former holder whether somebody took over or only the brokers ended its transaction, as they do when it was
 //! silent for longer than a transaction may take (a suspended machine, a long outage). So each process
 //! leaves its own name, the *claim*, as metadata of an offset that is committed in its first transaction: who finds
-//! his own claim there may open another session, who finds another must stop.
+//! his own claim there may open another session, who finds another must stop. Brokers forget a claim after a while
+//! (`offsets.retention.minutes`, a week); who finds none is held back by what the topic holds, which is looked at first.
 
 use super::error::KafkaLogError;
 use super::format::{self, Place};
@@ -156,7 +157,7 @@ impl Session {
         config.set("linger.ms", "0");
         config.set("transactional.id", group(log));
         let producer = BaseProducer::from_config_and_context(&config, Heard::default());
-        let producer = producer.map_err(|error| KafkaError::Property(error.to_string()))?;
+        let producer = producer.map_err(|error| kafka::refused(&config, &error))?;
         Ok(Session { producer, topic: topic.address.topic.clone(), name: group(log) })
     }
 

@@ -4,8 +4,8 @@ use super::error::KafkaLogError;
 use super::format::Place;
 use super::topic::{PATIENCE, Topic};
 use crate::changelog::LogId;
+use crate::kafka;
 use crate::kafka::right::Deed;
-use crate::kafka::{self, KafkaError};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError as RdError;
@@ -53,7 +53,7 @@ fn consumer_of(topic: &Topic, group: &str, isolation: &str) -> Result<BaseConsum
     config.set("allow.auto.create.topics", "false");
     // The end of a partition is to be known at once.
     config.set("fetch.wait.max.ms", "10");
-    config.create_with_context(Quiet).map_err(|error| KafkaError::Property(error.to_string()).into())
+    config.create_with_context(Quiet).map_err(|error| kafka::refused(&config, &error).into())
 }
 
 /// Which transactions count.

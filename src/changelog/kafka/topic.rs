@@ -188,7 +188,7 @@ struct Admin {
 impl Admin {
     fn new(options: &KafkaOptions, address: &Address) -> Result<Admin, KafkaLogError> {
         let config = kafka::reader(options, &address.brokers)?;
-        let property = |error: RdError| KafkaError::Property(error.to_string());
+        let property = |error: RdError| kafka::refused(&config, &error);
         let client = AdminClient::from_config(&config).map_err(property)?;
         let asker = config.create_with_context(Heard::default()).map_err(property)?;
         Ok(Admin { client, asker, address: address.clone() })
@@ -197,7 +197,7 @@ impl Admin {
     /// Whether the topic is there, and how the cluster is called. Blocks.
     fn look(&self) -> Result<(bool, Option<String>), KafkaLogError> {
         // Of all topics: asking for one by name would have some brokers make it, with their own settings.
-        let metadata = ask(&self.asker, PATIENCE, |asker, step| asker.fetch_metadata(None, step))
+        let metadata = ask(&self.asker, PATIENCE, || false, |asker, step| asker.fetch_metadata(None, step))
             .map_err(|reason| KafkaError::Unreachable { brokers: self.address.brokers.clone(), reason })?;
         let is_there = metadata.topics().iter().any(|topic| topic.name() == self.address.topic);
         Ok((is_there, self.asker.client().fetch_cluster_id(PATIENCE)))

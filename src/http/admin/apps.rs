@@ -2,7 +2,7 @@
 
 use super::{Admin, require_admin};
 use crate::apps::limits::OwnLimits;
-use crate::apps::registry::{Described, NewApp};
+use crate::apps::registry::{Changes, Described, NewApp};
 use crate::http::body::{self, Whole};
 use crate::http::error::ApiError;
 use crate::http::identity::{self, Identity};
@@ -19,6 +19,8 @@ struct Asked {
     #[serde(default)]
     hosts: Vec<String>,
     #[serde(default)]
+    origins: Vec<String>,
+    #[serde(default)]
     limits: OwnLimits,
     #[serde(default)]
     root_password: Option<String>,
@@ -30,6 +32,8 @@ struct Changed {
     #[serde(default)]
     hosts: Option<Vec<String>>,
     #[serde(default)]
+    origins: Option<Vec<String>>,
+    #[serde(default)]
     limits: Option<OwnLimits>,
 }
 
@@ -40,11 +44,11 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>, identity: Identity) ->
     Ok(body::json(StatusCode::OK, json!({"apps": apps}).to_string()))
 }
 
-/// `POST /apps`: `{name, hosts?, limits?, rootPassword?}`. A password that was generated is told here, and nowhere else.
+/// `POST /apps`: `{name, hosts?, origins?, limits?, rootPassword?}`. A password that was generated is told here, and nowhere else.
 pub(super) async fn create(State(admin): State<Arc<Admin>>, identity: Identity, body: Whole) -> Result<Response<Body>, ApiError> {
     require_admin(&identity)?;
-    let Asked { name, hosts, limits, root_password } = body.json()?;
-    let (app, generated) = admin.registry.create(NewApp { name, hosts, limits, root_password }).await?;
+    let Asked { name, hosts, origins, limits, root_password } = body.json()?;
+    let (app, generated) = admin.registry.create(NewApp { name, hosts, origins, limits, root_password }).await?;
     let mut answer = shown(&app);
     if let (Some(password), Some(answer)) = (generated, answer.as_object_mut()) {
         answer.insert("rootPassword".into(), password.into());
@@ -64,7 +68,7 @@ pub(super) async fn show(
     Ok(body::json(StatusCode::OK, shown(&admin.registry.find(&name).await?).to_string()))
 }
 
-/// `PUT /apps/NAME`: `{hosts?, limits?}`, each as a whole; what is absent stays.
+/// `PUT /apps/NAME`: `{hosts?, origins?, limits?}`, each as a whole; what is absent stays.
 pub(super) async fn change(
     State(admin): State<Arc<Admin>>,
     identity: Identity,
@@ -72,8 +76,8 @@ pub(super) async fn change(
     body: Whole,
 ) -> Result<Response<Body>, ApiError> {
     require_admin(&identity)?;
-    let Changed { hosts, limits } = body.json()?;
-    let app = admin.registry.change(&name, hosts, limits).await?;
+    let Changed { hosts, origins, limits } = body.json()?;
+    let app = admin.registry.change(&name, Changes { hosts, origins, limits }).await?;
     Ok(body::json(StatusCode::OK, shown(&app).to_string()))
 }
 
@@ -94,6 +98,7 @@ fn shown(app: &Described) -> Value {
         "inStore": &*app.in_store,
         "state": app.state,
         "hosts": app.hosts,
+        "origins": app.origins,
         "limits": app.limits,
         "stored": app.stored,
     });

@@ -41,7 +41,12 @@ pub(super) async fn explain(
     asked: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response<Body>, ApiError> {
     require_admin(&identity)?;
-    let missing = |_| ApiError::new(error::BAD_REQUEST, "give a bucket and a query: /explain?bucket=Lot&q={\"price\":1}");
+    let missing = |_| {
+        ApiError::new(
+            error::BAD_REQUEST,
+            "give a bucket and a query, percent-encoded: /explain?bucket=Lot&q=%7B%22price%22%3A1%7D is {\"price\":1}",
+        )
+    };
     let Query(asked) = asked.map_err(missing)?;
     let bucket = id::bucket(&asked.bucket)?;
     let text = if asked.q.trim().is_empty() { "{}" } else { &asked.q };

@@ -79,7 +79,7 @@ pub(in crate::http) async fn import(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, ApiError> {
-    front.require_own(&bucket)?;
+    front.require_own(&identity.app, &bucket)?;
     let turn = begin(&front, &identity, "insert", &bucket)?;
     Ok(report::answer(wants_json(&headers), |report| async move {
         Import { front, identity, bucket, asked, count: Count::default(), report, turn }.run(body).await;
@@ -117,7 +117,12 @@ impl Import {
         let mut reader = Records::new(self.front.options.body_bytes);
         let (mut records, mut bytes) = (Vec::new(), 0);
         let mut stream = body.into_data_stream();
-        while let Some(piece) = stream.next().await {
+        loop {
+            let piece = tokio::select! {
+                piece = stream.next() => piece,
+                () = self.turn.ended() => return Err(ending().into()),
+            };
+            let Some(piece) = piece else { break };
             let piece = piece.map_err(|error| ApiError::new(error::TOO_SLOW, format!("the stream broke off: {error}")))?;
             reader.take(&piece, &mut records);
             bytes += piece.len();

@@ -69,6 +69,11 @@ impl Turn {
     fn goes_on(&self) -> bool {
         self.app.is_open()
     }
+
+    /// Resolves when it does not.
+    async fn ended(&self) {
+        self.app.closed().await;
+    }
 }
 
 impl Drop for Turn {

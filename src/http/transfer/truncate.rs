@@ -28,7 +28,7 @@ pub(in crate::http) async fn truncate(
     identity: Identity,
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
-    front.require_own(&bucket)?;
+    front.require_own(&identity.app, &bucket)?;
     let turn = begin(&front, &identity, "delete", &bucket)?;
     if KEPT.contains(&&*bucket) {
         return Err(ApiError::new(error::DENIED, format!("the bucket {bucket} is not truncated: delete what is to go one by one")));

@@ -60,6 +60,22 @@ pub(in crate::http) async fn check(front: &Front, identity: &Identity, name: &st
     Ok(account)
 }
 
+/// As [`check`], where it is not about a login: who has a second factor must have logged in with it, as the password alone does
+/// not prove that it is he.
+pub(in crate::http) async fn check_beside_factor(
+    front: &Front,
+    identity: &Identity,
+    name: &str,
+    password: String,
+) -> Result<Account, ApiError> {
+    let account = check(front, identity, name, password).await?;
+    let factor = account.credentials.as_ref().is_some_and(|credentials| credentials.required_factor().is_some());
+    if factor && !account.is_of_caller(identity) && !identity.is_administrator() {
+        return Err(ApiError::new(error::DENIED, "the user has a second factor: log in with it first, then ask for this"));
+    }
+    Ok(account)
+}
+
 /// The end of the first step of a login: a token, or 403 where a code of the second factor is to come.
 pub(in crate::http) fn first_step(front: &Front, identity: &Identity, account: &Account) -> Result<Response<Body>, ApiError> {
     if account.credentials.as_ref().is_none_or(|credentials| credentials.required_factor().is_none()) {

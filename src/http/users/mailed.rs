@@ -7,6 +7,7 @@ use super::super::page::Page;
 use super::super::{Front, body};
 use crate::auth::credentials::Credentials;
 use crate::auth::mailed::{self, Purpose, Redeemed};
+use crate::auth::network::{counted, spelt};
 use crate::json::push_string;
 use crate::mail::{Mailing, Place};
 use crate::object::id;
@@ -44,7 +45,7 @@ pub(super) fn redeem(
 ) -> Result<(Redeemed, Option<Credentials>), ApiError> {
     let mailing = enabled(front)?;
     let now = front.clock.now_ms();
-    if !mailing.redeem_pace.begin(&identity.app.name, &identity.address.to_string(), identity.address, now) {
+    if !mailing.redeem_pace.begin(&identity.app.name, &spelt(&counted(identity.address)), identity.address, now) {
         return Err(ApiError::plain(error::TOO_MANY_TRIES));
     }
     let app = &identity.app.name;

@@ -111,6 +111,11 @@ impl Account {
         account.ok_or_else(|| ApiError::new(error::DENIED, "log in first: this is about the user who asks"))
     }
 
+    /// Whether he is the one who asks, logged in as himself.
+    pub(super) fn is_of_caller(&self, identity: &Identity) -> bool {
+        identity.session.user.as_ref() == Some(&self.id)
+    }
+
     /// Whether he may log in.
     pub(super) fn is_active(&self) -> bool {
         !is_inactive(Some(&self.image))

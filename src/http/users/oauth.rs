@@ -12,6 +12,7 @@ use super::super::identity::{self, Identity, NoRenewal};
 use super::super::page::Page;
 use super::super::{Front, body};
 use super::{Account, login, register};
+use crate::apps::App;
 use crate::object::text::Body as ObjectBody;
 use crate::oidc::attempt::{self, Attempt, cookie_name};
 use crate::oidc::{OidcError, Person, Provider, link};
@@ -54,12 +55,12 @@ pub(in crate::http) async fn oauth(
     Query(said): Query<Said>,
 ) -> Response<Body> {
     let Some(provider) = front.providers.get(&identity.app.word, &name) else {
-        return tell(&front, ApiError::plain(error::NO_SUCH_PROVIDER).into_response(), None).await;
+        return tell(&identity.app, ApiError::plain(error::NO_SUCH_PROVIDER).into_response(), None).await;
     };
     let mut response = if said.code.is_none() && said.error.is_none() {
         match begin(&front, &identity, provider, said).await {
             Ok(response) => response,
-            Err(error) => tell(&front, error.into_response(), None).await,
+            Err(error) => tell(&identity.app, error.into_response(), None).await,
         }
     } else {
         finish(&front, &identity, provider, &headers, said).await
@@ -85,10 +86,18 @@ async fn begin(front: &Front, identity: &Identity, provider: &Provider, said: Sa
         }
         None => Wish::default(),
     };
+    let Some(origins) = front.login_origins(&identity.app) else {
+        let word = &identity.app.word;
+        let message = format!(
+            "the app {word} has no origins of its own, at which logins could end; an administrator of the server gives it some: \
+             tidegate app change {word} --origin https://…"
+        );
+        return Err(ApiError::new(error::BAD_LOGIN, message));
+    };
     if let Some(redirect) = &wish.redirect
-        && !is_allowed(&front.options.origins, redirect)
+        && !is_allowed(&origins, redirect)
     {
-        return Err(ApiError::new(error::BAD_LOGIN, "the page that the login is to end at is of no allowed origin (server.origins)"));
+        return Err(ApiError::new(error::BAD_LOGIN, "the page that the login is to end at is of no origin of the app"));
     }
     let beginning = provider.begin(&back(front, identity, provider)).await.map_err(refused)?;
     let attempt = Attempt {
@@ -113,7 +122,7 @@ async fn finish(front: &Front, identity: &Identity, provider: &Provider, headers
     let name = cookie_name(&state);
     let begun = cookie(headers, &name).and_then(|value| front.attempts.verify(value, &identity.app.name, provider.name(), &state, now));
     let Some(attempt) = begun else {
-        return tell(front, ApiError::plain(error::BAD_LOGIN).into_response(), None).await;
+        return tell(&identity.app, ApiError::plain(error::BAD_LOGIN).into_response(), None).await;
     };
     let result = match log_in(front, identity, provider, &attempt, said).await {
         Ok(response) => response,
@@ -122,7 +131,7 @@ async fn finish(front: &Front, identity: &Identity, provider: &Provider, headers
             error.into_response()
         }
     };
-    let mut response = tell(front, result, Some(&attempt)).await;
+    let mut response = tell(&identity.app, result, Some(&attempt)).await;
     // It is used up, whatever came of it.
     set_cookie(front, identity, &mut response, &state, "", 0);
     response
@@ -188,7 +197,7 @@ async fn free_name(front: &Front, identity: &Identity, provider: &Provider, pers
 }
 
 /// The page at the end: it gives the result to whoever opened the window, or goes where the login was to end.
-async fn tell(front: &Front, result: Response<Body>, attempt: Option<&Attempt>) -> Response<Body> {
+async fn tell(app: &App, result: Response<Body>, attempt: Option<&Attempt>) -> Response<Body> {
     let (head, body) = result.into_parts();
     let entity = body.collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
     let entity = String::from_utf8_lossy(&entity);
@@ -209,21 +218,21 @@ async fn tell(front: &Front, result: Response<Body>, attempt: Option<&Attempt>) 
     if let Some(token) = token {
         headers.insert(identity::TOKEN.to_string(), token.into());
     }
-    let said = serde_json::json!({"status": head.status.as_u16(), "headers": headers, "entity": entity});
-    let (said, allowed) = (said.to_string(), serde_json::to_string(&front.options.origins).unwrap_or_default());
+    // Frames of other apps, too, may be on this origin and hear of it: it is for those of its own app.
+    let said = serde_json::json!({"app": &*app.word, "status": head.status.as_u16(), "headers": headers, "entity": entity}).to_string();
     let text = if head.status.is_success() { "You are logged in. This window can be closed." } else { "The login failed." };
     let page = Page {
         status: StatusCode::OK,
         title: "Login",
         body: &format!("<p>{text}</p>"),
-        data: &[("result", &said), ("origins", &allowed)],
+        data: &[("result", &said)],
         script: SCRIPT,
         framed_by: "'none'",
     };
     page.answer()
 }
 
-/// Whether a login may end at a page: one of an origin that is named in the configuration.
+/// Whether a login may end at a page: one of an origin that is named.
 fn is_allowed(origins: &[String], target: &str) -> bool {
     let Ok(url) = url::Url::parse(target) else { return false };
     let origin = url.origin().ascii_serialization();

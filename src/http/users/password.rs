@@ -38,29 +38,29 @@ pub(in crate::http) async fn change(State(front): State<Arc<Front>>, identity: I
 }
 
 async fn by_name(front: &Front, identity: &Identity, name: &str, old: String, new: String) -> Result<Response<Body>, ApiError> {
+    let mut account = proven(front, identity, name, &old).await?;
+    // Not before it is known who asks: hashing is what the brake on guessing keeps from being asked for too often.
     let hash = front.passwords.hash(new).await.map_err(unhashed)?;
     for _ in 0..super::TRIES {
-        let known = if identity.session.caller.is_admin() { Account::named(front, identity, name).await? } else { None };
-        let of_caller = |account: &Account| identity.session.user.as_ref() == Some(&account.id);
-        // Not an administrator's own: his token alone, stolen, would be enough to lock him out.
-        let mut account = match known.filter(|account| !of_caller(account)) {
-            Some(account) => account,
-            None => login::check(front, identity, name, old.clone()).await?,
-        };
-        let own = of_caller(&account);
-        let factor = account.credentials.as_ref().is_some_and(|credentials| credentials.required_factor().is_some());
-        if factor && !own && !identity.session.caller.is_admin() {
-            return Err(ApiError::new(error::DENIED, "the user has a second factor: log in with it to change the password"));
-        }
         match renew(front, identity, &mut account, &hash).await {
-            Ok(()) if own => return login::enter(front, identity, &account),
+            Ok(()) if account.is_of_caller(identity) => return login::enter(front, identity, &account),
             Ok(()) => return Ok(body::json(StatusCode::OK, account.image.json().clone())),
             // Somebody else was quicker: what proved it a moment ago may prove nothing now.
-            Err(BatchError::Conflict) => {}
+            Err(BatchError::Conflict) => account = proven(front, identity, name, &old).await?,
             Err(error) => return Err(refused(error)),
         }
     }
     Err(refused(BatchError::Conflict))
+}
+
+/// The user with this name, if the caller may give him a new password: by the old one, or as an administrator.
+async fn proven(front: &Front, identity: &Identity, name: &str, old: &str) -> Result<Account, ApiError> {
+    let known = if identity.is_administrator() { Account::named(front, identity, name).await? } else { None };
+    // Not an administrator's own: his token alone, stolen, would be enough to lock him out.
+    match known.filter(|account| !account.is_of_caller(identity)) {
+        Some(account) => Ok(account),
+        None => login::check_beside_factor(front, identity, name, old.to_owned()).await,
+    }
 }
 
 /// A token that was mailed is spent by what it is used for.

@@ -28,7 +28,7 @@ struct Renamed {
 pub(in crate::http) async fn change(State(front): State<Arc<Front>>, identity: Identity, body: Whole) -> Result<Response<Body>, ApiError> {
     let mailing = mailed::enabled(&front)?;
     let Renamed { username, new_username, password } = body.json()?;
-    let account = login::check(&front, &identity, &username, password).await?;
+    let account = login::check_beside_factor(&front, &identity, &username, password).await?;
     let address = message::address(&new_username)
         .ok_or_else(|| ApiError::new(error::BAD_REQUEST, "the new user name must be an e-mail address, which is sent a link to open"))?;
     if Account::named(&front, &identity, &new_username).await?.is_some() {

@@ -65,6 +65,17 @@ pub(super) fn from_text(text: &str) -> Option<String> {
     Some(number)
 }
 
+/// What is no number, as Connect writes it of floats: JSON has no number for it. Debezium writes the Java names of decimals that
+/// are none.
+pub(super) fn special(text: &str) -> Option<&'static str> {
+    match text {
+        "NaN" | "NAN" => Some("NaN"),
+        "Infinity" | "POSITIVE_INFINITY" => Some("Infinity"),
+        "-Infinity" | "NEGATIVE_INFINITY" => Some("-Infinity"),
+        _ => None,
+    }
+}
+
 /// Scale and value of a decimal that carries its own scale.
 pub(super) fn parts(raw: &str) -> Option<(i32, Cow<'_, str>)> {
     #[derive(serde::Deserialize)]

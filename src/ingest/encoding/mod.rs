@@ -10,7 +10,7 @@ mod unavailable;
 
 pub(super) use unavailable::is_unavailable;
 
-use super::meaning::Moment;
+use super::meaning::{BadRecord, Moment};
 use super::names;
 use crate::json::{object_entries, push_string};
 use dataflows::document::DocumentLimits;
@@ -160,8 +160,9 @@ impl Encoding {
         }
     }
 
-    /// Reads a value, well-formed JSON.
-    pub(super) fn decode(&self, json: &RawValue) -> Result<Box<RawValue>, Unreadable> {
+    /// Reads a value, well-formed JSON, into at most about `most` bytes: short texts can stand for long ones, and many of them
+    /// for more than there is memory.
+    pub(super) fn decode(&self, json: &RawValue, most: usize) -> Result<Box<RawValue>, Unreadable> {
         let raw = json.get();
         if let Encoding::Plain = self {
             return match names::within(raw, DEPTH) {
@@ -170,14 +171,21 @@ impl Encoding {
                 None => Err(too_deep()),
             };
         }
-        let mut text = String::with_capacity(raw.len() + 16);
-        self.write(raw, &mut text)?;
+        let mut text = String::with_capacity(raw.len().min(most) + 16);
+        self.write(raw, &mut text, most)?;
         checked(text)
     }
 
-    /// Appends what a value is read as. Recursion ends with the schema's.
-    fn write(&self, raw: &str, out: &mut String) -> Result<(), Unreadable> {
-        let fault = |reason: &str| Unreadable { expected: self.expected(), reason: format!("{reason}: {}", shortened(raw)) };
+    /// Appends what a value is read as; an error as soon as all that was written is more than `most`. What is neither array
+    /// nor object is beyond that by its own length at most: a few times what it is read from, or as long as the longest decimal.
+    fn write(&self, raw: &str, out: &mut String, most: usize) -> Result<(), Unreadable> {
+        self.append(raw, out, most)?;
+        if out.len() > most { Err(Unreadable::Large { bytes: out.len() }) } else { Ok(()) }
+    }
+
+    /// Recursion ends with the schema's.
+    fn append(&self, raw: &str, out: &mut String, most: usize) -> Result<(), Unreadable> {
+        let fault = |reason: &str| Unreadable::Value { expected: self.expected(), reason: format!("{reason}: {}", shortened(raw)) };
         if raw == "null" {
             out.push_str("null");
             return Ok(());
@@ -203,11 +211,10 @@ impl Encoding {
             }
             Encoding::DecimalText => {
                 let text = text(raw).ok_or_else(|| fault("it is neither text nor number"))?;
-                match decimal::from_text(&text) {
-                    Some(number) => out.push_str(&number),
-                    // As for floats: JSON has no number for them.
-                    None if matches!(&*text, "NaN" | "Infinity" | "-Infinity") => out.push_str(raw),
-                    None => return Err(fault("it is none")),
+                match (decimal::from_text(&text), decimal::special(&text)) {
+                    (Some(number), _) => out.push_str(&number),
+                    (None, Some(word)) => quote(out, word),
+                    (None, None) => return Err(fault("it is none")),
                 }
             }
             Encoding::VariableDecimal if is_number(raw) => out.push_str(raw),
@@ -240,7 +247,7 @@ impl Encoding {
             },
             Encoding::List(element) => {
                 let elements: Vec<&RawValue> = serde_json::from_str(raw).map_err(|_| fault("it is none"))?;
-                sequence(out, "[]", elements, |out, item| element.write(item.get(), out))?;
+                sequence(out, "[]", elements, |out, item| element.write(item.get(), out, most))?;
             }
             Encoding::Map(element) => {
                 // Connect writes maps with other keys than texts as arrays of pairs.
@@ -248,9 +255,9 @@ impl Encoding {
                     let pairs: Vec<(&RawValue, &RawValue)> = serde_json::from_str(raw).map_err(|_| fault("it is none"))?;
                     return sequence(out, "[]", pairs, |out, (key, item)| {
                         out.push('[');
-                        Encoding::Plain.write(key.get(), out)?;
+                        Encoding::Plain.write(key.get(), out, most)?;
                         out.push(',');
-                        element.write(item.get(), out)?;
+                        element.write(item.get(), out, most)?;
                         out.push(']');
                         Ok(())
                     });
@@ -259,7 +266,7 @@ impl Encoding {
                 sequence(out, "{}", entries, |out, (name, item)| {
                     push_string(out, &names::nested(&name));
                     out.push(':');
-                    element.write(item.get(), out)
+                    element.write(item.get(), out, most)
                 })?;
             }
             Encoding::Struct(fields) => {
@@ -268,7 +275,7 @@ impl Encoding {
                     push_string(out, &names::nested(&name));
                     out.push(':');
                     let field = fields.iter().find(|(field, _)| **field == *name);
-                    field.map_or(&Encoding::Plain, |(_, encoding)| encoding).write(item.get(), out)
+                    field.map_or(&Encoding::Plain, |(_, encoding)| encoding).write(item.get(), out, most)
                 })?;
             }
         }
@@ -278,19 +285,31 @@ impl Encoding {
 
 /// Why a value is not what its encoding says.
 #[derive(Debug)]
-pub(super) struct Unreadable {
-    pub(super) expected: &'static str,
-    pub(super) reason: String,
+pub(super) enum Unreadable {
+    /// It is something else
+    Value { expected: &'static str, reason: String },
+    /// It is longer than it may be; so long at least
+    Large { bytes: usize },
+}
+
+impl Unreadable {
+    /// What it makes of a record: of this field, or `large` of so many bytes.
+    pub(super) fn of(self, field: &str, large: impl FnOnce(usize) -> BadRecord) -> BadRecord {
+        match self {
+            Unreadable::Value { expected, reason } => BadRecord::Value { field: field.to_owned(), expected: expected.to_owned(), reason },
+            Unreadable::Large { bytes } => large(bytes),
+        }
+    }
 }
 
 fn too_deep() -> Unreadable {
     let depth = DocumentLimits::default().depth;
-    Unreadable { expected: "JSON", reason: format!("it nests deeper than {depth} levels") }
+    Unreadable::Value { expected: "JSON", reason: format!("it nests deeper than {depth} levels") }
 }
 
 /// What was written is JSON by construction; asked all the same, since it goes where nothing else asks.
 fn checked(text: String) -> Result<Box<RawValue>, Unreadable> {
-    RawValue::from_string(text).map_err(|error| Unreadable { expected: "JSON", reason: error.to_string() })
+    RawValue::from_string(text).map_err(|error| Unreadable::Value { expected: "JSON", reason: error.to_string() })
 }
 
 fn shortened(raw: &str) -> String {

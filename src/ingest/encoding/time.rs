@@ -7,6 +7,7 @@ use super::Unit;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Span, Timestamp};
+use std::borrow::Cow;
 
 const DAY: i128 = 86_400_000_000_000;
 
@@ -66,6 +67,7 @@ pub(super) fn time_of_day(raw: &str, unit: Unit) -> Option<String> {
 
 /// The text of an instant, told in UTC. None where it is none.
 pub(super) fn iso_instant(text: &str) -> Option<String> {
+    let text = &*signed_year(text);
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Some(instant.to_string());
     }
@@ -86,6 +88,7 @@ pub(super) fn iso_instant(text: &str) -> Option<String> {
 
 /// The text of a day, an offset dropped. None where it is none.
 pub(super) fn iso_day(text: &str) -> Option<String> {
+    let text = &*signed_year(text);
     let plain = text.strip_suffix('Z').unwrap_or_else(|| match text.len().checked_sub(6).and_then(|at| text.split_at_checked(at)) {
         // `+01:00` behind the day.
         Some((day, offset)) if day.len() >= 10 && offset.starts_with(['+', '-']) && offset.as_bytes()[3] == b':' => day,
@@ -115,6 +118,15 @@ pub(super) fn iso_time(text: &str) -> Option<String> {
     Some(format!("{}Z", utc.to_zoned(TimeZone::UTC).time()))
 }
 
+/// A year before the year 0 as the calendar here reads it, with six digits. Java writes four, as long as they are enough.
+fn signed_year(text: &str) -> Cow<'_, str> {
+    let four = text.strip_prefix('-').filter(|rest| rest.as_bytes().get(4) == Some(&b'-'));
+    match four {
+        Some(rest) if rest.bytes().take(4).all(|b| b.is_ascii_digit()) => Cow::Owned(format!("-00{rest}")),
+        _ => Cow::Borrowed(text),
+    }
+}
+
 /// `+01`, `+01:00`, `+0100` or `+01:00:00` in seconds.
 fn offset_seconds(offset: &str) -> Option<i32> {
     let (sign, digits) = offset.split_at_checked(1)?;
@@ -137,6 +149,10 @@ fn beyond(text: &str) -> Option<std::cmp::Ordering> {
     let (sign, rest) = text.split_at_checked(1)?;
     let year = rest.split('-').next()?;
     if !(5..=10).contains(&year.len()) || !year.bytes().all(|b| b.is_ascii_digit()) || rest.len() < year.len() + 6 {
+        return None;
+    }
+    // One that the calendar has was no date for another reason.
+    if year.trim_start_matches('0').len() <= 4 {
         return None;
     }
     match sign {
@@ -228,6 +244,22 @@ mod tests {
             ("3020399000000", Unit::Micros, "838:59:59"),
         ] {
             assert_eq!(time_of_day(raw, unit).as_deref(), Some(text), "{raw}");
+        }
+    }
+
+    #[test]
+    fn years_before_the_year_0_have_four_digits_or_six() {
+        for text in ["-0043-03-15T00:00:00Z", "-0043-03-15T01:00:00+01:00", "-0043-03-15T00:00:00", "-000043-03-15T00:00:00Z"] {
+            assert_eq!(iso_instant(text).as_deref(), Some("-000043-03-15T00:00:00Z"), "{text}");
+        }
+        for text in ["-0043-03-15", "-0043-03-15Z", "-0043-03-15+01:00", "-0043-03-15T10:00:00Z", "-000043-03-15"] {
+            assert_eq!(iso_day(text).as_deref(), Some("-000043-03-15"), "{text}");
+        }
+        assert_eq!((iso_day("0000-02-29").as_deref(), iso_day("-9999-01-01").as_deref()), (Some("0000-02-29"), Some("-009999-01-01")));
+        assert_eq!(iso_instant("-9999-01-01T00:00:00Z").unwrap(), Timestamp::MIN.to_string());
+        assert_eq!(iso_instant("-10000-01-01T00:00:00Z").unwrap(), Timestamp::MIN.to_string());
+        for text in ["-0043-13-15T00:00:00Z", "-0043-", "-004-03-15", "-00\u{e9}3-03-15"] {
+            assert_eq!((iso_instant(text), iso_day(text), iso_time(text)), (None, None, None), "{text}");
         }
     }
 

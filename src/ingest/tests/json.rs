@@ -63,6 +63,41 @@ fn objects_have_limits() {
 }
 
 #[test]
+fn what_few_bytes_stand_for_is_counted_while_it_is_read() {
+    let decimal = json!({"type": "bytes", "name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": "16383"}});
+    let list = json!({"type": "array", "items": decimal});
+    let one = vec!["AQ=="; 10_000];
+    let names: serde_json::Map<String, Value> = (0..10_000).map(|n| (format!("n{n}"), json!("AQ=="))).collect();
+    let fields: Vec<Value> = (0..2_000)
+        .map(|n| {
+            let mut field = decimal.clone();
+            field["field"] = json!(format!("n{n}"));
+            field
+        })
+        .collect();
+    for (what, schema, value) in [
+        ("list", list.clone(), json!(one)),
+        ("lists", json!({"type": "array", "items": list}), json!([[], one])),
+        ("map", json!({"type": "map", "values": decimal}), json!(names)),
+        ("pairs", json!({"type": "map", "values": decimal}), json!(one.iter().map(|value| (1, value)).collect::<Vec<_>>())),
+        ("struct", json!({"type": "struct", "fields": fields}), json!(names)),
+    ] {
+        let mut schema = schema;
+        schema["field"] = json!("v");
+        let record = json!({"schema": {"type": "struct", "fields": [schema]}, "payload": {"v": value}}).to_string();
+        // All of it would be more than a hundred times as much.
+        match plain().read(Some(b"k"), Some(record.as_bytes())) {
+            Err(BadRecord::Large { found, limit, .. }) => assert!((limit..limit + (64 << 10)).contains(&found), "{what}: {found}"),
+            other => panic!("{what}: {other:?}"),
+        }
+        // The fields of an object that is no struct are texts in a key.
+        let key = json!({"schema": schema, "payload": value}).to_string();
+        let id = plain().read(Some(key.as_bytes()), Some(b"{}")).map(|_| ()).map_err(|error| error.code());
+        assert_eq!(id, if what == "map" { Ok(()) } else { Err("record-shape") }, "{what}");
+    }
+}
+
+#[test]
 fn types_of_the_mapping_are_read() {
     for (name, written, read_as) in [
         ("date", "18263", "\"2020-01-02\""),
@@ -74,11 +109,17 @@ fn types_of_the_mapping_are_read() {
         ("timestamp-micros", "\"1577934245678901\"", "\"2020-01-02T03:04:05.678901Z\""),
         ("timestamp-nanos", "1577934245678901234", "\"2020-01-02T03:04:05.678901234Z\""),
         ("iso-date", "\"2020-01-02\"", "\"2020-01-02\""),
+        ("iso-date", "\"-0043-03-15\"", "\"-000043-03-15\""),
+        ("iso-timestamp", "\"-0043-03-15T00:00:00Z\"", "\"-000043-03-15T00:00:00Z\""),
         ("iso-time", "\"03:04\"", "\"03:04:00Z\""),
         ("iso-timestamp", "\"2020-01-02T03:04:05.000+01:00\"", "\"2020-01-02T02:04:05Z\""),
         ("decimal", "\"00123.4500\"", "123.4500"),
         ("decimal", "1.10", "1.10"),
         ("decimal", "\"NaN\"", "\"NaN\""),
+        ("decimal", "\"NAN\"", "\"NaN\""),
+        ("decimal", "\"Infinity\"", "\"Infinity\""),
+        ("decimal", "\"POSITIVE_INFINITY\"", "\"Infinity\""),
+        ("decimal", "\"NEGATIVE_INFINITY\"", "\"-Infinity\""),
         ("decimal:2", "\"MDk=\"", "123.45"),
         ("decimal:-2", "\"Bw==\"", "700"),
         ("variable-decimal", "{\"scale\":1,\"value\":\"Bw==\"}", "0.7"),

@@ -175,4 +175,13 @@ impl Queue {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
+
+    /// The events of a subscription.
+    #[cfg(test)]
+    pub(super) fn events(&self, key: SlotKey) -> impl Iterator<Item = &Arc<Event>> {
+        self.entries.iter().filter_map(move |entry| match entry {
+            Entry::Event(owner, event) if *owner == key => Some(event),
+            _ => None,
+        })
+    }
 }

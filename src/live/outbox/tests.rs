@@ -30,6 +30,24 @@ fn live(budget: Budget, terms: Terms) -> (Outbox<SlotKey>, SlotKey) {
     (outbox, key)
 }
 
+/// What is counted is what is there.
+fn audit(outbox: &mut Outbox<SlotKey>) {
+    let (mut events, mut bytes) = (0, 0);
+    for key in outbox.keys() {
+        let queued: Vec<usize> = outbox.queue.events(key).map(|event| event.size()).collect();
+        let slot = outbox.slot(key).unwrap();
+        let all: Vec<usize> = slot.course.waiting.iter().map(|event| event.size()).chain(queued).collect();
+        assert_eq!((slot.events, slot.bytes), (all.len(), all.iter().sum()));
+        (events, bytes) = (events + slot.events, bytes + slot.bytes);
+    }
+    assert_eq!(outbox.depth(), (events, bytes));
+}
+
+/// A result, and the commit that it is of.
+fn result(commit: u64) -> ServerMessage {
+    ServerMessage { kind: "result", position: None, text: commit.to_string().into() }
+}
+
 fn drain(outbox: &mut Outbox<SlotKey>) -> Vec<(Kind, u64)> {
     std::iter::from_fn(|| outbox.pop())
         .filter_map(|outgoing| match outgoing {
@@ -136,6 +154,81 @@ fn a_client_that_never_reads_takes_no_more_and_no_more() {
 }
 
 #[test]
+fn nothing_is_put_together_across_a_result() {
+    let (mut outbox, key) = live(Budget { events: 3, bytes: 1 << 20 }, terms(EventSelection::ALL, true));
+    // It comes back: some of what it missed is queued, then that cannot go on and a result takes its place.
+    outbox.outdate(key);
+    assert_eq!(outbox.take_stale(), [key]);
+    assert!(outbox.begin_load(key));
+    outbox.reads(key, 20);
+    for event in [event(Kind::Change, 10, 1), event(Kind::Add, 11, 2), event(Kind::Change, 12, 1), event(Kind::Change, 13, 1)] {
+        outbox.catch_up(key, event);
+    }
+    outbox.deliver(key, &event(Kind::Change, 21, 3), false);
+    audit(&mut outbox);
+    assert!(outbox.queue.is_composing());
+    assert_eq!(outbox.loaded(key, Arc::new(|change| change.commit <= 20), 20, Some(result(20)), |_| false), Loaded::Done);
+    outbox.deliver(key, &event(Kind::Remove, 30, 2), false);
+    audit(&mut outbox);
+    assert!(matches!(outbox.pop(), Some(Outgoing::Message(message)) if &*message.text == "20"));
+    assert_eq!(drain(&mut outbox), [(Kind::Change, 21), (Kind::Remove, 30)]);
+}
+
+#[test]
+fn what_waits_for_a_load_that_begins_again_is_not_counted_any_more() {
+    let refused = Refused::new(469, "schema-changed", "x");
+    let budget = Budget { events: 10, bytes: 1 << 20 };
+    for taken_before in [true, false] {
+        let mut outbox = Outbox::new(budget);
+        let key = outbox.open("\"s\"", terms(EventSelection::ALL, true), |key| key);
+        assert!(outbox.begin_load(key));
+        if taken_before {
+            outbox.reads(key, 4);
+        }
+        for commit in 5..=12 {
+            outbox.deliver(key, &event(Kind::Add, commit, commit as u32), false);
+        }
+        assert!(!outbox.has_room());
+        outbox.renew(key, 6, &refused);
+        if !taken_before {
+            outbox.reads(key, 4);
+        }
+        // Else whoever loads it would wait for room for ever.
+        assert!(outbox.has_room());
+        assert_eq!(outbox.depth(), (0, 0));
+        audit(&mut outbox);
+        assert_eq!(outbox.loaded(key, Arc::new(|_| true), 4, Some(result(4)), |_| false), Loaded::Again);
+        assert!(outbox.begin_load(key));
+        outbox.reads(key, 12);
+        assert_eq!(outbox.loaded(key, Arc::new(|_| true), 12, Some(result(12)), |_| false), Loaded::Done);
+        audit(&mut outbox);
+    }
+}
+
+#[test]
+fn who_does_not_read_the_answers_to_what_it_says_is_not_listened_to() {
+    let mut outbox: Outbox<SlotKey> = Outbox::new(Budget { events: 10, bytes: 1 << 20 });
+    for length in [10, 1_000, 30_000] {
+        let error = messages::error(None, &Refused { status: 400, code: "x".into(), message: "x".repeat(length).into() });
+        let size = error.text.len();
+        let mut count = 0;
+        while !outbox.is_congested() {
+            outbox.reply(error.clone());
+            count += 1;
+            assert!(count * size <= REPLY_BYTES + size && count <= 65, "{count} of {size} bytes");
+        }
+        while outbox.pop().is_some() {}
+        assert!(!outbox.is_congested());
+        assert_eq!((outbox.reply_bytes, outbox.message_bytes), (0, 0));
+    }
+    // A result is no such answer: whoever takes long over it can still say that it is enough.
+    let key = outbox.open("\"s\"", terms(EventSelection::ALL, true), |key| key);
+    let large = ServerMessage { text: "x".repeat(10 * REPLY_BYTES).into(), ..result(1) };
+    assert_eq!(outbox.loaded(key, Arc::new(|_| true), 1, Some(large), |_| false), Loaded::Done);
+    assert!(!outbox.is_congested());
+}
+
+#[test]
 fn what_is_closed_leaves_nothing_behind() {
     let (mut outbox, key) = live(Budget { events: 100, bytes: 1 << 20 }, terms(EventSelection::ALL, true));
     for commit in 1..=50 {
@@ -162,6 +255,9 @@ enum Step {
     Release(usize),
     /// The next writes of this subscription are held
     Hold(usize),
+    /// The client comes back with the state that it had so many commits ago, and is told of so many of the changes since; where
+    /// these are not all, a result follows
+    Return { subscription: usize, behind: u64, told: usize },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -170,6 +266,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..4_usize).prop_map(Step::Read),
         1 => (0..2_usize).prop_map(Step::Release),
         1 => (0..2_usize).prop_map(Step::Hold),
+        1 => (0..2_usize, 0..8_u64, 0..8_usize).prop_map(|(subscription, behind, told)| Step::Return { subscription, behind, told }),
     ];
     prop::collection::vec(step, 0..120)
 }
@@ -178,10 +275,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 type Objects = BTreeMap<u32, u64>;
 
 struct Reader {
+    number: usize,
     key: SlotKey,
     truth: Objects,
     /// All states that ever were, by commit
     history: BTreeMap<u64, Objects>,
+    /// All events that ever were
+    events: Vec<Arc<Event>>,
     /// The commit of each object's last change, its removal included
     changed: Objects,
     kept: Objects,
@@ -208,7 +308,35 @@ impl Reader {
         };
         self.changed.insert(object, commit);
         self.history.insert(commit, self.truth.clone());
-        Some(event(kind, commit, object))
+        let event = event(kind, commit, object);
+        self.events.push(event.clone());
+        Some(event)
+    }
+
+    fn result(&self, commit: u64) -> ServerMessage {
+        ServerMessage { text: format!("{} {commit}", self.number).into(), ..result(commit) }
+    }
+
+    /// Subscribes anew with what it had at a commit, and is told of some of what it missed up to another.
+    fn come_back(&mut self, outbox: &mut Outbox<SlotKey>, from: u64, until: u64, told: usize) {
+        outbox.close(self.key).unwrap();
+        self.key = outbox.open("\"s\"", terms(EventSelection::ALL, true), |key| key);
+        (self.kept, self.position) = (self.at(from).clone(), from);
+        assert!(outbox.begin_load(self.key));
+        outbox.reads(self.key, until);
+        let missed: Vec<_> = self.events.iter().filter(|event| event.change.commit > from).cloned().collect();
+        for event in missed.iter().take(told) {
+            outbox.catch_up(self.key, event.clone());
+        }
+        let (cut, held): (Cut, bool) = (Arc::new(move |change| change.commit <= until), self.held);
+        let (through, whole) = if told < missed.len() { (until, Some(self.result(until))) } else { (from, None) };
+        match outbox.loaded(self.key, cut.clone(), through, whole, |_| held) {
+            Loaded::Again => {
+                assert!(outbox.begin_load(self.key));
+                assert_eq!(outbox.loaded(self.key, cut, until, Some(self.result(until)), |_| held), Loaded::Done);
+            }
+            loaded => assert_eq!(loaded, Loaded::Done),
+        }
     }
 
     fn at(&self, commit: u64) -> &Objects {
@@ -243,18 +371,24 @@ proptest! {
     fn the_client_ends_with_the_truth(steps in steps(), events in 1..12_usize, bytes in 300..4_000_usize) {
         let mut outbox = Outbox::new(Budget { events, bytes });
         let mut readers: Vec<Reader> = (0..2)
-            .map(|_| {
+            .map(|number| {
                 let key = outbox.open("\"s\"", terms(EventSelection::ALL, true), |key| key);
                 assert_eq!(outbox.loaded(key, Arc::new(|_| false), 0, None, |_| false), Loaded::Done);
                 let history = BTreeMap::from([(0, Objects::new())]);
-                Reader { key, truth: Objects::new(), history, changed: Objects::new(), kept: Objects::new(), position: 0, held: false }
+                let (truth, changed, kept) = (Objects::new(), Objects::new(), Objects::new());
+                Reader { number, key, truth, history, events: Vec::new(), changed, kept, position: 0, held: false }
             })
             .collect();
         let mut commit = 0;
         let read = |outbox: &mut Outbox<SlotKey>, readers: &mut Vec<Reader>| {
             match outbox.pop() {
                 Some(Outgoing::Event(key, event)) => readers.iter_mut().find(|reader| reader.key == key).unwrap().apply(&event),
-                Some(Outgoing::Message(_)) => panic!("no messages here"),
+                Some(Outgoing::Message(message)) => {
+                    let (reader, commit) = message.text.split_once(' ').unwrap();
+                    let reader = &mut readers[reader.parse::<usize>().unwrap()];
+                    let commit = commit.parse().unwrap();
+                    (reader.kept, reader.position) = (reader.at(commit).clone(), commit);
+                }
                 None => return false,
             }
             true
@@ -263,10 +397,8 @@ proptest! {
             for key in outbox.take_stale() {
                 let reader = readers.iter_mut().find(|reader| reader.key == key).unwrap();
                 assert!(outbox.begin_load(key));
-                // The client has read all there was; the result takes the place of what it has.
-                (reader.kept, reader.position) = (reader.truth.clone(), commit);
-                let held = reader.held;
-                assert_eq!(outbox.loaded(key, Arc::new(move |change| change.commit <= commit), commit, None, |_| held), Loaded::Done);
+                let (held, cut): (bool, Cut) = (reader.held, Arc::new(move |change| change.commit <= commit));
+                assert_eq!(outbox.loaded(key, cut, commit, Some(reader.result(commit)), |_| held), Loaded::Done);
             }
         };
         for step in steps {
@@ -289,7 +421,11 @@ proptest! {
                     outbox.release(readers[subscription].key, |_| false);
                 }
                 Step::Hold(subscription) => readers[subscription].held = true,
+                Step::Return { subscription, behind, told } => {
+                    readers[subscription].come_back(&mut outbox, commit.saturating_sub(behind), commit, told);
+                }
             }
+            audit(&mut outbox);
             reload(&mut outbox, &mut readers, commit);
             let (waiting, size) = outbox.depth();
             prop_assert!(waiting <= 1 || (waiting <= events && size <= bytes));
@@ -307,8 +443,10 @@ proptest! {
             }
             prop_assert_eq!(&back, &reader.truth);
         }
-        while read(&mut outbox, &mut readers) {}
-        reload(&mut outbox, &mut readers, commit);
+        while read(&mut outbox, &mut readers) {
+            reload(&mut outbox, &mut readers, commit);
+        }
+        audit(&mut outbox);
         for reader in &readers {
             prop_assert_eq!(&reader.kept, &reader.truth);
         }

@@ -1,7 +1,7 @@
 //! `$add`, `$remove`, `$put`: members of sets and lists by value, entries of maps by key.
 
 use super::node::Node;
-use super::place::{Place, entry};
+use super::place::Place;
 use super::typing::Typing;
 use super::{Operation, Step, UpdateError};
 use crate::json::{self, object_entries};
@@ -9,6 +9,7 @@ use crate::object::shape;
 use crate::schema::{Kind, Schema};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 /// What the operations here can be about.
 #[derive(PartialEq)]
@@ -66,19 +67,19 @@ fn member(step: &Step, schema: &Schema, typing: &Typing<'_>) -> Result<String, U
 }
 
 fn add<'t>(step: &'t Step, place: &mut Place<'t>, typing: &Typing<'_>) -> Result<(), UpdateError> {
-    let member = member(step, place.schema, typing)?;
+    let member = Member::new(member(step, place.schema, typing)?);
     let members = place.make(step)?.elements().ok_or_else(|| step.unsupported())?;
-    if !members.iter().any(|known| same(&known.to_text(), &member)) {
-        members.push(Node::Text(Cow::Owned(member)));
+    if !members.iter().any(|known| member.is(known)) {
+        members.push(Node::Text(Cow::Owned(member.text)));
     }
     Ok(())
 }
 
 fn remove_member(step: &Step, place: &mut Place<'_>, typing: &Typing<'_>) -> Result<(), UpdateError> {
-    let member = member(step, place.schema, typing)?;
+    let member = Member::new(member(step, place.schema, typing)?);
     match place.find(step, &step.path.components, false)? {
         Some(node) if !node.is_null() => {
-            node.elements().ok_or_else(|| step.unsupported())?.retain(|known| !same(&known.to_text(), &member));
+            node.elements().ok_or_else(|| step.unsupported())?.retain(|known| !member.is(known));
             Ok(())
         }
         _ => Ok(()),
@@ -104,27 +105,62 @@ fn remove_entry(step: &Step, place: &mut Place<'_>) -> Result<(), UpdateError> {
 fn put<'t>(step: &'t Step, place: &mut Place<'t>) -> Result<(), UpdateError> {
     let given = object_entries(step.operand.as_bytes()).map_err(|_| step.operand_must_be("an object of entries"))?;
     let entries = place.make(step)?.entries().ok_or_else(|| step.unsupported())?;
+    // The writer waits for this: a look through all entries for each that is given would cost their product.
+    let mut places: HashMap<String, usize> =
+        entries.iter().enumerate().rev().map(|(position, (name, _))| (name.clone().into_owned(), position)).collect();
     for (name, value) in given {
-        if let Some(known) = entry(entries, &name, true) {
-            *known = Node::raw(value);
+        match places.get(&*name).and_then(|position| entries.get_mut(*position)) {
+            Some((_, known)) => *known = Node::raw(value),
+            None => {
+                places.insert(name.clone().into_owned(), entries.len());
+                entries.push((name, Node::raw(value)));
+            }
         }
     }
     Ok(())
 }
 
-/// Whether two JSON texts are one value: texts and structure by what they say, numbers by their value.
-fn same(one: &str, other: &str) -> bool {
-    let whole = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-    if one == other {
-        return true;
+/// What members of a collection are compared with: one JSON value by what it says, numbers by their value. It is read
+/// once, however many members there are: the writer waits for this.
+struct Member {
+    text: String,
+    /// An integer
+    whole: bool,
+    /// None: it is no JSON, and equals nothing else
+    value: Option<Value>,
+}
+
+impl Member {
+    fn new(text: String) -> Member {
+        Member { whole: is_whole(&text), value: serde_json::from_str(&text).ok(), text }
     }
-    if whole(one) && whole(other) {
+
+    fn is(&self, known: &Node<'_>) -> bool {
+        let other = known.to_text();
+        if self.text == other {
+            return true;
+        }
         // Integers of any length have one form.
-        return false;
+        if sort_of(&self.text) != sort_of(&other) || self.whole && is_whole(&other) {
+            return false;
+        }
+        match (&self.value, serde_json::from_str::<Value>(&other)) {
+            (Some(value), Ok(other)) => equal(value, &other),
+            _ => false,
+        }
     }
-    match (serde_json::from_str::<Value>(one), serde_json::from_str::<Value>(other)) {
-        (Ok(one), Ok(other)) => equal(&one, &other),
-        _ => false,
+}
+
+fn is_whole(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+}
+
+/// What its first letter says of a value: only values of one sort can be equal.
+fn sort_of(text: &str) -> u8 {
+    match text.bytes().next() {
+        Some(b'-' | b'0'..=b'9') => b'0',
+        Some(other) => other,
+        None => 0,
     }
 }
 

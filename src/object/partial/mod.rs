@@ -1,4 +1,4 @@
-//! Partial updates: `{"$op": {"path": value}}` (CONTRACT section 8).
+//! Partial updates: `{"$op": {"path": value}}` (docs/schema.md).
 //!
 //! A pure function (fields before, the class's shape, operations) to the fields after, or a refusal. It runs in the store's
 //! transaction, so all operations of a request meet the same image and happen together or not at all. What they make

@@ -129,7 +129,7 @@ fn pad(elements: &mut Vec<Node<'_>>, position: usize, padding: &mut usize) -> Re
 }
 
 /// The entry of a name; a new one is null.
-pub(super) fn entry<'n, 't>(entries: &'n mut Vec<(Cow<'t, str>, Node<'t>)>, name: &str, create: bool) -> Option<&'n mut Node<'t>> {
+fn entry<'n, 't>(entries: &'n mut Vec<(Cow<'t, str>, Node<'t>)>, name: &str, create: bool) -> Option<&'n mut Node<'t>> {
     match entries.iter().position(|(entry, _)| entry == name) {
         Some(position) => entries.get_mut(position).map(|(_, value)| value),
         None if create => {

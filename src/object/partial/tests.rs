@@ -128,7 +128,7 @@ fn what_cannot_be_is_refused_by_kind() {
     let unsupported = UpdateError::Unsupported { operation: String::new(), path: String::new() };
     let operand = UpdateError::Operand { operation: "", path: String::new(), expected: "" };
     let overflow = UpdateError::Overflow { operation: "", path: String::new() };
-    let unfit = UpdateError::Unfit(UnfitValue { path: String::new(), declared: String::new(), found: String::new() });
+    let unfit = UpdateError::Unfit(UnfitValue::Grows { path: String::new() });
     let (malformed, conflict) = (UpdateError::Malformed(String::new()), UpdateError::Conflict { one: String::new(), other: String::new() });
     let (metadata, undeclared) = (UpdateError::Metadata(String::new()), UpdateError::Undeclared(String::new()));
     let limit = UpdateError::Limit(String::new());
@@ -393,6 +393,20 @@ fn body(steps: &[(&'static str, String, Value)]) -> String {
         paths.as_object_mut().unwrap().insert(path.clone(), operand.clone());
     }
     Value::Object(body).to_string()
+}
+
+/// The writer waits for an update: what it costs may grow with what it says and with the object, not with their product.
+#[test]
+fn long_operands_meet_long_collections() {
+    let began = std::time::Instant::now();
+    let free = |before: &str, update: &str| applied("Free", before, update).unwrap();
+    let list = format!(r#"{{"l":[{}[1]]}}"#, r#""",[2],"#.repeat(100_000));
+    let operand = format!("[{}1]", "1,".repeat(500_000));
+    assert_eq!(free(&list, &format!(r#"{{"$remove":{{"l":{operand}}}}}"#)).len(), list.len() - 1);
+    let map = |from: usize| (from..from + 200_000).map(|n| format!(r#""key-{n}":1"#)).collect::<Vec<_>>().join(",");
+    let both = free(&format!(r#"{{"m":{{{}}}}}"#, map(0)), &format!(r#"{{"$put":{{"m":{{{}}}}}}}"#, map(100_000)));
+    assert_eq!(both.matches("key-").count(), 300_000);
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 proptest! {

@@ -83,6 +83,8 @@ pub(super) struct Prepared {
     pub(super) indexed: Indexed,
     /// What becomes of secrets with it
     pub(super) secrets: Vec<(String, Option<Vec<u8>>)>,
+    /// Whose tokens die with it
+    pub(super) revocation: Option<Revocation>,
 }
 
 impl Prepared {

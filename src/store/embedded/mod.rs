@@ -128,16 +128,16 @@ impl Embedded {
     ) -> Result<Embedded, OpenError> {
         let directory = Directory::open(&options.data)?;
         let (database, keyspaces) = create_engine(&directory, options.cache_bytes)?;
-        let Started { id, mut state, gaps, cuts, progress } = start(&database, &keyspaces, options, &home, holds)?;
+        let Started { id, mut state, gaps, cuts, progress, closed } = start(&database, &keyspaces, options, &home, holds)?;
         // No object may be written again at the time of its last commit, and which those were is forgotten.
         state.at = state.at.saturating_add(1);
-        clock.raise(state.at);
+        clock.begin(state.at);
 
         let schemas = Arc::new(schemas::load(&keyspaces.schemas).map_err(OpenError::Damaged)?);
         let apps: Vec<Arc<str>> = places::apps(&keyspaces)?.into_iter().map(Arc::from).collect();
         indexes::users::build(&database, &keyspaces, &schemas, &apps)?;
         let stored = Arc::new(Stored::load(&database, &keyspaces)?);
-        let catalogue = Arc::new(Catalogue::load(&keyspaces.index_notes).map_err(OpenError::Damaged)?);
+        let catalogue = Arc::new(Catalogue::load(&keyspaces.index_notes, closed).map_err(OpenError::Damaged)?);
         let membership = revocations::load(&keyspaces, apps.iter(), &schemas, clock.now_ms() / 1000)?;
         let rights = Arc::new(Rights::new(membership.clone()));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

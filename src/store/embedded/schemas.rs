@@ -1,8 +1,8 @@
 //! The schemas of all apps, with what the document parser needs of them worked out once.
 
 use super::keys;
-use crate::schema::Schema;
 use crate::schema::lens::Lens;
+use crate::schema::{Dates, Schema};
 use dataflows::document::DateFields;
 use fjall::Keyspace;
 use std::collections::HashMap;
@@ -49,7 +49,8 @@ pub(crate) struct AppSchema {
 impl AppSchema {
     pub(crate) fn new(schema: Arc<Schema>) -> AppSchema {
         let mut lenses = Lens::all(&schema);
-        let mut view = |bucket: &str| Arc::new(View { dates: Arc::new(schema.dates(bucket)), lens: lenses.remove(bucket) });
+        let mut dates = Dates::new(&schema);
+        let mut view = |bucket: &str| Arc::new(View { dates: Arc::new(dates.of(bucket)), lens: lenses.remove(bucket) });
         let views = schema.classes.keys().map(|bucket| (bucket.clone(), view(bucket))).collect();
         let open = Arc::new(View { dates: Arc::new(Schema::default().dates("")), lens: None });
         AppSchema { views, open, schema }

@@ -17,6 +17,8 @@ pub(super) struct Started {
     pub(super) gaps: Vec<Gap>,
     pub(super) cuts: Cuts,
     pub(super) progress: Progress,
+    /// Whether the store was closed, so that what is noted at the end is as it was
+    pub(super) closed: bool,
 }
 
 /// Reads how the store was left, and notes durably that it runs.
@@ -45,6 +47,7 @@ pub(super) fn start(
         tracing::warn!(commit = state.commit, "the store was not closed; what was acknowledged as durable is there");
     }
     let mut progress = meta::read::<Progress>(store, meta::RELAYED)?.unwrap_or_default();
+    let mut moved = false;
     let known = identity.as_ref().filter(|identity| identity.home == *home).map(meta::Identity::log);
     // Before anything is noted: whoever named a wrong place by mistake can go back to the right one.
     if holds.is_some() && holds != known {
@@ -61,6 +64,7 @@ pub(super) fn start(
             );
             trimmed = state.tail();
             progress = Progress { mark: trimmed, partitions: Vec::new() };
+            moved = true;
             id
         }
     };
@@ -82,8 +86,13 @@ pub(super) fn start(
     batch.insert(store, meta::STATE, text(meta::text(&state))?);
     batch.insert(store, meta::GAPS, text(meta::text(&gaps))?);
     batch.insert(store, meta::RUN, text(meta::text(&run))?);
+    if moved {
+        // With the identity: this may be all that this start comes to, and the next one finds the home that it expects.
+        batch.insert(store, meta::TRIMMED, text(meta::text(&trimmed))?);
+        batch.insert(store, meta::RELAYED, text(meta::text(&progress))?);
+    }
     batch.commit()?;
     // After a crash of the process the last commits may be with the operating system only; they are about to be seen.
     database.persist(PersistMode::SyncAll)?;
-    Ok(Started { id, state, gaps, cuts: Cuts { trimmed, marks, tail: state.tail() }, progress })
+    Ok(Started { id, state, gaps, cuts: Cuts { trimmed, marks, tail: state.tail() }, progress, closed: left.is_none_or(|run| run.clean) })
 }

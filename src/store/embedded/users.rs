@@ -4,7 +4,9 @@
 //! outlive him. The names of these secrets are those of [`crate::rights::secrets`]. That no other user of the app has his
 //! name is the built-in unique index's doing (`indexes`): nothing beside the objects says who has which name.
 
+use super::group::Prepared;
 use super::revocations;
+use super::snapshot::broken;
 use super::writer::Writer;
 use super::{Keyspaces, OpenError};
 use crate::rights::secrets::{self as names, LONGEST_NAME};
@@ -17,16 +19,21 @@ use std::sync::Arc;
 const INACTIVE: &str = "inactive/";
 
 impl Writer {
-    /// What a change of a user does to secrets, or why it may not be.
-    pub(super) fn secrets_of_user(&self, change: &Change, actor: &Actor) -> Result<Vec<(String, Option<Vec<u8>>)>, StoreError> {
+    /// Adds to a change of a user what it does to his secrets and tokens, or says why it may not be.
+    pub(super) fn belongings_of_user(&self, prepared: &mut Prepared, actor: &Actor) -> Result<(), StoreError> {
+        let Prepared { change, secrets, revocation, .. } = prepared;
         if &*change.bucket != USERS {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let (app, user) = (&change.app, &change.id);
-        let mut secrets = Vec::new();
         let name = name_of(change.after.as_deref());
-        if name.is_some_and(|name| name.len() > LONGEST_NAME) && name != name_of(change.before.as_deref()) {
+        let renamed = name != name_of(change.before.as_deref());
+        if renamed && name.is_some_and(|name| name.len() > LONGEST_NAME) {
             return Err(Refusal::Invalid(format!("a user's name has {LONGEST_NAME} bytes at most")).into());
+        }
+        // Otherwise whoever has a user's token has the links sent to himself by which the user's password is set.
+        if renamed && change.after.is_some() && self.rights.names_are_confirmed() && !self.caller(app, actor).is_admin() {
+            return Err(Refusal::NameUnconfirmed(user.to_string()).into());
         }
         match (is_inactive(change.before.as_deref()), is_inactive(change.after.as_deref())) {
             (false, true) => secrets.push((inactive_secret(app, user), Some(Vec::new()))),
@@ -39,16 +46,38 @@ impl Writer {
                 return Err(Refusal::Denied(user.to_string()).into());
             }
             secrets.push((names::credentials(app, user), None));
-            let until = self.rights.forgotten_at(self.clock.now_ms() / 1000);
-            let revocation = Revocation { app: app.clone(), user: user.clone(), generation: u32::MAX, until };
-            let text = serde_json::to_vec(&revocation).map_err(|error| StoreError::Broken(error.to_string()))?;
-            secrets.push((revocations::name(&revocation), Some(text)));
-        } else if change.before.is_none() {
-            // The administrator of an app that begins anew; no other id is given twice.
-            secrets.push((revocations::name_of(app, user), None));
+            let ended = self.revocation(change, self.generation(app, user)?.saturating_add(1), true);
+            secrets.push((revocations::name(&ended), Some(text(&ended)?)));
+            *revocation = Some(ended);
+        } else if change.before.is_none() && self.membership.is_gone(app, user) {
+            // He comes back under his id, imported perhaps: with a generation above that of each of his former tokens.
+            let generation = self.membership.generation(app, user);
+            let former = self.revocation(change, generation, false);
+            secrets.push((revocations::name(&former), Some(text(&former)?)));
+            secrets.push((names::credentials(app, user), Some(names::blank(generation).map_err(unfit)?)));
         }
-        Ok(secrets)
+        Ok(())
     }
+
+    fn revocation(&self, change: &Change, generation: u32, gone: bool) -> Revocation {
+        let until = self.rights.forgotten_at(self.clock.now_ms() / 1000);
+        Revocation { app: change.app.clone(), user: change.id.clone(), generation, gone, until }
+    }
+
+    /// No token of a user is of a higher generation. What is under way raised it with a revocation, if it did.
+    fn generation(&self, app: &str, user: &str) -> Result<u32, StoreError> {
+        let credentials = self.keyspaces.secrets.get(names::credentials(app, user)).map_err(|error| broken(&error))?;
+        let stored = credentials.map(|credentials| names::generation_of(&credentials)).transpose().map_err(unfit)?;
+        Ok(stored.unwrap_or(0).max(self.membership.generation(app, user)))
+    }
+}
+
+fn text(revocation: &Revocation) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(revocation).map_err(unfit)
+}
+
+fn unfit(error: serde_json::Error) -> StoreError {
+    StoreError::Broken(error.to_string())
 }
 
 /// A user's name. None where he has none to log in by.

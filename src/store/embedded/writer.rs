@@ -22,7 +22,7 @@ use crate::changelog::trim::Mark;
 use crate::changelog::{LogId, Position};
 use crate::clock::Clock;
 use crate::config::Durability;
-use crate::rights::{self, Membership, Rights};
+use crate::rights::{self, Membership, Rights, USERS};
 use crate::schema::Schema;
 use crate::store::{
     Actor, Batch, BatchError, Committed, Decision, IndexChange, Intake, IntakeError, JudgedSchemaChange, Stamp, StoreError, Write,
@@ -84,7 +84,7 @@ pub(super) struct Writer {
     /// What the apps store and may
     pub(super) stored: Arc<Stored>,
     pub(super) state: meta::State,
-    /// Keys of the objects written at `state.at`, so that the next write of one of them gets a later time
+    /// Keys of the objects written at `state.at`, so that the next write of one of them gets a later time, see [`Writer::now`]
     pub(super) moment: HashSet<Vec<u8>>,
     /// Why nothing can be written any more
     pub(super) failed: Option<StoreError>,
@@ -217,14 +217,14 @@ impl Writer {
         let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(write, place, written)))
             .map_err(|panic| StoreError::Panicked(panic_message(&*panic)))??;
         let Some(mut prepared) = prepared else { return Ok(None) };
-        prepared.secrets = self.secrets_of_user(&prepared.change, &write.actor)?;
+        self.belongings_of_user(&mut prepared, &write.actor)?;
         Ok(Some(prepared))
     }
 
     /// Adds to the group what was prepared behind the last commit.
     pub(super) fn add(&mut self, prepared: Prepared, group: &mut Group) -> Result<(), StoreError> {
         group.images.insert(&prepared);
-        let Prepared { key, change, record, indexed, secrets, growth: _ } = prepared;
+        let Prepared { key, change, record, indexed, secrets, revocation, growth: _ } = prepared;
         self.keep_up((&change.app, &change.bucket), indexed, &mut group.batch)?;
         match &change.after {
             Some(image) => group.batch.insert(&self.keyspaces.objects, key.as_slice(), &**image.json()),
@@ -232,10 +232,15 @@ impl Writer {
         }
         group.bytes += record.len() as u64;
         self.append(&mut group.batch, change.at, record);
-        if rights::concerns(&change) {
+        // Users who come into being are nobody yet, but for those who come back.
+        if rights::concerns(&change) || (&*change.bucket == USERS && self.membership.is_gone(&change.app, &change.id)) {
             self.membership.apply(&change);
             self.state.control = self.state.commit;
             group.noted.push(Noted::Change(change.clone()));
+        }
+        if let Some(revocation) = revocation {
+            self.membership.revoke(&revocation);
+            group.noted.push(Noted::Revoked(revocation));
         }
         for (name, value) in secrets {
             group.put_secret(&self.keyspaces.secrets, name, value);
@@ -297,7 +302,7 @@ impl Writer {
         };
         let record = record::encode(&Record::of(&change, place.last)).map_err(|error| StoreError::Unfit(error.to_string()))?;
         self.fits_log(&record)?;
-        Ok(Some(Prepared { key, change: Arc::new(change), record, growth, indexed, secrets: Vec::new() }))
+        Ok(Some(Prepared { key, change: Arc::new(change), record, growth, indexed, secrets: Vec::new(), revocation: None }))
     }
 
     /// Whose rights are judged, with the roles that he has in the state before the next write.
@@ -327,8 +332,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The time of the next commit: not before the last one, and behind the last one of this object. With the
-    /// clock set back it stands still, and moves on only where an object is written again.
+    /// The time of the next commit: not before the last one, and behind the last one of this object as far as commits may
+    /// run ahead of the clock. With the clock set back it stands still, and moves on only where an object is written again.
     pub(super) fn now(&self, key: &[u8]) -> i64 {
         self.now_unless(|moment| moment.contains(key))
     }
@@ -337,7 +342,7 @@ impl Writer {
     pub(super) fn now_unless(&self, taken: impl FnOnce(&HashSet<Vec<u8>>) -> bool) -> i64 {
         let now = self.clock.now_ms().max(self.state.at);
         let taken = now == self.state.at && (self.moment.len() >= MOMENT_OBJECTS || taken(&self.moment));
-        if taken { now.saturating_add(1) } else { now }
+        if taken && now < self.clock.furthest() { now.saturating_add(1) } else { now }
     }
 
     /// Adds a record to the log and moves the state on.

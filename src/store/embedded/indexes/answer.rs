@@ -15,10 +15,11 @@ use super::ranges;
 use crate::store::embedded::snapshot::{EmbeddedSnapshot, broken, parse};
 use crate::store::embedded::statistics::Counters;
 use crate::store::embedded::{keys, schemas};
-use crate::store::{PlanReport, QueryReport, Selection, StoreError};
+use crate::store::{KeyOrder, PlanReport, QueryReport, Selection, StoreError};
 use dataflows::change::Image;
 use fjall::Readable;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -404,6 +405,8 @@ impl<'q> Query<'q> {
         stop: &dyn Fn(u64) -> bool,
     ) -> Result<(), StoreError> {
         let (mut shown, mut group) = (0, Vec::new());
+        // What was built before objects with several points were told apart may have more than one entry for them.
+        let mut seen = way.index.definition.keys.iter().any(|key| key.order == KeyOrder::Geo).then(HashSet::new);
         let entries = |range: &ranges::Range| {
             let entries = self.snapshot.state.range(&self.snapshot.reading.indexes, &range.from[..]..&range.until[..]);
             if way.backward { Box::new(entries.rev()) as Box<dyn Iterator<Item = fjall::Guard>> } else { Box::new(entries) }
@@ -421,6 +424,9 @@ impl<'q> Query<'q> {
                     group = leading.to_vec();
                 }
                 let id = id_of(&way.index, &key, &value)?;
+                if seen.as_mut().is_some_and(|seen| !seen.insert(Box::<[u8]>::from(id))) {
+                    continue;
+                }
                 if let Some(image) = self.look_up(id)? {
                     shown += 1;
                     if !show(id, &image)? {

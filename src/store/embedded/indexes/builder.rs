@@ -5,6 +5,7 @@ use crate::store::embedded::snapshot::EmbeddedSnapshot;
 use crate::store::embedded::trimmer::Signal;
 use crate::store::embedded::writer::Command;
 use fjall::{Database, Keyspace, PersistMode};
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -62,14 +63,21 @@ impl Builder {
             if catalogue::read_note(&note)?.phase != Phase::Dropped {
                 continue;
             }
+            // Behind what was freed: an iterator from the front would step over all of that each time.
+            let mut from = Bound::Included(key.to_vec());
             loop {
                 if self.signal.is_stopped() {
                     return Ok(());
                 }
                 let mut batch = self.database.batch();
                 let mut found = 0;
-                for entry in self.entries.prefix(&*key).take(PIECE) {
-                    batch.remove(&self.entries, entry.key().map_err(text)?);
+                for entry in self.entries.range::<Vec<u8>, _>((from.clone(), Bound::Unbounded)).take(PIECE) {
+                    let entry = entry.key().map_err(text)?;
+                    if !entry.starts_with(&key) {
+                        break;
+                    }
+                    from = Bound::Excluded(entry.to_vec());
+                    batch.remove(&self.entries, entry);
                     found += 1;
                 }
                 if found == 0 {

@@ -9,6 +9,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+/// So many entries, and those that were added since, are an unknown number: the number is noted when the store is closed, and was not.
+const UNKNOWN: i64 = i64::MIN / 2;
+
 /// The bucket of users, which has an index without being asked.
 const USERS: &str = "User";
 
@@ -57,7 +60,7 @@ pub(in crate::store::embedded) struct Shared {
     /// Every object has exactly one entry, which holds what a sort sees, uncut. Once false it stays so. Whoever reads an older state
     /// and finds it false only plans with more care than needed.
     pub(in crate::store::embedded) regular: AtomicBool,
-    /// About how many entries there are: exact but after a crash
+    /// How many entries there are; less than 0: that is not known, see [`UNKNOWN`]
     pub(in crate::store::embedded) entries: AtomicI64,
 }
 
@@ -123,9 +126,9 @@ impl Index {
         self.shared.regular.load(Ordering::Acquire)
     }
 
-    /// About how many entries it has; none where that is not known.
+    /// How many entries it has; none where that is not known.
     pub(in crate::store::embedded) fn size(&self) -> Option<u64> {
-        (!self.is_built_in()).then(|| u64::try_from(self.shared.entries.load(Ordering::Relaxed)).unwrap_or(0))
+        if self.is_built_in() { None } else { u64::try_from(self.shared.entries.load(Ordering::Relaxed)).ok() }
     }
 
     /// What is noted under its number.
@@ -163,15 +166,18 @@ pub(in crate::store::embedded) struct Catalogue {
 }
 
 impl Catalogue {
-    /// What is noted. The dropped ones are not in it.
-    pub(in crate::store::embedded) fn load(notes: &Keyspace) -> Result<Catalogue, String> {
+    /// What is noted. The dropped ones are not in it. `closed`: the noted numbers of entries are as they were at the end.
+    pub(in crate::store::embedded) fn load(notes: &Keyspace, closed: bool) -> Result<Catalogue, String> {
         let mut catalogue = Catalogue { by_app: HashMap::new(), next: 1 };
         for entry in notes.iter() {
             let (key, text) = entry.into_inner().map_err(|error| error.to_string())?;
             let number = number_of(&key)?;
             catalogue.next = number + 1;
-            let noted = read_note(&text)?;
+            let mut noted = read_note(&text)?;
             if noted.phase != Phase::Dropped {
+                if !closed {
+                    noted.entries = UNKNOWN;
+                }
                 catalogue.put(&noted.app, &noted.bucket, Arc::new(Index::new(number, &noted)));
             }
         }

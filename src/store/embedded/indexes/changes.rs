@@ -13,7 +13,7 @@ use crate::store::embedded::writer::Writer;
 use crate::store::embedded::{keys, meta};
 use crate::store::{IndexChange, IndexDefinition, MOST_INDEXES, Refusal, StoreError};
 use dataflows::change::Image;
-use dataflows::document::DateFields;
+use dataflows::document::{DateFields, Shapes};
 use fjall::{OwnedWriteBatch as WriteBatch, PersistMode};
 use std::collections::HashSet;
 use std::ops::Bound;
@@ -122,13 +122,15 @@ impl Writer {
         (old, new): (&AppSchema, &AppSchema),
         batch: &mut WriteBatch,
     ) -> Result<Arc<Catalogue>, StoreError> {
+        let mut shapes = Shapes::default();
         let stale: Vec<_> = self
             .indexes
             .iter()
             .filter(|(of, bucket, index)| {
                 let altered = new.schema.altered.iter().find(|altered| *altered.bucket == ***bucket);
                 *of == app
-                    && (is_redated(index, old.dates(bucket), new.dates(bucket)) || altered.is_some_and(|altered| is_moved(index, altered)))
+                    && (is_redated(index, old.dates(bucket), new.dates(bucket), &mut shapes)
+                        || altered.is_some_and(|altered| is_moved(index, altered)))
             })
             .map(|(_, bucket, index)| (Arc::clone(bucket), Arc::clone(index)))
             .collect();
@@ -263,10 +265,9 @@ enum Piece {
 }
 
 /// Whether its fields hold times in only one of two schemas.
-fn is_redated(index: &Index, old: &DateFields, new: &DateFields) -> bool {
-    let declared = |dates: &DateFields, name: &str| dates.fields.iter().find(|(field, _)| &**field == name).map(|(_, kind)| kind.clone());
-    let names = index.paths.iter().filter_map(|path| path.components.first());
-    names.into_iter().any(|first| declared(old, &first.name) != declared(new, &first.name))
+fn is_redated(index: &Index, old: &DateFields, new: &DateFields, shapes: &mut Shapes) -> bool {
+    let differing = shapes.differing(old, new);
+    index.paths.iter().filter_map(|path| path.components.first()).any(|first| differing.contains(&first.name))
 }
 
 /// Whether one of its fields was renamed or removed, or has the name of one that was.
@@ -275,6 +276,7 @@ fn is_moved(index: &Index, altered: &Alteration) -> bool {
     names.any(|first| {
         altered.moved.iter().any(|moved| match &moved.path[..] {
             [] => true,
+            [only] if only.is_empty() => true,
             [only] => *only == first.name || moved.to.as_ref() == Some(&first.name),
             [above, ..] => *above == first.name,
         })

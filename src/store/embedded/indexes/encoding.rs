@@ -252,7 +252,7 @@ mod tests {
 
     /// `d` holds times, so dates take part.
     fn document(text: &str, dated: bool) -> Document {
-        let dates = DateFields { fields: vec![("d".into(), if dated { DateField::Date } else { DateField::List })] };
+        let dates = DateFields::new(vec![("d".into(), if dated { DateField::Date } else { DateField::List(DateField::Date.into()) })]);
         Document::parse(Bytes::from(format!("{{\"d\":{text}}}")), &dates, DocumentLimits::default()).unwrap()
     }
 

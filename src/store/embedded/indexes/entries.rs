@@ -53,6 +53,7 @@ pub(super) fn of(index: &Index, image: &Image) -> Result<Entries, TooMany> {
                     values.push(cell(cells::cell(point)));
                 }
             });
+            regular = regular && values.len() <= 1;
         } else {
             path.visit(root, Leaf::Open, |value| {
                 let mut bytes = Vec::with_capacity(16);

@@ -10,7 +10,7 @@ fn secret(name: &str, expect: Option<Option<&str>>, value: Option<&str>) -> Secr
 }
 
 fn revocation(generation: u32, until: i64) -> Revocation {
-    Revocation { app: "app".into(), user: "/db/User/a".into(), generation, until }
+    Revocation { app: "app".into(), user: "/db/User/a".into(), generation, gone: false, until }
 }
 
 fn role(id: &str, users: &[&str]) -> Write {

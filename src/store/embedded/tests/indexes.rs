@@ -114,7 +114,8 @@ fn definition() -> impl Strategy<Value = IndexDefinition> {
         keys.reverse();
         index(false, &keys)
     });
-    prop_oneof![5 => keys, 1 => Just(index(false, &[("loc", KeyOrder::Geo)])), 1 => Just(index(false, &[("loc", KeyOrder::Geo), ("a", KeyOrder::Asc)]))]
+    prop_oneof![5 => keys, 1 => Just(index(false, &[("loc", KeyOrder::Geo)])), 1 => Just(index(false, &[("loc", KeyOrder::Geo), ("a", KeyOrder::Asc)])),
+        1 => Just(index(false, &[("a", KeyOrder::Asc), ("loc", KeyOrder::Geo)]))]
 }
 
 fn step(arrays: bool) -> impl Strategy<Value = Step> {
@@ -382,6 +383,44 @@ async fn an_index_is_built_while_writes_go_on_and_goes_on_after_a_crash() {
     change(&store, "b", IndexChange::DropAll).await.unwrap();
     assert!(store.indexes("app", "b").is_empty());
     eventually(|| store.keyspaces.indexes.is_empty().unwrap() && store.keyspaces.index_notes.is_empty().unwrap()).await;
+}
+
+#[tokio::test]
+async fn after_a_crash_the_planner_does_not_take_an_index_for_empty() {
+    let house = house();
+    let store = house.open();
+    change(&store, "b", IndexChange::Create(index(false, &[("n", KeyOrder::Asc)]))).await.unwrap();
+    commit_all(&store, (0..1000).map(|n| put(key("b", &format!("{n:05}")), format!(r#""n":{}"#, n % 8)))).await;
+    drop(store);
+    let store = house.open();
+    let report = explain(&store, asking("b", r#"{"n":5}"#, "", 0, None)).await;
+    assert_eq!((report.plan.kind, report.rows_examined), ("index", 125));
+    // What was not known is not known by closing either.
+    store.close().await.unwrap();
+    drop(store);
+    let store = house.open();
+    let report = explain(&store, asking("b", r#"{"n":5}"#, "", 0, None)).await;
+    assert_eq!((report.plan.kind, report.rows_examined), ("index", 125));
+}
+
+#[tokio::test]
+async fn an_object_with_several_points_is_in_an_order_once() {
+    let house = house();
+    let store = house.open();
+    declare(&store, "b", index(false, &[("city", KeyOrder::Asc), ("loc", KeyOrder::Geo)])).await;
+    let point = |n: i32| format!(r#"{{"longitude":{n},"latitude":{n}}}"#);
+    let of = |n: i32| put(key("b", &format!("{n:03}")), format!(r#""city":"c{:02}","loc":[{},{}]"#, n / 10, point(n), point(n - 90)));
+    commit_all(&store, (0..90).map(of)).await;
+    let selection = asking("b", "{}", r#"{"city":1}"#, 0, Some(20));
+    let expected: Vec<_> = (0..20).map(|n| format!("{n:03}")).collect();
+    let answer = found(&store, selection.clone()).await;
+    assert!(answer.iter().map(|id| id.rsplit('/').next().unwrap()).eq(expected.iter().map(String::as_str)), "{answer:?}");
+    // As if it had been built before this was told.
+    let declared = store.snapshot_now().indexes.declared("app", "b").to_vec();
+    declared[0].shared.regular.store(true, Ordering::Release);
+    let report = explain(&store, selection.clone()).await;
+    assert_eq!(report.plan.kind, "ordered index", "{report:?}");
+    assert_eq!(found(&store, selection).await, answer);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ fn intake(from: Option<&str>, to: &str, writes: Vec<Write>) -> Intake {
     Intake { expect: note("offset", from), writes, notes: vec![note("offset", Some(to))] }
 }
 
-fn increment(key: &Key) -> Write {
+pub(super) fn increment(key: &Key) -> Write {
     let own = key.clone();
     write(key.clone(), move |before, stamp| {
         let n = before.map_or(0, |image| number(image, "n"));

@@ -126,6 +126,13 @@ async fn another_home_is_another_log_that_begins_where_it_is() {
     let store = house.open_for(elsewhere("other"), None).unwrap();
     assert_ne!(store.changelog().head().log, second.log);
     assert_eq!(store.outbox().unwrap().waiting(), (0, 0));
+    // Also where that start came to nothing: what was written before is none of this log's.
+    let third = store.changelog().head();
+    store.close().await.unwrap();
+    drop(store);
+    let store = house.open_for(elsewhere("other"), None).unwrap();
+    assert_eq!((store.changelog().head(), store.changelog().oldest()), (third.clone(), third));
+    assert_eq!(store.outbox().unwrap().waiting(), (0, 0));
 }
 
 #[tokio::test]

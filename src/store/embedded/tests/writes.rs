@@ -1,5 +1,6 @@
 //! Decisions, groups, versions and times.
 
+use super::intakes::increment;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,6 +149,27 @@ async fn a_clock_set_back_shrinks_nothing() {
     let third = commit(&store, put(one, String::new())).await;
     assert!(third.at > second.at && third.at >= token_time);
     assert_eq!(third.after.as_ref().unwrap().version(), 3);
+}
+
+#[tokio::test]
+async fn an_object_that_is_written_all_the_time_does_not_carry_the_clock_away() {
+    let house = House::new();
+    let wall = Arc::new(AtomicI64::new(1_000_000));
+    let store = house.open_with(&wall);
+    let (log, counter) = (store.changelog(), key("b", "1"));
+    let start = log.head();
+    futures_util::future::join_all((0..3_000).map(|_| commit(&store, increment(&counter)))).await;
+    let (changes, _) = read_all(&log, start, 1 << 24).await.unwrap();
+    let times: Vec<_> = changes.iter().map(|change| change.at).collect();
+    assert_eq!((times.len(), times[0], times[1]), (3_000, 1_000_000, 1_000_001));
+    assert!(times.is_sorted() && times[2_999] == 1_001_000, "{:?}", times.last());
+    assert_eq!(store.clock().now_ms(), 1_001_000);
+    // Nor does it with every restart.
+    store.close().await.unwrap();
+    drop((store, log));
+    wall.store(1_002_000, Ordering::Relaxed);
+    let store = house.open_with(&wall);
+    assert_eq!(commit(&store, increment(&counter)).await.at, 1_002_000);
 }
 
 #[tokio::test]
