@@ -87,7 +87,9 @@ fn what_few_bytes_stand_for_is_counted_while_it_is_read() {
         let record = json!({"schema": {"type": "struct", "fields": [schema]}, "payload": {"v": value}}).to_string();
         // All of it would be more than a hundred times as much.
         match plain().read(Some(b"k"), Some(record.as_bytes())) {
-            Err(BadRecord::Large { found, limit, .. }) => assert!((limit..limit + (64 << 10)).contains(&found), "{what}: {found}"),
+            Err(Unreadable { error: BadRecord::Large { found, limit, .. }, .. }) => {
+                assert!((limit..limit + (64 << 10)).contains(&found), "{what}: {found}")
+            }
             other => panic!("{what}: {other:?}"),
         }
         // The fields of an object that is no struct are texts in a key.

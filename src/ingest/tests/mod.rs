@@ -9,7 +9,7 @@ mod robust;
 mod speed;
 
 use super::mapping::Mapping;
-use super::meaning::{Meaning, Moment, Unreadable};
+use super::meaning::{BadRecord, Meaning, Moment, Unreadable};
 use crate::config::{IngestFormat, IngestOptions};
 use serde_json::{Value, json};
 
