@@ -169,8 +169,7 @@ fn a_property_that_is_refused_is_named_and_its_value_is_not_shown() {
                 command.arg("--config").arg(file).args(["--set", "log.level=debug"]);
                 let (status, said) = fails(command);
                 assert!(!status.success(), "{said}");
-                let last = said.lines().last().unwrap_or_default();
-                assert!(last.contains(property), "{place}: {said}");
+                assert!(error(&said).contains(property), "{place}: {said}");
                 assert_silent(&said, &format!("{place} with {property}"));
             }
         }
