@@ -1,5 +1,5 @@
 //! Credentials: what proves that somebody is a user. They live beside the objects, never in one, so that
-//! they are in no image, log, export or query (CONTRACT section 6).
+//! they are in no image, log, export or query (docs/users.md).
 //!
 //! They stand under the user's id, so a new name leaves them alone; those of users who are gone are removed by the store's
 //! writer, whoever deletes.

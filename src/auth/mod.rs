@@ -41,7 +41,7 @@ impl Session {
     }
 }
 
-/// Tells who holds a token. An invalid or expired one is nobody's (CONTRACT section 3).
+/// Tells who holds a token. An invalid or expired one is nobody's (docs/users.md).
 pub trait Authenticate: Send + Sync + 'static {
     /// The session of a token of an app.
     fn session(&self, app: &str, token: &str) -> Option<Session>;

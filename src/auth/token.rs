@@ -1,7 +1,7 @@
 //! Tokens: who somebody is, signed, so that a request is authenticated without any look-up.
 //!
 //! `createdAt (8 hex, unix seconds) + expireAt (8 hex) + payload (hex) + signature (40 hex)`: the SDK reads the
-//! first two numbers, and takes a token only if it does not expire before the one it holds (CONTRACT section 4).
+//! first two numbers, and takes a token only if it does not expire before the one it holds (the SDK relies on it).
 //! The signature is HMAC-SHA256 over everything before it, cut to 160 bits.
 //!
 //! Payload: purpose (2 hex), session (16 hex), generation of the credentials (8 hex), then the ids of the
@@ -24,7 +24,7 @@ const LONGEST: usize = 16 * 1024;
 /// Roles are named in a token as long as its text is no longer than this: it is a header of every request, and anybody may
 /// make a role with anybody in it. Who is a member of more has them all the same, as nodes judge by the roles themselves.
 const ROOM: usize = 4 * 1024;
-/// A token is renewed when it is so old, seconds: within that an answer does not change it (CONTRACT section 4).
+/// A token is renewed when it is so old, seconds: within that an answer does not change it (the SDK relies on it).
 pub const RENEWED_AFTER: u32 = 2;
 
 /// What a token is good for.
@@ -126,7 +126,7 @@ impl TokenKey {
     /// What the token says whose holder signed this one path, as [`verify`](Self::verify).
     ///
     /// `signed` is all of his token but its signature, and in the place of that `HMAC-SHA1(signature, path + the rest)`: it opens
-    /// this path, and no token can be made of it (CONTRACT section 4). `path` is the whole path as it was sent.
+    /// this path, and no token can be made of it (the SDK relies on it). `path` is the whole path as it was sent.
     pub fn verify_path(&self, path: &str, signed: &str, now: u32) -> Option<Claims> {
         if !signed.is_ascii() || signed.len() > LONGEST {
             return None;

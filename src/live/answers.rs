@@ -1,7 +1,7 @@
 //! Answer before event: which writes are committed whose answers are not out yet.
 //!
 //! Whoever wrote gets his answer before he gets the event about it; nobody else waits for that
-//! (invariant 10; CONTRACT section 16, timing). The front stage calls [`Answers::begin`] before it submits
+//! (docs/protocol.md). The front stage calls [`Answers::begin`] before it submits
 //! a write, puts the number into `Writer.request`, and moves the guard into the body of its response. A
 //! delta that meets an open request waits in the subscriptions of the writer's session until the body has
 //! been taken by the connection and a short grace has passed, or until the limit.

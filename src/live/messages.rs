@@ -1,4 +1,4 @@
-//! The messages of the wire (CONTRACT section 16; `docs/protocol.md` for clients).
+//! The messages of the wire (docs/protocol.md).
 //!
 //! Strict about the types of what it knows, tolerant of fields that it does not know: newer clients may
 //! say more. Nothing here looks into the query itself.
@@ -114,7 +114,7 @@ fn operation_bit(operation: Operation) -> u8 {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refused {
-    /// As in CONTRACT section 2
+    /// As in docs/errors.md
     pub status: u16,
     /// Stable, kebab-case, see docs/protocol.md
     pub code: Box<str>,

@@ -18,7 +18,7 @@ impl Gateway {
         match messages::parse(text) {
             Ok(ClientMessage::Unsubscribe { id }) => self.unsubscribe(connection, &id),
             Ok(ClientMessage::Subscribe(subscribe)) => {
-                // A token that is nobody's makes an anonymous subscription, as everywhere (CONTRACT section 3).
+                // A token that is nobody's makes an anonymous subscription, as everywhere (docs/users.md).
                 let session = subscribe.token.as_deref().and_then(|token| self.authenticate.session(&connection.app.name, token));
                 let session = session.unwrap_or_else(|| Session::anonymous(connection.address));
                 self.subscribe(connection, *subscribe, &session).await;
@@ -124,7 +124,7 @@ impl Gateway {
         if connection.is_closed() {
             return Err(banned());
         }
-        // As for the same query asked once (CONTRACT section 9); each object's own list is judged on every way out.
+        // As for the same query asked once (docs/query.md); each object's own list is judged on every way out.
         if !self.store.schema(&connection.app.name).rights(bucket).query.permits(&session.caller) {
             return Err(Refused::new(466, "class-denied", format!("query permissions are required on /db/{bucket}")));
         }
@@ -147,7 +147,7 @@ pub(crate) fn banned() -> Refused {
     Refused::new(429, "banned", "the address is banned by an administrator of the app")
 }
 
-/// CONTRACT section 2: 471 for what cannot be read, 468 for what is not supported.
+/// As in docs/errors.md: 471 for what cannot be read, 468 for what is not supported.
 fn refused_query(error: &QueryError) -> Refused {
     let status = if matches!(error, QueryError::Syntax { .. }) { 471 } else { 468 };
     Refused::new(status, error.code(), error.to_string())

@@ -1,4 +1,4 @@
-//! `/db/User/…` and `/db/Role/…/assume`: who logs in, and by what (CONTRACT section 7). One concern a file.
+//! `/db/User/…` and `/db/Role/…/assume`: who logs in, and by what (docs/users.md). One concern a file.
 //!
 //! * [`login`]: login, me, validate, logout, and how every login ends
 //! * [`register`]: new users
