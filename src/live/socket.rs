@@ -191,12 +191,9 @@ impl Transport {
     fn poll_send(&mut self, gateway: &Arc<Gateway>, connection: &Connection, context: &mut Context<'_>) -> Option<End> {
         if self.blocked {
             // Before anything is added to what it has not taken.
-            match Pin::new(&mut self.socket).poll_flush(context) {
-                Poll::Ready(Ok(())) => {
-                    self.dirty = false;
-                    self.unblocked();
-                }
-                Poll::Ready(Err(_)) => return Some(End::Gone),
+            match self.poll_flush(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => return Some(end),
                 Poll::Pending => return self.wait_for_client(gateway, connection, context),
             }
         }
@@ -228,18 +225,28 @@ impl Transport {
                     return Some(End::Gone);
                 }
             }
-            match Pin::new(&mut self.socket).poll_flush(context) {
-                Poll::Ready(Ok(())) => {
-                    self.dirty = false;
-                    self.unblocked();
-                }
-                Poll::Ready(Err(_)) => return Some(End::Gone),
+            match self.poll_flush(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => return Some(end),
                 Poll::Pending => return self.wait_for_client(gateway, connection, context),
             }
         }
         // There may be more: come back after others had their turn.
         context.waker().wake_by_ref();
         None
+    }
+
+    /// Whether all that was given to the socket is on its way.
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let flushed = std::task::ready!(Pin::new(&mut self.socket).poll_flush(context));
+        Poll::Ready(match flushed {
+            Ok(()) => {
+                self.dirty = false;
+                self.unblocked();
+                Ok(())
+            }
+            Err(_) => Err(End::Gone),
+        })
     }
 
     /// The client takes nothing: it is listened to only as long as what it says has few answers.

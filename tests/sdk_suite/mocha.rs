@@ -28,8 +28,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Of a file that ran again: what passed in either run has passed, what failed in both has failed. The titles that fell only
-    /// once come beside it.
+    /// Whether it may run again: something reached a limit of time, which may be the machine's doing. What is wrong is wrong at once.
+    pub fn was_late(&self) -> bool {
+        self.trouble.is_none() && self.failed.iter().any(Failure::is_of_time)
+    }
+
+    /// Of a file that ran again: what was late and passes now has passed. The titles of those come beside it.
     pub fn or(mut self, again: Outcome) -> (Outcome, Vec<String>) {
         let mut missing = again.passed;
         for title in &self.passed {
@@ -37,11 +41,11 @@ impl Outcome {
                 missing.swap_remove(place);
             }
         }
+        missing.retain(|title| self.failed.iter().all(|failure| failure.title != *title || failure.is_of_time()));
         self.passed.extend(missing);
-        let fails_again = |failure: &Failure| again.failed.iter().any(|one| one.title == failure.title);
-        let (failed, once) = self.failed.into_iter().partition(fails_again);
+        let stays = |failure: &Failure| !failure.is_of_time() || again.failed.iter().any(|one| one.title == failure.title);
+        let (failed, once) = self.failed.into_iter().partition(stays);
         self.failed = failed;
-        self.trouble = self.trouble.and(again.trouble);
         (self, once.into_iter().map(|failure: Failure| failure.title).collect())
     }
 }
@@ -51,6 +55,14 @@ impl Outcome {
 pub struct Failure {
     pub title: String,
     pub message: String,
+}
+
+impl Failure {
+    /// Whether mocha gave it up: the words are those of all its versions.
+    fn is_of_time(&self) -> bool {
+        let message = self.message.to_lowercase();
+        message.contains("timeout of ") && message.contains("ms exceeded")
+    }
 }
 
 /// A line of `reporter.js`.
