@@ -28,12 +28,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether it may run again: something reached a limit of time, which may be the machine's doing. What is wrong is wrong at once.
-    pub fn was_late(&self) -> bool {
-        self.trouble.is_none() && self.failed.iter().any(Failure::is_of_time)
-    }
-
-    /// Of a file that ran again: what was late and passes now has passed. The titles of those come beside it.
+    /// Of a file that ran again: what passed in either run has passed, what failed in both has failed. The titles that fell only
+    /// once come beside it.
     pub fn or(mut self, again: Outcome) -> (Outcome, Vec<String>) {
         let mut missing = again.passed;
         for title in &self.passed {
@@ -41,11 +37,11 @@ impl Outcome {
                 missing.swap_remove(place);
             }
         }
-        missing.retain(|title| self.failed.iter().all(|failure| failure.title != *title || failure.is_of_time()));
         self.passed.extend(missing);
-        let stays = |failure: &Failure| !failure.is_of_time() || again.failed.iter().any(|one| one.title == failure.title);
-        let (failed, once) = self.failed.into_iter().partition(stays);
+        let fails_again = |failure: &Failure| again.failed.iter().any(|one| one.title == failure.title);
+        let (failed, once) = self.failed.into_iter().partition(fails_again);
         self.failed = failed;
+        self.trouble = self.trouble.and(again.trouble);
         (self, once.into_iter().map(|failure: Failure| failure.title).collect())
     }
 }
@@ -55,14 +51,6 @@ impl Outcome {
 pub struct Failure {
     pub title: String,
     pub message: String,
-}
-
-impl Failure {
-    /// Whether mocha gave it up: the words are those of all its versions.
-    fn is_of_time(&self) -> bool {
-        let message = self.message.to_lowercase();
-        message.contains("timeout of ") && message.contains("ms exceeded")
-    }
 }
 
 /// A line of `reporter.js`.
