@@ -167,7 +167,7 @@ impl Socket {
 
     pub async fn try_connect(base: &str) -> Result<Socket, tokio_tungstenite::tungstenite::Error> {
         let url = format!("{}/events", base.replacen("http", "ws", 1));
-        let (stream, _) = tokio_tungstenite::connect_async(url).await?;
+        let (stream, _) = tokio_tungstenite::connect_async_with_config(url, None, true).await?;
         let (mut write, mut read) = stream.split();
         let (out, mut outgoing) = mpsc::unbounded_channel();
         let (close, closed) = watch::channel(false);

@@ -109,7 +109,8 @@ async fn pair(limits: Value) -> Pair {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes() {
     let _turn = TURN.lock().await;
-    let Pair { rig, loud, quiet } = pair(json!({"writes": 16})).await;
+    // Few at a time: what waits then waits in the app's line, which is what is measured, and not for a processor, which all share.
+    let Pair { rig, loud, quiet } = pair(json!({"writes": 2})).await;
     let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(2000));
     let flood = async || {
         Flood::start(300, move |_| {
