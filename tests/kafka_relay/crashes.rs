@@ -1,12 +1,12 @@
 //! The server is killed, paused beside its successor, or silent for too long.
 
-use crate::chain::{Told, check_acknowledged, check_chain};
+use crate::chain::{Told, check_acknowledged, check_chain, check_repeating, settled};
 use crate::load::{BUCKET, Load};
-use crate::support::kafka;
+use crate::support::kafka::{self, Broker};
 use crate::support::server::{Process, fails};
 use crate::support::{PATIENCE, run, setting};
-use crate::{fresh, relayed, relaying};
-use rdkafka::producer::{BaseProducer, Producer};
+use crate::{PARTITIONS, fresh, relayed, relaying};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::process::Command;
@@ -155,6 +155,12 @@ fn an_older_copy_of_the_data_directory_that_is_started_leaves_production_alone()
     });
 }
 
+/// As whoever takes a log over does it first.
+async fn fence(broker: &Broker, log: &str) {
+    let producer: BaseProducer = broker.client().set("transactional.id", format!("tidegate-{log}")).create().unwrap();
+    tokio::task::spawn_blocking(move || producer.init_transactions(PATIENCE).unwrap()).await.unwrap();
+}
+
 #[test]
 fn a_server_that_was_silent_for_too_long_goes_on_where_nobody_took_over() {
     let directory = tempfile::tempdir().unwrap();
@@ -176,15 +182,12 @@ fn a_server_that_was_silent_for_too_long_goes_on_where_nobody_took_over() {
         let answer = process.http().put(BUCKET, "fence", "{}", None).await;
         let log = &answer.headers["tidegate-position"].to_str().unwrap()[..16];
         let retries = process.metric("tidegate_relay_retries_total").await.unwrap();
-        let fence = || {
-            let producer: BaseProducer = broker.client().set("transactional.id", format!("tidegate-{log}")).create().unwrap();
-            tokio::task::spawn_blocking(move || producer.init_transactions(PATIENCE).unwrap())
-        };
+        let fence = || fence(broker, log);
         // Again where it was just opening a session of its own, which is the newer one then.
         let deadline = Instant::now() + PATIENCE;
         while process.metric("tidegate_relay_retries_total").await.unwrap() <= retries {
             assert!(Instant::now() < deadline, "it does not notice that it was fenced");
-            fence().await.unwrap();
+            fence().await;
             load.on(150).await;
         }
         load.on(150).await;
@@ -193,5 +196,53 @@ fn a_server_that_was_silent_for_too_long_goes_on_where_nobody_took_over() {
         process.until("tidegate_relay_up", |up| up == 1.0).await;
         let all = check_chain(&broker.read(&topic).await);
         check_acknowledged(&all, &acknowledged);
+    });
+}
+
+/// Brokers lose track of transactions now and then, and such a one stays open for good. A relay that loses its producer meanwhile
+/// cannot see what is behind it, and goes on all the same.
+#[test]
+fn a_transaction_that_never_ends_does_not_hold_the_relay_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let (broker, topic) = (kafka::shared(), fresh("open"));
+    run(async {
+        let process = Process::start(relaying(&directory.path().join("data"), broker, &topic));
+        let load = Load::start(&process.http(), "before");
+        load.on(60).await;
+        let mut acknowledged = load.end().await;
+        let answer = process.http().put(BUCKET, "log", "{}", None).await;
+        let log = &answer.headers["tidegate-position"].to_str().unwrap()[..16];
+        relayed(&process).await;
+        // For longer than anybody waits here.
+        let open: BaseProducer = broker.client().set("transactional.id", &topic).set("transaction.timeout.ms", "900000").create().unwrap();
+        let partitions = PARTITIONS as i32 + 1;
+        let to = topic.clone();
+        let open = tokio::task::spawn_blocking(move || {
+            open.init_transactions(PATIENCE).unwrap();
+            open.begin_transaction().unwrap();
+            for partition in 0..partitions {
+                open.send(BaseRecord::to(&to).partition(partition).key("app").payload("of a transaction that stays open")).unwrap();
+            }
+            open.flush(PATIENCE).unwrap();
+            open
+        });
+        let open = open.await.unwrap();
+        // Some of it is behind what is open when the producer is lost.
+        let load = Load::start(&process.http(), "meanwhile");
+        load.on(60).await;
+        let deadline = Instant::now() + PATIENCE;
+        let retries = process.metric("tidegate_relay_retries_total").await.unwrap();
+        while process.metric("tidegate_relay_retries_total").await.unwrap() <= retries {
+            assert!(Instant::now() < deadline, "it does not notice that it was fenced");
+            fence(broker, log).await;
+            load.on(30).await;
+        }
+        acknowledged.extend(load.end().await);
+        relayed(&process).await;
+        process.until("tidegate_relay_up", |up| up == 1.0).await;
+        tokio::task::spawn_blocking(move || open.abort_transaction(PATIENCE).unwrap()).await.unwrap();
+        let (all, repeats) = check_repeating(&settled(broker, &topic).await);
+        check_acknowledged(&all, &acknowledged);
+        println!("{} records, {} acknowledged writes, {repeats} repeats", all.len(), acknowledged.len());
     });
 }

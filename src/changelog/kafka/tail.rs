@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Offsets that are looked at first at the end of a partition: a record, the marker of its transaction, and a few more.
 const WINDOW: i64 = 8;
 
-/// How long transactions that nobody goes on with take to end.
+/// How long transactions that nobody goes on with take to end, all together.
 const SETTLING: Duration = Duration::from_secs(5);
 
 /// The last committed record of a partition.
@@ -65,17 +65,20 @@ pub(crate) enum Undecided {
     Await,
 }
 
-/// The last committed record of each partition, the one of control records first; none where there is no record. Blocks.
+/// The last committed record of each partition, the one of control records first; none where there is no record. Blocks, for
+/// `patience` where the brokers do not answer, and longer where transactions do not end.
 pub(crate) fn read(topic: &Topic, undecided: Undecided, patience: Duration) -> Result<Vec<Option<Tail>>, KafkaLogError> {
-    let deadline = Instant::now() + patience;
     let consumer = consumer(topic, "tidegate")?;
     let partitions = i32::try_from(topic.partitions).unwrap_or(i32::MAX - 1);
     if undecided == Undecided::Await {
         let everything = consumer_of(topic, "tidegate", "read_uncommitted")?;
+        let until = Instant::now() + SETTLING;
         for partition in 0..=partitions {
-            decided(&everything, &consumer, topic, partition, deadline)?;
+            decided(&everything, &consumer, topic, partition, until, patience)?;
         }
     }
+    // From now on: a transaction that does not end has taken its own time, and none of the brokers'.
+    let deadline = Instant::now() + patience;
     (0..=partitions).map(|partition| last(&consumer, topic, partition, deadline)).collect()
 }
 
@@ -85,12 +88,13 @@ fn decided(
     committed: &BaseConsumer<Quiet>,
     topic: &Topic,
     partition: i32,
-    deadline: Instant,
+    until: Instant,
+    patience: Duration,
 ) -> Result<(), KafkaLogError> {
-    let (_, end) = watermarks(everything, topic, partition, deadline)?;
-    let patience = deadline.min(Instant::now() + SETTLING);
-    while watermarks(committed, topic, partition, deadline)?.1 < end {
-        if Instant::now() >= patience {
+    let end = |consumer| watermarks(consumer, topic, partition, Instant::now() + patience).map(|(_, end)| end);
+    let there = end(everything)?;
+    while end(committed)? < there {
+        if Instant::now() >= until {
             // Nothing of ours is open, so the brokers have lost track of one. It holds readers up, and not those who write.
             let topic = &topic.address.topic;
             tracing::warn!(topic, partition, "a transaction does not end; what it holds may come again, which readers drop");
