@@ -6,6 +6,7 @@ use crate::support::kafka::{self, Broker};
 use crate::support::server::{Process, fails};
 use crate::support::{PATIENCE, run, setting};
 use crate::{PARTITIONS, fresh, relayed, relaying};
+use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -244,5 +245,33 @@ fn a_transaction_that_never_ends_does_not_hold_the_relay_up() {
         let (all, repeats) = check_repeating(&settled(broker, &topic).await);
         check_acknowledged(&all, &acknowledged);
         println!("{} records, {} acknowledged writes, {repeats} repeats", all.len(), acknowledged.len());
+    });
+}
+
+/// Finding out where hundreds of partitions end takes longer than any one answer of the brokers.
+#[test]
+fn a_log_of_many_partitions_is_gone_on_with_after_its_producer_was_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let (broker, topic) = (kafka::shared(), fresh("many"));
+    run(async {
+        let mut command = relaying(&directory.path().join("data"), broker, &topic);
+        command.args(["--set", "changelog.partitions=200"]);
+        let process = Process::start(command);
+        let put = async |n: u64| {
+            let answer = process.http().put(BUCKET, &n.to_string(), json!({"n": n}).to_string(), None).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            answer.headers["tidegate-position"].to_str().unwrap()[..16].to_owned()
+        };
+        let log = put(0).await;
+        relayed(&process).await;
+        let retries = process.metric("tidegate_relay_retries_total").await.unwrap();
+        fence(broker, &log).await;
+        put(1).await;
+        process.until("tidegate_relay_retries_total", |now| now > retries).await;
+        relayed(&process).await;
+        process.until("tidegate_relay_up", |up| up == 1.0).await;
+        let all = broker.read(&topic).await;
+        let written = |n: usize| all.iter().filter(|record| record.key() == Some(format!("app/db/{BUCKET}/{n}").as_bytes())).count();
+        assert_eq!((written(0), written(1)), (1, 1));
     });
 }

@@ -11,10 +11,14 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError as RdError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// Offsets that are looked at first at the end of a partition: a record, the marker of its transaction, and a few more.
 const WINDOW: i64 = 8;
+
+/// So many times as many where there was no record among them.
+const WIDER: i64 = 16;
 
 /// How long transactions that nobody goes on with take to end, all together.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -77,9 +81,8 @@ pub(crate) fn read(topic: &Topic, undecided: Undecided, patience: Duration) -> R
             decided(&everything, &consumer, topic, partition, until, patience)?;
         }
     }
-    // From now on: a transaction that does not end has taken its own time, and none of the brokers'.
-    let deadline = Instant::now() + patience;
-    (0..=partitions).map(|partition| last(&consumer, topic, partition, deadline)).collect()
+    let ends = (0..=partitions).map(|partition| watermarks(&consumer, topic, partition, Instant::now() + patience));
+    last(&consumer, topic, &ends.collect::<Result<Vec<_>, _>>()?, patience)
 }
 
 /// Waits until no transaction in the partition is open: a broker that just came back ends those that it finds one by one.
@@ -126,42 +129,65 @@ pub async fn holder(topic: &Topic) -> Result<Option<LogId>, KafkaLogError> {
     Ok(tails.iter().flatten().map(|tail| tail.place.log).next())
 }
 
-fn last(consumer: &BaseConsumer<Quiet>, topic: &Topic, partition: i32, deadline: Instant) -> Result<Option<Tail>, KafkaLogError> {
-    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+/// Of all partitions at once, between these offsets: one after the other hundreds of them would take minutes.
+fn last(
+    consumer: &BaseConsumer<Quiet>,
+    topic: &Topic,
+    ends: &[(i64, i64)],
+    patience: Duration,
+) -> Result<Vec<Option<Tail>>, KafkaLogError> {
     // A group has no part in it, so whether that may be read matters nothing.
     let read = Deed { topic: Some(("Read", &topic.address.topic)), ..Deed::default() };
-    let (low, high) = watermarks(consumer, topic, partition, deadline)?;
+    let mut found: Vec<Option<Tail>> = vec![None; ends.len()];
     let mut window = WINDOW;
     loop {
-        let from = low.max(high.saturating_sub(window));
         let mut assignment = TopicPartitionList::new();
-        let added = assignment.add_partition_offset(&topic.address.topic, partition, Offset::Offset(from));
-        added.and_then(|()| consumer.assign(&assignment)).map_err(|error| topic.unreadable(error))?;
-        let mut found = None;
-        loop {
-            match consumer.poll(left()) {
-                Some(Ok(message)) if message.partition() != partition => {}
+        let mut reading = BTreeSet::new();
+        for (partition, &(low, high)) in (0..).zip(ends) {
+            let from = low.max(high.saturating_sub(window));
+            let known = usize::try_from(partition).ok().and_then(|place| found.get(place)).is_some_and(Option::is_some);
+            // Where a larger window begins no earlier than the one before, there is nothing.
+            let looked_at = window > WINDOW && low >= high.saturating_sub(window / WIDER);
+            if known || looked_at || low >= high {
+                continue;
+            }
+            let added = assignment.add_partition_offset(&topic.address.topic, partition, Offset::Offset(from));
+            added.map_err(|error| topic.unreadable(error))?;
+            reading.insert(partition);
+        }
+        if reading.is_empty() {
+            return Ok(found);
+        }
+        consumer.assign(&assignment).map_err(|error| topic.unreadable(error))?;
+        let mut heard = Instant::now();
+        while !reading.is_empty() {
+            let left = patience.saturating_sub(heard.elapsed());
+            match consumer.poll(left.max(Duration::from_millis(1))) {
                 Some(Ok(message)) => {
+                    heard = Instant::now();
+                    let partition = message.partition();
                     let place = message.headers().and_then(Place::read);
                     let foreign = || KafkaLogError::Foreign { topic: topic.address.topic.clone(), partition };
                     let (place, text) = place.zip(message.payload()).ok_or_else(foreign)?;
-                    found = Some(Tail { place, text: text.to_vec() });
+                    let tail = usize::try_from(partition).ok().and_then(|partition| found.get_mut(partition));
+                    if let Some(tail) = tail {
+                        *tail = Some(Tail { place, text: text.to_vec() });
+                    }
                 }
-                Some(Err(RdError::PartitionEOF(ended))) if ended == partition => break,
-                Some(Err(RdError::PartitionEOF(_))) => {}
+                Some(Err(RdError::PartitionEOF(ended))) => {
+                    heard = Instant::now();
+                    reading.remove(&ended);
+                }
                 // The client tells it once and tries on, and nobody has granted it meanwhile.
                 Some(Err(error)) if read.denied(error.rdkafka_error_code()).is_some() => return Err(topic.refused(&error, &read)),
                 // The client tries again by itself.
-                Some(Err(error)) if Instant::now() < deadline => tracing::debug!(%error, "while reading the end of the topic"),
+                Some(Err(error)) if !left.is_zero() => tracing::debug!(%error, "while reading the end of the topic"),
                 Some(Err(error)) => return Err(topic.unreadable(error)),
-                None if Instant::now() < deadline => {}
+                None if !left.is_zero() => {}
                 None => return Err(topic.unreadable("the brokers do not answer in time")),
             }
         }
-        if found.is_some() || from <= low {
-            return Ok(found);
-        }
         // Only markers, or what was taken back.
-        window = window.saturating_mul(16);
+        window = window.saturating_mul(WIDER);
     }
 }
