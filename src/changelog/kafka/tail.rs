@@ -146,9 +146,10 @@ fn last(
         for (partition, &(low, high)) in (0..).zip(ends) {
             let from = low.max(high.saturating_sub(window));
             let known = usize::try_from(partition).ok().and_then(|place| found.get(place)).is_some_and(Option::is_some);
-            // Where a larger window begins no earlier than the one before, there is nothing.
+            // Where a larger window begins no earlier than the one before, there is nothing. An empty one is read once all the
+            // same: whether that may be done is to be known now.
             let looked_at = window > WINDOW && low >= high.saturating_sub(window / WIDER);
-            if known || looked_at || low >= high {
+            if known || looked_at {
                 continue;
             }
             let added = assignment.add_partition_offset(&topic.address.topic, partition, Offset::Offset(from));
